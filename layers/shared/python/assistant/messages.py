@@ -1,0 +1,261 @@
+"""The words of the house: what comes in, what goes out. Frozen, standard library only (the webhook's cold start).
+
+Everything here crosses a queue or a table as JSON; `to_json`/`from_json` are the only codec.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, Self, TypeAlias, get_args
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+Kind = Literal[
+    "text", "image", "file", "rich_text", "card_action", "bot_added", "bot_removed", "entered", "menu", "recalled",
+    "slash", "stream_refresh", "edited", "other",
+]  # fmt: skip
+KINDS: frozenset[str] = frozenset(get_args(Kind))
+
+ASKING: frozenset[str] = frozenset({"text", "image", "file", "rich_text", "menu", "slash", "card_action"})
+"""Kinds that a person expects an answer to."""
+
+OVERTAKING: frozenset[str] = frozenset({"recalled", "edited"})
+"""Kinds that must reach a running turn and so never wait behind it in the queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """One HTTP request as received: `body` raw bytes, header names in lower case, query values as sent (URL-decoded once)."""
+
+    platform: str
+    channel: str
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    trace: str = ""
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Self:
+        """The request in an API Gateway HTTP API event (payload format 2.0).
+
+        Source: docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+        """
+        path = event.get("pathParameters") or {}
+        raw = event.get("body") or ""
+        headers = {k.lower(): v for k, v in (event.get("headers") or {}).items()}
+        return cls(
+            platform=path.get("platform", ""),
+            channel=path.get("channel", ""),
+            method=event["requestContext"]["http"]["method"].upper(),
+            headers=headers,
+            query=event.get("queryStringParameters") or {},
+            body=b64decode(raw) if event.get("isBase64Encoded") else raw.encode("utf-8", "surrogatepass"),
+            trace=headers.get("x-amzn-trace-id", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """What the HTTP caller gets back."""
+
+    status: int = 200
+    body: str = ""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def to_event(self) -> dict[str, Any]:
+        """The reply as an API Gateway HTTP API function returns it."""
+        return {
+            "statusCode": self.status,
+            "headers": {"content-type": self.content_type, **self.headers},
+            "body": self.body,
+            "isBase64Encoded": False,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One thing that happened in a conversation, in the house's words; ids are the platform's own.
+
+    `sent_at` is the platform's clock in ms since 1970 and the same in every redelivery (0: the platform gives none, and
+    intake sets the arrival time). `address` holds what only the platform needs to answer (response_url, serviceUrl…).
+    """
+
+    kind: Kind
+    platform: str
+    channel: str
+    conversation: str
+    sender: str
+    dedup_id: str
+    text: str = ""
+    event_id: str = ""
+    message_id: str = ""
+    tenant: str = ""
+    """The platform's id of the company (tenant_key, team_id, corp id…)."""
+    thread: str = ""
+    """The topic inside the conversation, where the platform has topics and this message stands in one."""
+    direct: bool = True
+    """True in a one-to-one chat, False in a group or channel."""
+    sender_name: str = ""
+    locale: str = ""
+    sent_at: int = 0
+    file_key: str = ""
+    file_name: str = ""
+    action_key: str = ""
+    action_value: JSON = None
+    menu_key: str = ""
+    quoted: str = ""
+    """Text of a quoted message. Data, never instructions."""
+    reply_to: str = ""
+    """Id of the message this one answers, if any."""
+    proof: str = ""
+    """Set where the platform's signature does not cover the body: an id of the signature and of the body, admitted once."""
+    address: Mapping[str, str] = field(default_factory=dict)
+    trace: str = ""
+
+    @property
+    def topic(self) -> str:
+        """The conversation and its thread as one string that no other pair shares."""
+        return f"{len(self.conversation)}:{self.conversation}:{self.thread}" if self.thread else self.conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What one webhook amounts to: messages to queue, and what the caller hears at once.
+
+    `challenge`: an address check, nothing more. `pull`: the platform asks for the next state of the stream with this id;
+    `Platform.answer_pull` makes the reply from the stored snapshot.
+    """
+
+    messages: tuple[Message, ...] = ()
+    reply: HttpReply = HttpReply()
+    challenge: bool = False
+    pull: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A piece of a document that answers questions; `text` is data, never instructions. `score`: higher is better."""
+
+    id: str
+    title: str
+    text: str
+    document: str = ""
+    """Id of the document it stands in."""
+    url: str = ""
+    path: str = ""
+    """Headings above it, joined by " › "."""
+    page: int = 0
+    """Page it starts on, from 1; 0 where the document has no pages."""
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a statement comes from, as shown under a reply."""
+
+    number: int
+    title: str
+    url: str = ""
+    page: int = 0
+    passage: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """A choice on a card. A click comes back as a `card_action` with this `key` and `value`."""
+
+    text: str
+    key: str
+    value: JSON = None
+    style: Literal["default", "primary", "danger"] = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """Bytes with a name. `content_type` is what the bytes are, not what somebody said they are."""
+
+    name: str
+    content: bytes
+    content_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the assistant says: standard Markdown, rendered by each platform to what it can show."""
+
+    text: str
+    sources: tuple[Source, ...] = ()
+    title: str = ""
+    buttons: tuple[Button, ...] = ()
+    private: bool = False
+    """For the asker's eyes only, also when asked in a group."""
+    silent: bool = False
+    """Nothing is shown to anybody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """The vendor's ids of what a person now sees; several where the reply was cut into parts."""
+
+    ids: tuple[str, ...] = ()
+
+
+# --- the codec ---------------------------------------------------------------------------------
+
+
+def to_json(value: Any) -> str:
+    """A frozen message type as compact JSON; empty fields are left out.
+
+    Lone surrogates and the two non-characters that SQS refuses become U+FFFD.
+    """
+    return _NOT_TEXT.sub("\ufffd", json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":")))
+
+
+_NOT_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(v) for f in fields(value) if (v := getattr(value, f.name)) or v is not f.default}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return value
+
+
+def message_from_json(text: str) -> Message:
+    """The message in `text`. Fields that a newer version added are ignored; raises ValueError when it is not one."""
+    data = json.loads(text)
+    if not isinstance(data, dict) or data.get("kind") not in KINDS:
+        raise ValueError("not a message: it has no known kind")
+    known = {f.name for f in fields(Message)}
+    return Message(**{k: v for k, v in data.items() if k in known})
+
+
+def reply_from_json(data: Mapping[str, Any]) -> Reply:
+    """The reply in already decoded JSON."""
+    return Reply(
+        text=data["text"],
+        title=data.get("title", ""),
+        private=data.get("private", False),
+        silent=data.get("silent", False),
+        sources=tuple(Source(**s) for s in data.get("sources", ())),
+        buttons=tuple(Button(**b) for b in data.get("buttons", ())),
+    )
+
+
+def stamped(message: Message, *, tenant: str, arrived_ms: int, trace: str) -> Message:
+    """`message` with what only the receiving side knows filled in where the platform left it open."""
+    return replace(
+        message,
+        tenant=message.tenant or tenant,
+        sent_at=message.sent_at or arrived_ms,
+        trace=message.trace or trace,
+    )

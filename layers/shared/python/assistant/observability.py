@@ -1,0 +1,161 @@
+"""Logs and metrics as JSON lines on standard output: ECS field names, CloudWatch EMF. No AWS call, standard library only.
+
+Message bodies and secrets never reach a log: callers log ids, counts and codes; `Redaction` is the second line of defence.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TextIO
+
+NAMESPACE: Final = "Assistant"
+
+
+class Metric:
+    """Name and unit of a metric; read by the code that emits it and by the alarm that watches it."""
+
+    __slots__ = ("name", "unit")
+
+    def __init__(self, name: str, unit: str) -> None:
+        self.name = name
+        self.unit = unit
+
+
+ACCEPTED: Final = Metric("MessagesAccepted", "Count")
+REFUSED: Final = Metric("WebhooksRefused", "Count")
+ACK_TIME: Final = Metric("AcknowledgeTime", "Milliseconds")
+TURNS: Final = Metric("TurnsAnswered", "Count")
+TURN_TIME: Final = Metric("TurnTime", "Milliseconds")
+TURN_FAILED: Final = Metric("TurnsFailed", "Count")
+TURN_RESUMED: Final = Metric("TurnsResumed", "Count")
+DUPLICATES: Final = Metric("DuplicatesSkipped", "Count")
+DEAD_LETTERED: Final = Metric("TurnsDeadLettered", "Count")
+WITHOUT_MODEL: Final = Metric("TurnsWithoutModel", "Count")
+NOT_UNDERSTOOD: Final = Metric("TurnsNotUnderstood", "Count")
+FIRST_TOKEN: Final = Metric("ModelTimeToFirstToken", "Milliseconds")
+MODEL_ERRORS: Final = Metric("ModelErrors", "Count")
+PROMPT_TOKENS: Final = Metric("PromptTokens", "Count")
+CACHED_TOKENS: Final = Metric("CachedPromptTokens", "Count")
+COMPLETION_TOKENS: Final = Metric("CompletionTokens", "Count")
+SEND_ERRORS: Final = Metric("SendErrors", "Count")
+SILENCE: Final = Metric("AcceptedWithoutReply", "Count")
+FIRST_REPLY: Final = Metric("TimeToVisibleReply", "Milliseconds")
+
+METRICS: Final[Mapping[str, Metric]] = {m.name: m for m in list(globals().values()) if isinstance(m, Metric)}
+
+_SECRET = re.compile(
+    r"(?i)(xox[abeprs]-[\w-]{6,}|xapp-[\w-]{6,}|bearer\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+|"
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}|\bt-[0-9a-zA-Z._-]{16,}|\bu-[0-9a-zA-Z._-]{16,}|"
+    r"(?:secret|token|password|api_key|apikey|encrypt_key|aes_key|authorization|access_token)[\"']?\s*[:=]\s*[\"']?[^\s\"',}&]{6,})"
+)
+
+
+def redact(text: str) -> str:
+    """`text` with everything that looks like a credential replaced."""
+    return _SECRET.sub("[redacted]", text)
+
+
+class EcsFormatter(logging.Formatter):
+    """One JSON object a line in Elastic Common Schema field names."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON, redacted."""
+        line: dict[str, Any] = {
+            "@timestamp": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "log.level": record.levelname.lower(),
+            "log.logger": record.name,
+            "message": redact(record.getMessage()),
+            "ecs.version": "8.11",
+        }
+        for key, value in getattr(record, "ecs", {}).items():
+            line[key] = redact(value) if isinstance(value, str) else value
+        if record.exc_info and record.exc_info[0]:
+            line["error.type"] = record.exc_info[0].__name__
+            line["error.stack_trace"] = redact("".join(traceback.format_exception(*record.exc_info))[-4000:])
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure_logging(level: str = "INFO", *, stream: TextIO | None = None, pretty: bool = False) -> None:
+    """Sends every log record of the process to `stream` (standard output) in ECS JSON, or readable when `pretty`."""
+    root = logging.getLogger()
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(_Readable() if pretty else EcsFormatter())
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("boto3", "botocore", "urllib3", "httpx", "httpcore", "werkzeug", "moto"):
+        logging.getLogger(noisy).setLevel("WARNING")
+
+
+class _Readable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        extra = " ".join(f"{k}={v}" for k, v in getattr(record, "ecs", {}).items())
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        text = f"{clock} {record.levelname.lower():7} {record.getMessage()} {extra}"
+        if record.exc_info:
+            text += "\n" + "".join(traceback.format_exception(*record.exc_info))
+        return redact(text)
+
+
+def log(logger: logging.Logger, level: int, message: str, **ecs: Any) -> None:
+    """Logs `message` with ECS fields; `event_action="send"` becomes `event.action`."""
+    if logger.isEnabledFor(level):
+        logger.log(level, message, extra={"ecs": {k.replace("_", ".", 1): v for k, v in ecs.items()}})
+
+
+class Metrics:
+    """Writes metrics in CloudWatch's embedded metric format: one line, no call.
+
+    Source: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+
+    def __init__(self, *, service: str, stream: TextIO | None = None) -> None:
+        self._service = service
+        self._stream = stream
+
+    def emit(self, *values: tuple[Metric, float], **dimensions: str) -> None:
+        """Writes one line with each `(metric, value)` under the service and `dimensions` (few, low cardinality)."""
+        names = ["service", *dimensions]
+        line: dict[str, Any] = {
+            "_aws": {
+                "Timestamp": int(time.time() * 1000),
+                "CloudWatchMetrics": [
+                    {
+                        "Namespace": NAMESPACE,
+                        "Dimensions": [["service"], names] if dimensions else [names],
+                        "Metrics": [{"Name": m.name, "Unit": m.unit} for m, _ in values],
+                    }
+                ],
+            },
+            "service": self._service,
+            **dimensions,
+        }
+        for metric, value in values:
+            line[metric.name] = value
+        print(json.dumps(line, ensure_ascii=False), file=self._stream or sys.stdout, flush=True)
+
+
+class RecordedMetrics(Metrics):
+    """Keeps what was emitted, for the local console and for tests."""
+
+    def __init__(self) -> None:
+        super().__init__(service="recorded")
+        self.lines: list[tuple[str, float, Mapping[str, str]]] = []
+
+    def emit(self, *values: tuple[Metric, float], **dimensions: str) -> None:
+        """Keeps each `(name, value, dimensions)`."""
+        self.lines.extend((m.name, v, dimensions) for m, v in values)
+
+    def total(self, metric: Metric) -> float:
+        """Sum of all values of `metric`."""
+        return sum(v for name, v, _ in self.lines if name == metric.name)
+
+
+def count(metrics: Metrics, names: Iterable[Metric], **dimensions: str) -> None:
+    """Adds one to each metric in `names`."""
+    metrics.emit(*((m, 1) for m in names), **dimensions)

@@ -1,0 +1,163 @@
+"""The chat platforms. A further one is one file with a `Platform` in it and one line in `PLATFORMS`.
+
+A platform's module imports only the standard library, `assistant.messages`, `assistant.errors` and `cryptography` at its
+top: the webhook function loads it cold. What only sending needs (httpx, `platforms.outbound`) is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from assistant.errors import Refused, VerificationError
+from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, Webhook
+
+if TYPE_CHECKING:
+    from assistant.cache import Cache
+
+PLATFORMS: Final[Mapping[str, str]] = {
+    "webchat": "assistant.platforms.webchat:WebChat",
+    "feishu": "assistant.platforms.feishu:Feishu",
+    "slack": "assistant.platforms.slack:Slack",
+    "dingtalk": "assistant.platforms.dingtalk:DingTalk",
+    "wecom": "assistant.platforms.wecom:WeCom",
+    "teams": "assistant.platforms.teams:Teams",
+}
+"""Name in the webhook's path → the class, imported only when the platform is addressed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """A reply that is growing in front of the asker, as stored with the turn, so that another instance can finish it."""
+
+    id: str
+    """The vendor's id of what grows (card id, message ts, activity id, stream id)."""
+    sequence: int = 0
+    """The last sequence number used."""
+    shown: str = ""
+    """The text that the vendor has accepted so far."""
+    started_ms: int = 0
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the doctor's report: what was looked at, how it is, and the exact fix where it is not good."""
+
+    check: str
+    state: Literal["ok", "warning", "fault", "unknown"]
+    detail: str
+    fix: str = ""
+    url: str = ""
+
+
+class Platform(ABC):
+    """One chat platform: `receive` turns its webhooks into messages, `send` puts a reply where the message came from.
+
+    `secrets` are the fields of the platform's secret; `api_base` among them replaces the vendor's host.
+    """
+
+    name: ClassVar[str]
+    channels: ClassVar[tuple[str, ...]]
+    """Webhook paths below `/webhook/{name}/`."""
+    stream_interval: ClassVar[float] = 0.0
+    """Seconds between two states of a growing reply that the vendor allows; 0: this platform cannot show one."""
+    pulls: ClassVar[bool] = False
+    """True where a person's client fetches the states of a reply from us; then sending is storing."""
+
+    def __init__(
+        self,
+        secrets: Mapping[str, str],
+        *,
+        cache: Cache | None = None,
+        clock: Callable[[], float] = time.time,
+        replay_window: float = 10 * 3600,
+    ) -> None:
+        self.secrets = secrets
+        self.clock = clock
+        self.replay_window = replay_window
+        self._cache = cache
+
+    def secret(self, name: str) -> str:
+        """The secret field `name`; a missing one fails closed with VerificationError."""
+        if value := self.secrets.get(name):
+            return value
+        raise VerificationError(f"{self.name}: secret field {name!r} is not configured")
+
+    @property
+    def cache(self) -> Cache:
+        """Where tokens are kept; shared with the other instances where the assembly gave a shared one."""
+        if self._cache is None:
+            from assistant.cache import Cache
+
+            self._cache = Cache(clock=self.clock)
+        return self._cache
+
+    # --- in ---
+
+    @abstractmethod
+    def receive(self, webhook: Webhook) -> Received:
+        """What the webhook amounts to. Raises VerificationError before anything of an unproven body is believed, and
+        Refused for a proven one that cannot be read."""
+
+    def answer_pull(self, webhook: Webhook, received: Received, *, text: str, final: bool) -> HttpReply:
+        """The reply to a request for the state of stream `received.pull`: the whole `text` so far."""
+        raise Refused(f"{self.name} does not fetch replies")
+
+    def stream_id(self, message: Message) -> str:
+        """Under which id a pulling platform will ask for the reply to `message`; empty where it does not pull."""
+        return ""
+
+    # --- out ---
+
+    @abstractmethod
+    def send(self, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
+        """Shows `reply` where `to` was said, in several parts where it is long.
+
+        `key` is the same for every try to send this reply (≤ 40 ASCII letters, digits and `-`); `attempt` > 1 says that an
+        earlier try may have succeeded, so that a platform without idempotent sends looks before it sends again.
+        Raises a SendError.
+        """
+
+    def open_stream(self, *, to: Message, key: str) -> StreamState | None:
+        """Shows an empty, growing reply; None where this conversation cannot show one. Raises a SendError."""
+        return None
+
+    def update_stream(self, state: StreamState, text: str, *, to: Message) -> StreamState:
+        """Shows the whole `text` so far; never called more often than `stream_interval`. Raises a SendError."""
+        raise NotImplementedError(f"{self.name} opened no stream")
+
+    def finish_stream(self, state: StreamState, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
+        """Lands the final text, sources and buttons, in the growing reply or, where that is gone, as a message."""
+        raise NotImplementedError(f"{self.name} opened no stream")
+
+    def update_card(self, message: Message, reply: Reply) -> None:
+        """Replaces the card on which `message` (a `card_action`) was clicked; nothing where the vendor cannot."""
+
+    def fetch(self, message: Message, *, limit: int) -> File:
+        """The file that `message` carries. Raises ContentRefused above `limit` bytes, and a SendError."""
+        raise NotImplementedError(f"{self.name} messages carry no files")
+
+    def upload(self, file: File, *, to: Message, key: str) -> Sent:
+        """Sends `file` where `to` was said. Raises a SendError."""
+        raise NotImplementedError(f"{self.name} cannot be sent files")
+
+    # --- doctor ---
+
+    def diagnose(self) -> list[Finding]:
+        """Credentials, clock, reachability and permissions, each with the exact fix. Raises nothing that a vendor can cause."""
+        return []
+
+
+def platform_class(name: str) -> type[Platform]:
+    """The class of the platform called `name`; raises Refused (404) for an unknown one."""
+    if name not in PLATFORMS:
+        raise Refused(f"no platform {name!r}; known: {', '.join(sorted(PLATFORMS))}", status=404)
+    module, _, attribute = PLATFORMS[name].partition(":")
+    found: Any = getattr(import_module(module), attribute)
+    result: type[Platform] = found
+    return result

@@ -1,0 +1,98 @@
+"""The queue of messages to answer: SQS FIFO, one group a conversation, one call a webhook."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from assistant.errors import Unavailable
+from assistant.messages import OVERTAKING, Message, message_from_json, to_json
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+
+class QueueSettings(NamedTuple):
+    """Times in seconds. Read by the infrastructure and by the local runner."""
+
+    function_timeout: int
+    """Longest run of the dialogue function."""
+    max_receives: int
+    """Deliveries before a message goes to the dead letters."""
+    batch_size: int
+    retention: int = 4 * 24 * 3600
+    dead_letter_retention: int = 14 * 24 * 3600
+
+    @property
+    def visibility(self) -> int:
+        """Until a message that was not deleted is delivered again: longer than any run, so that two never overlap."""
+        return self.function_timeout + 30
+
+
+QUEUE: Final = QueueSettings(function_timeout=150, max_receives=3, batch_size=1)
+"""One message a batch: a batch is deleted as a whole, so a larger one makes a quick conversation wait for a slow one."""
+
+_PLAIN_ID = re.compile(r"[\w!\"#$%&'()*+,./:;<=>?@\[\\\]^`{|}~-]{1,128}", re.ASCII)
+
+
+def group_id(message: Message) -> str:
+    """The message group: one for each conversation topic; what must overtake has a lane of its own."""
+    lane = "now|" if message.kind in OVERTAKING else ""
+    return _short(f"{lane}{message.tenant}|{message.platform}|{message.topic}")
+
+
+def _short(text: str) -> str:
+    """`text` where SQS takes it as an id (1–128 of a fixed alphabet), otherwise its SHA-256."""
+    return text if _PLAIN_ID.fullmatch(text) else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+class Delivery(NamedTuple):
+    """A queued message as the dialogue function gets it."""
+
+    message: Message
+    id: str
+    """The queue's id of the message; stays the same when it is delivered again."""
+    attempt: int
+    """1 for the first delivery."""
+    last: bool
+    """No further delivery will follow if this one fails."""
+
+
+class TurnQueue:
+    """Where the webhook function puts messages. Raises Unavailable when the queue does not take them."""
+
+    def __init__(self, url: str, *, client: BaseClient) -> None:
+        self._url = url
+        self._client = client
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Queues all `messages` (1–10) in one call; either all are accepted or Unavailable is raised."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        entries = [self._entry(m) for m in messages]
+        try:
+            if len(entries) == 1:
+                self._client.send_message(QueueUrl=self._url, **entries[0])
+                return
+            result = self._client.send_message_batch(
+                QueueUrl=self._url, Entries=[{"Id": str(n), **e} for n, e in enumerate(entries)]
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable(f"the queue does not accept messages: {type(error).__name__}") from error
+        if failed := result.get("Failed"):
+            raise Unavailable(f"the queue refused {len(failed)} of {len(entries)} messages: {failed[0].get('Code')}")
+
+    def _entry(self, message: Message) -> dict[str, Any]:
+        return {
+            "MessageBody": to_json(message),
+            "MessageGroupId": group_id(message),
+            "MessageDeduplicationId": _short(f"{message.platform}|{message.kind}|{message.dedup_id}"),
+        }
+
+
+def delivery(record: Mapping[str, Any], *, max_receives: int = QUEUE.max_receives) -> Delivery:
+    """The delivery in one record of an SQS event; raises ValueError for a body that is no message."""
+    attempt = int(record["attributes"].get("ApproximateReceiveCount", "1"))
+    return Delivery(message_from_json(record["body"]), record["messageId"], attempt, attempt >= max_receives)

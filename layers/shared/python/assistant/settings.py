@@ -1,0 +1,92 @@
+"""The one list of what can be set: infrastructure writes it into a function's environment, the function reads it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import NamedTuple, Self
+
+from assistant.errors import InvalidSetting
+
+PLUGIN_API = "1.0"
+"""Version of the plug-in contract."""
+
+
+class Route(NamedTuple):
+    """An HTTP route: `path` in API Gateway's pattern language, answered by `functions/{function}.py`."""
+
+    method: str
+    path: str
+    function: str
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/webhook/{platform}/{channel}", "webhook"),
+    Route("GET", "/webhook/{platform}/{channel}", "webhook"),
+    Route("GET", "/oauth/{provider}/start", "oauth"),
+    Route("GET", "/oauth/{provider}/callback", "oauth"),
+    Route("ANY", "/v1/{proxy+}", "api"),
+    Route("ANY", "/api/{proxy+}", "api"),
+    Route("GET", "/health", "api"),
+    Route("GET", "/", "api"),
+    Route("GET", "/console/{proxy+}", "api"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a function is told by its environment: field `table_name` is variable `TABLE_NAME`. No secrets."""
+
+    stage: str = "dev"
+    tenant: str = "default"
+    """Used where the platform does not name the company itself."""
+    region: str = "us-east-1"
+    table_name: str = "assistant"
+    turns_queue_url: str = ""
+    dead_letters_url: str = ""
+    bucket: str = ""
+    """Documents and knowledge versions; empty: knowledge is read from `knowledge_path` alone."""
+    knowledge_path: str = ""
+    """A knowledge file on disk that is used until the bucket holds a version."""
+    public_url: str = ""
+    """Where the HTTP API is reached from outside, without a slash at the end."""
+    model: str = "builtin"
+    embedder: str = ""
+    timezone: str = "UTC"
+    log_level: str = "INFO"
+    max_body_bytes: int = 256 * 1024
+    replay_window_seconds: int = 10 * 3600
+    """Oldest signed timestamp accepted where the platform defines no window; wider than Feishu's last retry (7 h)."""
+    retention_days: int = 180
+    """Turns older than this are deleted by the table's TTL; ids are remembered at least as long as `replay_window_seconds`."""
+    history_turns: int = 12
+    """Newest turns read back for a new one."""
+    answer_seconds: int = 120
+    """Longest time one answer may take before it is given up."""
+
+    @property
+    def secrets_prefix(self) -> str:
+        """Secrets Manager names are this plus `/{platform}`."""
+        return f"assistant/{self.stage}"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """The settings in `env`; raises InvalidSetting for a number that is none."""
+        values: dict[str, str | int] = {}
+        for f in fields(cls):
+            if (raw := env.get(f.name.upper())) is None:
+                continue
+            if f.type == "int":
+                try:
+                    values[f.name] = int(raw)
+                except ValueError:
+                    raise InvalidSetting(f"{f.name.upper()}={raw!r} is not a whole number") from None
+            else:
+                values[f.name] = raw
+        if "region" not in values and (region := env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")):
+            values["region"] = region
+        return cls(**values)  # type: ignore[arg-type]  # each value has its field's type by the loop above
+
+    def to_env(self) -> dict[str, str]:
+        """The environment that `from_env` reads back; defaults are left out."""
+        return {f.name.upper(): str(v) for f in fields(self) if (v := getattr(self, f.name)) != f.default}
