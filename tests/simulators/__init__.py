@@ -1,0 +1,1 @@
+"""Vendors played by strict local HTTP servers."""
