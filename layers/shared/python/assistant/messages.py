@@ -104,6 +104,8 @@ class Message:
     sender_name: str = ""
     locale: str = ""
     sent_at: int = 0
+    untimed: bool = False
+    """`sent_at` is our own arrival time: the same message sent again by the client would carry another one."""
     file_key: str = ""
     file_name: str = ""
     action_key: str = ""
@@ -257,5 +259,6 @@ def stamped(message: Message, *, tenant: str, arrived_ms: int, trace: str) -> Me
         message,
         tenant=message.tenant or tenant,
         sent_at=message.sent_at or arrived_ms,
+        untimed=message.untimed or not message.sent_at,
         trace=message.trace or trace,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from assistant.errors import Unavailable
 from assistant.messages import OVERTAKING, Message, message_from_json, to_json
+from assistant.storage import key
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -39,8 +40,16 @@ _PLAIN_ID = re.compile(r"[\w!\"#$%&'()*+,./:;<=>?@\[\\\]^`{|}~-]{1,128}", re.ASC
 
 def group_id(message: Message) -> str:
     """The message group: one for each conversation topic; what must overtake has a lane of its own."""
-    lane = "now|" if message.kind in OVERTAKING else ""
-    return _short(f"{lane}{message.tenant}|{message.platform}|{message.topic}")
+    lane = "now" if overtakes(message) else "turns"
+    return _short(key(lane, message.tenant, message.platform, message.topic))
+
+
+STOP_WORDS: Final = frozenset({"stop", "/stop", "cancel that", "停", "停止", "停下", "别说了", "停一下"})
+
+
+def overtakes(message: Message) -> bool:
+    """True for what must reach a running turn and so never waits behind it: stop, recall, edit."""
+    return message.kind in OVERTAKING or (message.kind == "text" and message.text.strip(" .!。！").lower() in STOP_WORDS)
 
 
 def _short(text: str) -> str:
@@ -88,7 +97,7 @@ class TurnQueue:
         return {
             "MessageBody": to_json(message),
             "MessageGroupId": group_id(message),
-            "MessageDeduplicationId": _short(f"{message.platform}|{message.kind}|{message.dedup_id}"),
+            "MessageDeduplicationId": _short(key(message.tenant, message.platform, message.kind, message.dedup_id)),
         }
 
 

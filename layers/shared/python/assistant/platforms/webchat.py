@@ -1,0 +1,91 @@
+"""The web chat: JSON in with an API key; the page fetches the growing answer itself."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import uuid
+from typing import Any, ClassVar
+
+from assistant.errors import Refused, VerificationError
+from assistant.messages import HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.platforms import Finding, Platform
+
+LONGEST_ID = 200
+
+
+class WebChat(Platform):
+    """`POST /webhook/webchat/messages` with `Authorization: Bearer API_KEY`."""
+
+    name: ClassVar[str] = "webchat"
+    channels: ClassVar[tuple[str, ...]] = ("messages",)
+    pulls: ClassVar[bool] = True
+
+    def receive(self, webhook: Webhook) -> Received:
+        """The one message in the request; answers 202 with its id."""
+        scheme, _, given = webhook.headers.get("authorization", "").partition(" ")
+        expected = self.secret("api_key")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), expected.encode()):
+            raise VerificationError("webchat: the Authorization header must be 'Bearer' and the API key")
+        if webhook.method != "POST":
+            raise Refused("webchat: send messages with POST", status=405)
+        kind = webhook.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Refused(f"webchat: content type {kind[:80]!r} is not application/json", status=415)
+        message = self._message(_object(webhook.body))
+        return Received((message,), HttpReply(202, json.dumps({"id": message.message_id}, ensure_ascii=False)))
+
+    def _message(self, data: dict[str, Any]) -> Message:
+        given = _text(data, "id", default="")
+        id_ = given or uuid.uuid4().hex
+        common: dict[str, Any] = {
+            "platform": self.name,
+            "channel": "messages",
+            "conversation": _text(data, "conversation"),
+            "sender": _text(data, "user"),
+            "dedup_id": id_,
+            "event_id": id_,
+            "message_id": id_,
+            "sent_at": 0 if given else int(self.clock() * 1000),
+            "locale": _text(data, "locale", default=""),
+        }
+        action = data.get("action")
+        if isinstance(action, dict):
+            return Message(kind="card_action", action_key=_text(action, "key"), action_value=action.get("value"), **common)
+        text = data.get("text")
+        if not isinstance(text, str):
+            raise Refused("webchat: field 'text' must be a string")
+        if not text.strip():
+            raise Refused("webchat: field 'text' is empty; write something to ask")
+        return Message(kind="text", text=text.strip(), **common)
+
+    def send(self, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
+        """Nothing to do: the page reads the stored turn."""
+        return Sent(ids=(key,))
+
+    def diagnose(self) -> list[Finding]:
+        """Whether an API key is set."""
+        if self.secrets.get("api_key"):
+            return [Finding(check="api key", state="ok", detail="set")]
+        return [
+            Finding(check="api key", state="fault", detail="not set", fix='store {"api_key": "…"} as the secret of webchat'),
+        ]
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused("webchat: the body is not JSON") from None
+    if not isinstance(data, dict):
+        raise Refused("webchat: the body must be a JSON object")
+    return data
+
+
+def _text(data: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = data.get(name, default)
+    if not isinstance(value, str) or (not value and default is None):
+        raise Refused(f"webchat: field {name!r} must be a string that is not empty")
+    if len(value) > LONGEST_ID:
+        raise Refused(f"webchat: field {name!r} is longer than {LONGEST_ID} characters")
+    return value
