@@ -1,1 +1,82 @@
-"""The knowledge base."""
+"""What the company knows, found again with its source by those who may see it.
+
+`open_knowledge(path).search(question, audience=…)` reads one SQLite file; no server, no network, safe for many threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assistant.knowledge import rank
+from assistant.knowledge.store import Listed, Readers, listed, visible
+from assistant.messages import Passage
+
+__all__ = ["Found", "Knowledge", "Passage", "open_knowledge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was found for a question; nothing in it is hidden from the asker."""
+
+    passages: tuple[Passage, ...] = ()
+    """Best first."""
+    confident: bool = False
+    """True where the first passage is good enough to answer from; otherwise say so honestly."""
+    version: str = ""
+    """Version of the knowledge it comes from."""
+    facts: tuple[str, ...] = ()
+    """Sentences out of the graph, each with its path and source."""
+
+
+class Knowledge:
+    """One version of the knowledge, open for reading. Every method may be called from several threads at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._readers = Readers(path)
+
+    @property
+    def version(self) -> str:
+        """Changes whenever anything in the knowledge does."""
+        return self._readers.version
+
+    def search(
+        self, question: str, *, audience: frozenset[str], limit: int = 5, listeners: Sequence[frozenset[str]] = ()
+    ) -> Found:
+        """The passages and facts for `question` that the asker may see, and in a group chat each of the `listeners` too.
+
+        `audience` and each of `listeners` are the tokens a person holds: `everyone`, `user:<platform>:<id>`,
+        `department:<id>`, `group:<id>`, `ring:<name>`.
+        """
+        with self._readers.reading() as connection:
+            seen = visible(connection, [audience, *listeners])
+            hits = rank.search(connection, question, seen, limit=limit)
+            passages = []
+            for hit in hits:
+                text, path, page, place, document, title, url = connection.execute(
+                    "SELECT p.text, p.path, p.page, p.place, d.id, d.title, d.url"
+                    " FROM passages p JOIN documents d ON d.number = p.document WHERE p.id = ?",
+                    [hit.row],
+                ).fetchone()
+                passages.append(
+                    Passage(
+                        id=f"{document}#{place}", title=title, text=text, document=document, url=url, path=path, page=page,
+                        score=round(hit.score, 4),
+                    )
+                )  # fmt: skip
+        return Found(passages=tuple(passages), confident=rank.is_sure(hits), version=self.version)
+
+    def documents(self, *, audience: frozenset[str] | None = None) -> list[Listed]:
+        """The documents that somebody with `audience` may see; None is for administrators and shows all."""
+        with self._readers.reading() as connection:
+            return listed(connection, None if audience is None else visible(connection, [audience]))
+
+    def close(self) -> None:
+        """Lets the file go; searches under way end first."""
+        self._readers.close()
+
+
+def open_knowledge(path: Path) -> Knowledge:
+    """The knowledge in the file at `path`, read-only. Raises BrokenKnowledge for a missing or foreign file."""
+    return Knowledge(path)

@@ -1,0 +1,344 @@
+"""The knowledge file: one SQLite database with everything a tenant knows. Written by one process, read by many.
+
+| table | holds |
+|---|---|
+| `meta` | schema and cut version, this file's version |
+| `audiences`, `audience_tokens` | each different set of audience tokens that some document or fact has, numbered from 1 |
+| `documents` | one row a document, with what `list` shows |
+| `passages`, `words` | the text, and the FTS5 index over its cut words |
+| `terms`, `sizes` | in how many passages a word stands, how many passages there are, both for each audience |
+| `entities`, `aliases`, `relations`, `history` | the graph |
+
+A passage's row number is `audience << 32 | n`: which passages an asker may see is arithmetic on the number that FTS5 hands
+out, so that the filter stands inside the search and costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from assistant.errors import AssistantError
+from assistant.knowledge.documents import Document, pieces
+from assistant.knowledge.text import CUT_VERSION, cut
+
+SCHEMA_VERSION: Final = "1"
+SHIFT: Final = 32
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE audiences (id INTEGER PRIMARY KEY, tokens TEXT NOT NULL UNIQUE);
+CREATE TABLE audience_tokens (token TEXT NOT NULL, audience INTEGER NOT NULL, PRIMARY KEY (token, audience)) WITHOUT ROWID;
+CREATE TABLE documents (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, url TEXT NOT NULL, audience INTEGER NOT NULL,
+    language TEXT NOT NULL, folder TEXT NOT NULL, owner TEXT NOT NULL, origin TEXT NOT NULL, checksum TEXT NOT NULL,
+    added REAL NOT NULL, passages INTEGER NOT NULL);
+CREATE INDEX documents_by_folder ON documents (folder);
+CREATE TABLE passages (
+    id INTEGER PRIMARY KEY, document INTEGER NOT NULL, place INTEGER NOT NULL, page INTEGER NOT NULL, path TEXT NOT NULL,
+    heading TEXT NOT NULL, body TEXT NOT NULL, text TEXT NOT NULL);
+CREATE INDEX passages_by_document ON passages (document);
+CREATE VIRTUAL TABLE words USING fts5 (
+    heading, body, content='passages', content_rowid='id', tokenize="unicode61 remove_diacritics 0");
+CREATE TABLE terms (
+    term TEXT NOT NULL, audience INTEGER NOT NULL, passages INTEGER NOT NULL, PRIMARY KEY (term, audience)) WITHOUT ROWID;
+CREATE TABLE sizes (
+    audience INTEGER PRIMARY KEY, passages INTEGER NOT NULL, heading INTEGER NOT NULL, body INTEGER NOT NULL);
+CREATE TABLE entities (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, name TEXT NOT NULL, audience INTEGER NOT NULL,
+    source TEXT NOT NULL, url TEXT NOT NULL, description TEXT NOT NULL);
+CREATE TABLE aliases (
+    alias TEXT NOT NULL, entity INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (alias, entity)) WITHOUT ROWID;
+CREATE INDEX aliases_by_entity ON aliases (entity);
+CREATE TABLE relations (
+    number INTEGER PRIMARY KEY, subject INTEGER NOT NULL, kind TEXT NOT NULL, object INTEGER NOT NULL, audience INTEGER NOT NULL,
+    source TEXT NOT NULL, document TEXT NOT NULL, page INTEGER NOT NULL, added REAL NOT NULL, author TEXT NOT NULL,
+    UNIQUE (subject, kind, object, source));
+CREATE INDEX relations_by_object ON relations (object);
+CREATE INDEX relations_by_document ON relations (document) WHERE document <> '';
+CREATE TABLE history (
+    number INTEGER PRIMARY KEY, at REAL NOT NULL, author TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,
+    detail TEXT NOT NULL);
+"""
+
+
+class BrokenKnowledge(AssistantError):
+    """The file is no knowledge file, or one of another program version → rebuild it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A document as lists show it."""
+
+    id: str
+    title: str
+    url: str
+    folder: str
+    language: str
+    owner: str
+    origin: str
+    audience: frozenset[str]
+    passages: int
+    added: float
+    checksum: str
+
+
+class Writer:
+    """Changes a knowledge file. One at a time; nothing is seen by readers before `commit`."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        fresh = not path.exists() or path.stat().st_size == 0
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self.connection.execute("PRAGMA journal_mode = MEMORY")
+            self.connection.execute("PRAGMA synchronous = OFF")  # the file is published whole or thrown away
+            self.connection.execute("PRAGMA secure_delete = ON")  # what is removed is overwritten
+            if fresh:
+                self.connection.executescript(_SCHEMA)
+                self.connection.executemany(
+                    "INSERT INTO meta VALUES (?, ?)",
+                    [("schema", SCHEMA_VERSION), ("cut", CUT_VERSION), ("version", ""), ("next", "1")],
+                )
+            else:
+                check(self.connection, path)
+            self.connection.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.commit()
+        self.connection.close()
+
+    def commit(self) -> None:
+        """Makes all changes so far durable."""
+        self.connection.execute("COMMIT")
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    @property
+    def version(self) -> str:
+        """The file's version, which answers are cached under."""
+        return _meta(self.connection, "version")
+
+    @version.setter
+    def version(self, value: str) -> None:
+        self._set("version", value)
+
+    def audience(self, tokens: Iterable[str]) -> int:
+        """The number of this set of audience tokens."""
+        wanted = sorted(set(tokens))
+        if not wanted or any(not t or t != t.strip() for t in wanted):
+            raise ValueError(f"audience {wanted!r}: name at least one of everyone, user:…, department:…, group:…, ring:…")
+        joined = json.dumps(wanted, ensure_ascii=False)
+        row = self.connection.execute("SELECT id FROM audiences WHERE tokens = ?", [joined]).fetchone()
+        if row:
+            return int(row[0])
+        number = self.connection.execute("INSERT INTO audiences (tokens) VALUES (?) RETURNING id", [joined]).fetchone()[0]
+        self.connection.executemany("INSERT INTO audience_tokens VALUES (?, ?)", [(t, number) for t in wanted])
+        return int(number)
+
+    def add(self, document: Document) -> bool:
+        """Puts `document` in, in place of an older one with its id. False where nothing has changed."""
+        old = self.connection.execute("SELECT checksum FROM documents WHERE id = ?", [document.id]).fetchone()
+        checksum = document.checksum
+        if old and old[0] == checksum:
+            return False
+        if old:
+            self.remove(document.id)
+        audience = self.audience(document.audience)
+        cut_pieces = list(pieces(document))
+        number = self.connection.execute(
+            "INSERT INTO documents (id, title, url, audience, language, folder, owner, origin, checksum, added, passages)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+            [
+                document.id, document.title, document.url, audience, document.language, document.folder, document.owner,
+                document.origin, checksum, self._clock(), len(cut_pieces),
+            ],
+        ).fetchone()[0]  # fmt: skip
+        first = int(_meta(self.connection, "next"))
+        self._set("next", str(first + len(cut_pieces)))
+        rows = []
+        counts: Counter[str] = Counter()
+        heading_size = body_size = 0
+        for place, piece in enumerate(cut_pieces):
+            heading = cut(" \n ".join((document.title, *document.aliases, *piece.path)))
+            body = cut(piece.text)
+            heading_size += len(heading)
+            body_size += len(body)
+            counts.update({*heading, *body})
+            rows.append(
+                (
+                    audience << SHIFT | first + place, number, place, piece.page, " › ".join(piece.path), " ".join(heading),
+                    " ".join(body), piece.text,
+                )
+            )  # fmt: skip
+        self.connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self.connection.executemany(
+            "INSERT INTO words (rowid, heading, body) VALUES (?, ?, ?)", [(r[0], r[5], r[6]) for r in rows]
+        )
+        self._count(audience, counts, len(rows), heading_size, body_size)
+        return True
+
+    def remove(self, document_id: str) -> bool:
+        """Takes the document and every fact that rests on it out. False where there is none."""
+        row = self.connection.execute("SELECT number, audience FROM documents WHERE id = ?", [document_id]).fetchone()
+        if not row:
+            return False
+        number, audience = row
+        rows = self.connection.execute("SELECT id, heading, body FROM passages WHERE document = ?", [number]).fetchall()
+        self.connection.executemany("INSERT INTO words (words, rowid, heading, body) VALUES ('delete', ?, ?, ?)", rows)
+        counts: Counter[str] = Counter()
+        heading_size = body_size = 0
+        for _, heading, body in rows:
+            heading_words, body_words = heading.split(), body.split()
+            heading_size += len(heading_words)
+            body_size += len(body_words)
+            counts.update({*heading_words, *body_words})
+        self._count(audience, {t: -n for t, n in counts.items()}, -len(rows), -heading_size, -body_size)
+        self.connection.execute("DELETE FROM passages WHERE document = ?", [number])
+        self.connection.execute("DELETE FROM documents WHERE number = ?", [number])
+        self.connection.execute("DELETE FROM relations WHERE document = ?", [document_id])
+        return True
+
+    def compact(self) -> None:
+        """Rewrites index and file so that nothing removed is left in any page, and readers read the least."""
+        self.connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        self.connection.execute("COMMIT")
+        self.connection.execute("VACUUM")
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def _count(self, audience: int, counts: dict[str, int] | Counter[str], passages: int, heading: int, body: int) -> None:
+        self.connection.executemany(
+            "INSERT INTO terms VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET passages = passages + excluded.passages",
+            [(t, audience, n) for t, n in sorted(counts.items())],
+        )
+        if passages < 0:
+            self.connection.executemany(
+                "DELETE FROM terms WHERE term = ? AND audience = ? AND passages <= 0", [(t, audience) for t in counts]
+            )
+        self.connection.execute(
+            "INSERT INTO sizes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " passages = passages + excluded.passages, heading = heading + excluded.heading, body = body + excluded.body",
+            [audience, passages, heading, body],
+        )
+
+    def _set(self, key: str, value: str) -> None:
+        self.connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", [key, value])
+
+
+class Readers:
+    """Read-only connections to one knowledge file, one for each thread that reads at the moment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        with self.reading() as connection:
+            self.version = _meta(connection, "version")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for this thread alone until the block ends."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._open()
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                keep = not self._closed
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.close()
+
+    def close(self) -> None:
+        """Lets the file go; searches that are under way end first."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if not self.path.is_file():
+            raise BrokenKnowledge(f"no knowledge file at {self.path}; build one with: assistant kb add PATH")
+        # immutable: no locks, no journal look-ups; a published file never changes
+        connection = sqlite3.connect(
+            f"file:{quote(str(self.path.resolve()))}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA mmap_size = 1073741824")
+            check(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises BrokenKnowledge unless the open file is one that this program wrote."""
+    try:
+        found = (_meta(connection, "schema"), _meta(connection, "cut"))
+    except sqlite3.DatabaseError as error:
+        raise BrokenKnowledge(f"{path} is no knowledge file ({error}); rebuild it with: assistant kb rebuild") from error
+    if found != (SCHEMA_VERSION, CUT_VERSION):
+        raise BrokenKnowledge(f"{path} was written by another version of the program; rebuild it with: assistant kb rebuild")
+
+
+def _meta(connection: sqlite3.Connection, key: str) -> str:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
+    return str(row[0]) if row else ""
+
+
+def visible(connection: sqlite3.Connection, everyone_of: Sequence[frozenset[str]]) -> tuple[int, ...]:
+    """Numbers of the audiences that each of the people in `everyone_of` (their tokens) belongs to."""
+    seen: set[int] | None = None
+    for tokens in everyone_of:
+        marks = ",".join("?" * len(tokens))
+        rows = connection.execute(f"SELECT audience FROM audience_tokens WHERE token IN ({marks})", sorted(tokens))  # noqa: S608  # only question marks are put in
+        one = {int(r[0]) for r in rows}
+        seen = one if seen is None else seen & one
+    return tuple(sorted(seen or ()))
+
+
+def listed(connection: sqlite3.Connection, audiences: Sequence[int] | None = None, **where: Any) -> list[Listed]:
+    """The documents that stand in one of `audiences` (None: an administrator sees all), in order of folder and title."""
+    conditions, values = [], []
+    if audiences is not None:
+        conditions.append(f"d.audience IN ({','.join('?' * len(audiences))})")
+        values += list(audiences)
+    for column in ("id", "folder"):
+        if column in where:
+            conditions.append(f"d.{column} = ?")
+            values.append(where[column])
+    rows = connection.execute(
+        "SELECT d.id, d.title, d.url, d.folder, d.language, d.owner, d.origin, a.tokens, d.passages, d.added, d.checksum"  # noqa: S608  # fixed names
+        " FROM documents d JOIN audiences a ON a.id = d.audience"
+        + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+        + " ORDER BY d.folder, d.title, d.id",
+        values,
+    )
+    return [
+        Listed(
+            id=r[0], title=r[1], url=r[2], folder=r[3], language=r[4], owner=r[5], origin=r[6],
+            audience=frozenset(json.loads(r[7])), passages=r[8], added=r[9], checksum=r[10],
+        )
+        for r in rows
+    ]  # fmt: skip
