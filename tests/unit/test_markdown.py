@@ -1,0 +1,234 @@
+"""The Markdown renderer that all chat platforms share."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assistant.messages import Reply, Source
+from assistant.platforms.markdown import (
+    COMMONMARK,
+    Dialect,
+    body,
+    closed,
+    parts,
+    render,
+    to_plain,
+    utf8,
+    utf16,
+    whole_before,
+    with_table,
+)
+
+TABLE = "| Day | Leave |\n|---|--:|\n| Mon | 14 |\n| 周二 | *3* |"
+FAMILY = "👩‍👩‍👧‍👦"
+
+
+def letters(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def words(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text)
+
+
+# --- rendering ---
+
+
+def test_plain_text_keeps_words_addresses_and_structure() -> None:
+    shown = to_plain(
+        "# Leave\n\nYou have **14 days**, see [the handbook](https://h.example/a).\n\n"
+        "1. ask\n2. go\n   - far\n\n> quoted\n\n```py\nx < 1\n```"
+    )
+    assert shown == (
+        "Leave\n\nYou have 14 days, see the handbook (https://h.example/a).\n\n1. ask\n2. go\n   • far\n\n> quoted\n\nx < 1"
+    )
+
+
+def test_raw_html_is_text() -> None:
+    escape = Dialect(escape=lambda s: s.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    assert render("a <b onclick=x>c</b>\n\n<script>x</script>", escape) == (
+        "a &lt;b onclick=x&gt;c&lt;/b&gt;\n\n&lt;script&gt;x&lt;/script&gt;"
+    )
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "data:image/png;base64,AA", "file:///etc/passwd", "//evil.example"])
+def test_an_unsafe_address_becomes_no_link(url: str) -> None:
+    shown = render(f"[x]({url}) ![y]({url}) <{url}>", Dialect(link=lambda a, u: "LINK", image=lambda a, u: "IMAGE"))
+    assert "LINK" not in shown
+    assert "IMAGE" not in shown
+
+
+def test_tables_are_kept_aligned_or_listed() -> None:
+    assert render(TABLE, Dialect()) == "| Day | Leave |\n| --- | --: |\n| Mon | 14 |\n| 周二 | *3* |"
+    assert render(TABLE, with_table(Dialect(), "code")) == "```\nDay   Leave\n----  -----\nMon   14\n周二  3\n```"
+    assert render(TABLE, with_table(Dialect(), "rows")) == ("- **Day**: Mon · **Leave**: 14\n- **Day**: 周二 · **Leave**: *3*")
+
+
+def test_code_with_backticks_stays_code() -> None:
+    assert render("`` a`b ``", Dialect()) == "``a`b``"
+    assert render("~~~\n```\n~~~", Dialect()) == "````\n```\n````"
+
+
+def test_a_title_and_sources_stand_around_the_text() -> None:
+    reply = Reply(
+        text="Fourteen days.\n```\nopen",
+        title="Leave",
+        sources=(Source(number=1, title="Hand[book]", url="https://h.example/a b", page=3), Source(number=2, title="Memo")),
+    )
+    assert to_plain(body(reply)) == (
+        "Leave\n\nFourteen days.\n\nopen\n\n[1] Hand[book] (https://h.example/a%20b) · p. 3\n[2] Memo"
+    )
+
+
+def test_an_open_fence_is_closed() -> None:
+    assert closed("a\n```py\nx") == "a\n```py\nx\n```"
+    assert closed("> ~~~\n> x") == "> ~~~\n> x\n> ~~~"
+    assert closed("a\n```\nx\n```") == "a\n```\nx\n```"
+    assert closed("plain") == "plain"
+
+
+MARKDOWN = st.text(alphabet=st.sampled_from("ab *_`~#>-|[]()!\\\n1.<&:中é😀"), max_size=120)
+
+
+@settings(max_examples=150, deadline=None)
+@given(MARKDOWN)
+def test_anything_renders_and_written_again_it_says_the_same_words(source: str) -> None:
+    once = render(source, COMMONMARK)
+    assert words(to_plain(once)) == words(to_plain(source))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=100))
+def test_escaped_text_is_shown_letter_for_letter(text: str) -> None:
+    from assistant.platforms.markdown import escape_markdown
+
+    line = " ".join(text.replace("\x00", "").split())
+    assert to_plain(escape_markdown(line)) == line
+
+
+def test_deep_nesting_loses_nothing() -> None:
+    assert to_plain(">" * 500 + " deep").endswith("deep")
+    assert "deep" in to_plain("- " * 400 + "deep")
+
+
+# --- cutting ---
+
+
+def test_a_short_text_is_one_part_without_a_number() -> None:
+    assert parts("short", limit=100) == ["short"]
+
+
+def test_a_limit_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="a limit of 10 leaves no room"):
+        parts("x" * 100, limit=10)
+
+
+def test_parts_are_numbered_and_cut_between_blocks() -> None:
+    text = "\n\n".join(f"Paragraph {n} " + "word " * 8 for n in range(6))
+    cut = parts(text, limit=160)
+    assert [part.split("\n")[0] for part in cut] == [f"({n}/{len(cut)})" for n in range(1, len(cut) + 1)]
+    assert all(part.split("\n\n", 1)[1].startswith("Paragraph") for part in cut)
+
+
+def test_code_is_closed_and_opened_again_with_its_language() -> None:
+    code = "\n".join(f"line_{n} = {n}" for n in range(40))
+    cut = parts(f"Look:\n\n```python\n{code}\n```\n\nDone.", limit=200)
+    inside = [block for part in cut for block in re.findall(r"```python\n(.*?)\n```", part, re.DOTALL)]
+    assert "\n".join(inside) == code
+    assert all(part.count("```") % 2 == 0 for part in cut)
+    assert cut[-1].endswith("Done.")
+
+
+def test_code_in_a_list_and_in_a_quotation_stays_code() -> None:
+    code = "\n".join(f"x{n} = {n}" for n in range(40))
+    for lead, first in (("  ", "- "), ("> ", "> "), ("     ", "1.   ")):
+        source = f"{first}```py\n" + "\n".join(lead + line for line in code.split("\n")) + f"\n{lead}```\n\nend"
+        shown = [render(part.split("\n\n", 1)[1], Dialect()) for part in parts(source, limit=120)]
+        found = "\n".join(block for s in shown for block in re.findall(r"```py\n(.*?)\n[> ]*```", s, re.DOTALL))
+        assert re.sub(r"(?m)^[> ]+", "", found) == code, first
+
+
+def test_a_long_line_of_chinese_is_cut_after_a_sentence() -> None:
+    cut = parts("员工每年有十四天带薪假。" * 40, limit=100)
+    assert all(part.endswith("。") for part in cut)
+    assert "".join(part.split("\n\n", 1)[1] for part in cut) == "员工每年有十四天带薪假。" * 40
+
+
+def test_a_table_gets_its_head_again() -> None:
+    rows = [f"| row {n} | {n} |" for n in range(40)]
+    cut = parts("\n".join(["| name | n |", "|---|---|", *rows]), limit=200)
+    assert all(part.split("\n\n", 1)[1].startswith("| name | n |\n|---|---|\n| row") for part in cut)
+    assert [line for part in cut for line in part.split("\n") if "row" in line] == rows
+
+
+def test_bold_code_and_links_survive_a_cut() -> None:
+    for source in ("**" + "bold words " * 30 + "end**", "`" + "code words " * 30 + "end`"):
+        cut = parts(source, limit=100)
+        mark = source[:2] if source[0] == "*" else "`"
+        assert all(part.split("\n\n", 1)[1].startswith(mark) and part.endswith(mark) for part in cut)
+    link = "[handbook](https://example.com/a/very/long/address/of/a/page)"
+    cut = parts(f"{'word ' * 12}{link} " * 10, limit=150)
+    assert sum(part.count(link) for part in cut) == 10
+
+
+def test_nested_items_at_the_start_of_a_part_do_not_become_code() -> None:
+    source = "- top\n" + "\n".join(f"    - nested item number {n}" for n in range(30))
+    for part in parts(source, limit=120):
+        assert "•" in to_plain(part)
+
+
+@pytest.mark.parametrize("measure", [len, utf8, utf16])
+def test_characters_a_person_sees_as_one_are_never_divided(measure) -> None:  # type: ignore[no-untyped-def]  # a parameter
+    for unit in (FAMILY, "é", "🇨🇳", "👍🏽", "क्षि"):
+        cut = parts(unit * 150, limit=120, measure=measure)
+        shown = [part.split("\n\n", 1)[-1] for part in cut]
+        assert "".join(shown) == unit * 150
+        for part, text in zip(cut, shown, strict=True):
+            assert text.replace(unit, "") == ""
+            assert measure(part) <= 120
+
+
+def test_a_backslash_stays_with_what_it_escapes() -> None:
+    assert not whole_before("a\\*b", 2)
+    assert whole_before("a\\\\b", 3)
+
+
+LINES = st.one_of(
+    st.text(alphabet=st.sampled_from("ab cd。 é中😀🇨👍🏽‍x.!"), max_size=150),
+    st.sampled_from(
+        ["", "", "# Head", "- item", "1. one", "> quote", "---", "| a | b |", "|---|---|", "    indented", "  - sub"]
+    ),
+    st.builds(lambda n, info: "`" * n + info, st.integers(3, 6), st.sampled_from(["", "python", "a b"])),
+    st.sampled_from(["```", "~~~", "~~~~", "    ```", "- ```js", "> ```", "**bold** text `code` [l](https://x.example/y)"]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(LINES, max_size=40).map("\n".join), st.integers(64, 300), st.sampled_from([len, utf8, utf16]))
+def test_every_part_is_within_the_limit_and_nothing_is_lost(source: str, limit: int, measure) -> None:  # type: ignore[no-untyped-def]  # drawn
+    cut = parts(source, limit=limit, measure=measure)
+    assert all(measure(part) <= limit for part in cut)
+    joined = letters("".join(re.sub(r"^\(\d+/\d+\)\n\n", "", part) for part in cut))
+    found = iter(joined)
+    assert all(char in found for char in letters(source)), "a character is missing or out of order"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(alphabet="abc 中=()`", min_size=1, max_size=40), min_size=1, max_size=60), st.integers(80, 300))
+def test_code_comes_through_a_cut_unchanged(code: list[str], limit: int) -> None:
+    source = "Before\n\n~~~~python\n" + "\n".join(code) + "\n~~~~\n\nAfter"
+    inside = []
+    for part in parts(source, limit=limit):
+        inside += re.findall(r"(?s)~~~~python\n(.*?)\n~~~~", part)
+        assert part.count("~~~~") % 2 == 0
+    assert letters("".join(inside)) == letters("".join(code))
+    assert "\n".join(inside).split("\n") == code
+
+
+def test_a_long_text_is_cut_without_loss() -> None:
+    cut = parts("word " * 20_000 + "\n" + "x = 1\n" * 10_000, limit=4000)
+    assert sum(len(letters(part)) for part in cut) >= 110_000
