@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assistant.knowledge import rank
-from assistant.knowledge.store import Listed, Readers, listed, visible
+from assistant.knowledge.store import Listed, Readers, listed, read_passages, visible
 from assistant.messages import Passage
 
 __all__ = ["Found", "Knowledge", "Passage", "open_knowledge"]
@@ -24,6 +24,8 @@ class Found:
     """Best first."""
     confident: bool = False
     """True where the first passage is good enough to answer from; otherwise say so honestly."""
+    certainty: float = 0.0
+    """What `confident` rests on; comparable between questions."""
     version: str = ""
     """Version of the knowledge it comes from."""
     facts: tuple[str, ...] = ()
@@ -51,21 +53,10 @@ class Knowledge:
         """
         with self._readers.reading() as connection:
             seen = visible(connection, [audience, *listeners])
-            hits = rank.search(connection, question, seen, limit=limit)
-            passages = []
-            for hit in hits:
-                text, path, page, place, document, title, url = connection.execute(
-                    "SELECT p.text, p.path, p.page, p.place, d.id, d.title, d.url"
-                    " FROM passages p JOIN documents d ON d.number = p.document WHERE p.id = ?",
-                    [hit.row],
-                ).fetchone()
-                passages.append(
-                    Passage(
-                        id=f"{document}#{place}", title=title, text=text, document=document, url=url, path=path, page=page,
-                        score=round(hit.score, 4),
-                    )
-                )  # fmt: skip
-        return Found(passages=tuple(passages), confident=rank.is_sure(hits), version=self.version)
+            ranking = rank.search(connection, question, seen, limit=limit)
+            texts = read_passages(connection, [h.row for h in ranking.hits])
+        passages = tuple(replace(texts[h.row], score=round(h.score, 4)) for h in ranking.hits)
+        return Found(passages=passages, confident=ranking.sure, certainty=ranking.certainty, version=self.version)
 
     def documents(self, *, audience: frozenset[str] | None = None) -> list[Listed]:
         """The documents that somebody with `audience` may see; None is for administrators and shows all."""

@@ -1,30 +1,35 @@
 """The order of what was found: BM25 over what the asker may see, with closeness of the words, and how sure that is.
 
-All numbers come from the passages that the asker may see, so that a hidden document changes neither order nor score.
+FTS5 proposes candidates; they are ranked here with numbers that come from the passages the asker may see alone, so that a
+hidden document changes no score.
 """
 
 from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from assistant.knowledge.store import SHIFT
-from assistant.knowledge.text import COMMON, cut, match_query
+from assistant.knowledge.text import COMMON, cut, is_cjk, match_query
 
-K1 = 1.2
-B = 0.6
-HEADING = 0.5
-"""How much a word in a heading or title counts against one in the text."""
-COMMON_WEIGHT = 0.15
-CLOSE = 0.3
-"""Weight of two of the question's words standing side by side as in the question."""
-CANDIDATES = 40
-POSTINGS = 30_000
+K1: Final = 1.0
+B: Final = 0.5
+HEADING: Final = 0.5
+"""How much a word in a title or heading counts against one in the text."""
+COMMON_WEIGHT: Final = 0.1
+CLOSE: Final = 0.3
+"""Weight of two of the question's words standing side by side, as they do in the question."""
+WORDS: Final = 48
+"""Words of a question that are looked at: the rarest, where it is longer."""
+CANDIDATES: Final = 16
+POSTINGS: Final = 20_000
 """Entries of the index that one question may touch; the rarest words go first, common ones only rank what those found."""
-SURE = 0.5
+SURE: Final = 0.55
+"""From this certainty on the best hit is worth answering from; docs/knowledge.md tells how it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,43 +41,71 @@ class Hit:
     covered: float
 
 
-def search(connection: sqlite3.Connection, question: str, audiences: Sequence[int], *, limit: int) -> list[Hit]:
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Hits, best first, and how certain it is that the first one holds the answer."""
+
+    hits: tuple[Hit, ...] = ()
+    certainty: float = 0.0
+
+    @property
+    def sure(self) -> bool:
+        """True where the best hit is worth answering from."""
+        return self.certainty >= SURE
+
+
+def search(connection: sqlite3.Connection, question: str, audiences: Sequence[int], *, limit: int) -> Ranking:
     """The best passages of `audiences` for `question`, best first."""
-    words = list(dict.fromkeys(cut(question)))[:64]
-    if not words or not audiences:
-        return []
+    asked = list(dict.fromkeys(cut(question[:4000])))
+    if not asked or not audiences:
+        return Ranking()
     seen = ",".join(str(int(a)) for a in audiences)
-    total, heading_size, body_size = connection.execute(
-        f"SELECT COALESCE(SUM(passages), 0), SUM(heading), SUM(body) FROM sizes WHERE audience IN ({seen})"  # noqa: S608  # whole numbers
+    total, body_size = connection.execute(
+        f"SELECT COALESCE(SUM(passages), 0), SUM(body) FROM sizes WHERE audience IN ({seen})"  # noqa: S608  # whole numbers
     ).fetchone()
     if not total:
-        return []
+        return Ranking()
+    marks = ",".join("?" * len(asked))
     counts: dict[str, int] = dict(
         connection.execute(
-            f"SELECT term, SUM(passages) FROM terms WHERE term IN ({','.join('?' * len(words))}) AND audience IN ({seen})"  # noqa: S608
-            " GROUP BY term",
-            words,
+            f"SELECT term, SUM(passages) FROM terms WHERE term IN ({marks}) AND audience IN ({seen}) GROUP BY term",  # noqa: S608  # whole numbers
+            asked,
         )
     )
-    weights = {w: _weight(w, counts.get(w, 0), total) for w in words}
-    asked: list[str] = []
-    touched = 0
-    for word in sorted(counts, key=lambda w: (w in COMMON, counts[w])):
-        if asked and (touched + counts[word] > POSTINGS or (word in COMMON and touched > CANDIDATES)):
-            break
-        asked.append(word)
-        touched += counts[word]
-    if not asked:
-        return []
+    weights = {w: _weight(w, counts.get(w, 0), total) for w in asked}
+    if len(asked) > WORDS:
+        kept = set(sorted(asked, key=lambda w: -weights[w])[:WORDS])
+        asked = [w for w in asked if w in kept]
+        weights = {w: weights[w] for w in asked}
+    if not (searched := _worth_searching(asked, counts)):
+        return Ranking()
     rows = connection.execute(
-        f"SELECT p.id, p.heading, p.body FROM (SELECT rowid AS id FROM words WHERE words MATCH ? AND rowid >> {SHIFT} IN ({seen})"  # noqa: S608
-        f" ORDER BY bm25(words, {HEADING}, 1.0) LIMIT {CANDIDATES}) AS f JOIN passages p ON p.id = f.id",
-        [match_query(asked)],
+        f"SELECT p.id, p.heading, p.body FROM (SELECT rowid AS id FROM words WHERE words MATCH ? AND rowid >> {SHIFT} IN ({seen})"  # noqa: S608  # whole numbers
+        f" ORDER BY bm25(words, {HEADING}, 1.0) LIMIT {max(CANDIDATES, limit)}) AS f JOIN passages p ON p.id = f.id",
+        [match_query(searched)],
     )
-    scale = _Scale(weights, heading_size / total, body_size / total)
-    hits = [scale.hit(row, heading.split(), body.split()) for row, heading, body in rows]
+    scale = _Scale(weights, body_size / total)
+    hits = [scale.hit(row, heading, body) for row, heading, body in rows]
     hits.sort(key=lambda h: (-h.score, h.row))
-    return hits[:limit]
+    return Ranking(tuple(hits[:limit]), _certainty(hits, total))
+
+
+def _certainty(hits: Sequence[Hit], total: int) -> float:
+    """How much of the question the best hit covers, how much rare wording that is, and how far it stands above the others.
+
+    The evidence is counted in words that stand in one passage of 240, where the threshold was measured, so that it means the
+    same in a small and in a large base. Hits with the very same score are copies and do not make each other doubtful.
+    """
+    if not hits:
+        return 0.0
+    best = hits[0]
+    rival = next((h.score for h in hits if h.score < best.score * 0.999), 0.0)
+    evidence = best.score * _rarest(240) / _rarest(total)
+    return best.covered + math.log1p(evidence) / 8 - 0.3 * rival / best.score
+
+
+def _rarest(total: int) -> float:
+    return math.log(1 + (total + 0.5) / 0.5)
 
 
 def _weight(word: str, count: int, total: int) -> float:
@@ -80,33 +113,44 @@ def _weight(word: str, count: int, total: int) -> float:
     return idf * COMMON_WEIGHT if word in COMMON else idf
 
 
+def _worth_searching(asked: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+    """The words that find candidates: the rarest first, as many as the postings allow."""
+    searched: list[str] = []
+    touched = 0
+    for word in sorted((w for w in asked if counts.get(w)), key=lambda w: (w in COMMON, counts[w])):
+        if searched and (touched + counts[word] > POSTINGS or (word in COMMON and len(searched) > 2)):
+            break
+        searched.append(word)
+        touched += counts[word]
+    return searched
+
+
 class _Scale:
-    def __init__(self, weights: dict[str, float], heading: float, body: float) -> None:
-        self.weights = weights
-        self.whole = sum(weights.values()) or 1.0
-        self.heading = max(heading, 1.0)
-        self.body = max(body, 1.0)
-        words = list(weights)
-        self.after = dict(pairwise(words))
+    """Scores passages for one question."""
 
-    def hit(self, row: int, heading: list[str], body: list[str]) -> Hit:
+    def __init__(self, weights: Mapping[str, float], body: float) -> None:
+        self._weights = weights
+        self._whole = sum(weights.values()) or 1.0
+        self._body = max(body, 1.0)
+        # single Chinese characters stand between the pairs they belong to: a pair's neighbour is two places on
+        strong = [w for w in weights if len(w) > 1 or not is_cjk(w)]
+        self._after = {a: (b, 2 if is_cjk(a) and is_cjk(b) else 1) for a, b in pairwise(strong)}
+
+    def hit(self, row: int, heading: str, body: str) -> Hit:
+        weights, after = self._weights, self._after
+        words = body.split()
         frequency: dict[str, float] = {}
-        norm = 1 - B + B * len(body) / self.body
-        close = 0.0
-        for at, word in enumerate(body):
-            if word in self.weights:
-                frequency[word] = frequency.get(word, 0.0) + 1 / norm
-                follower = self.after.get(word)
-                if follower and at + 1 < len(body) and body[at + 1] == follower:
-                    close = close + min(self.weights[word], self.weights[follower])
-        for word in heading:
-            if word in self.weights:
+        close: dict[str, float] = {}
+        step = 1 / (1 - B + B * len(words) / self._body)
+        for at in [at for at, word in enumerate(words) if word in weights]:  # most words are not asked for: the quickest way past
+            word = words[at]
+            frequency[word] = frequency.get(word, 0.0) + step
+            if word in after and word not in close:
+                follower, distance = after[word]
+                if at + distance < len(words) and words[at + distance] == follower:
+                    close[word] = min(weights[word], weights[follower])
+        for word in set(heading.split()):
+            if word in weights:
                 frequency[word] = frequency.get(word, 0.0) + HEADING
-        score = sum(self.weights[w] * f * (K1 + 1) / (f + K1) for w, f in frequency.items())
-        covered = sum(self.weights[w] for w in frequency) / self.whole
-        return Hit(row, score + CLOSE * close, covered)
-
-
-def is_sure(hits: Sequence[Hit]) -> bool:
-    """True where the best hit is worth answering from."""
-    return bool(hits) and hits[0].covered >= SURE
+        score = sum(weights[w] * f * (K1 + 1) / (f + K1) for w, f in frequency.items()) + CLOSE * sum(close.values())
+        return Hit(row, score, sum(weights[w] for w in frequency) / self._whole)

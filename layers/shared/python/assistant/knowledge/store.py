@@ -30,6 +30,7 @@ from urllib.parse import quote
 from assistant.errors import AssistantError
 from assistant.knowledge.documents import Document, pieces
 from assistant.knowledge.text import CUT_VERSION, cut
+from assistant.messages import Passage
 
 SCHEMA_VERSION: Final = "1"
 SHIFT: Final = 32
@@ -52,7 +53,7 @@ CREATE VIRTUAL TABLE words USING fts5 (
 CREATE TABLE terms (
     term TEXT NOT NULL, audience INTEGER NOT NULL, passages INTEGER NOT NULL, PRIMARY KEY (term, audience)) WITHOUT ROWID;
 CREATE TABLE sizes (
-    audience INTEGER PRIMARY KEY, passages INTEGER NOT NULL, heading INTEGER NOT NULL, body INTEGER NOT NULL);
+    audience INTEGER PRIMARY KEY, passages INTEGER NOT NULL, body INTEGER NOT NULL);
 CREATE TABLE entities (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, name TEXT NOT NULL, audience INTEGER NOT NULL,
     source TEXT NOT NULL, url TEXT NOT NULL, description TEXT NOT NULL);
@@ -173,12 +174,11 @@ class Writer:
         self._set("next", str(first + len(cut_pieces)))
         rows = []
         counts: Counter[str] = Counter()
-        heading_size = body_size = 0
+        size = 0
         for place, piece in enumerate(cut_pieces):
             heading = cut(" \n ".join((document.title, *document.aliases, *piece.path)))
             body = cut(piece.text)
-            heading_size += len(heading)
-            body_size += len(body)
+            size += len(body)
             counts.update({*heading, *body})
             rows.append(
                 (
@@ -190,7 +190,7 @@ class Writer:
         self.connection.executemany(
             "INSERT INTO words (rowid, heading, body) VALUES (?, ?, ?)", [(r[0], r[5], r[6]) for r in rows]
         )
-        self._count(audience, counts, len(rows), heading_size, body_size)
+        self._count(audience, counts, len(rows), size)
         return True
 
     def remove(self, document_id: str) -> bool:
@@ -202,13 +202,12 @@ class Writer:
         rows = self.connection.execute("SELECT id, heading, body FROM passages WHERE document = ?", [number]).fetchall()
         self.connection.executemany("INSERT INTO words (words, rowid, heading, body) VALUES ('delete', ?, ?, ?)", rows)
         counts: Counter[str] = Counter()
-        heading_size = body_size = 0
+        size = 0
         for _, heading, body in rows:
             heading_words, body_words = heading.split(), body.split()
-            heading_size += len(heading_words)
-            body_size += len(body_words)
+            size += len(body_words)
             counts.update({*heading_words, *body_words})
-        self._count(audience, {t: -n for t, n in counts.items()}, -len(rows), -heading_size, -body_size)
+        self._count(audience, {t: -n for t, n in counts.items()}, -len(rows), -size)
         self.connection.execute("DELETE FROM passages WHERE document = ?", [number])
         self.connection.execute("DELETE FROM documents WHERE number = ?", [number])
         self.connection.execute("DELETE FROM relations WHERE document = ?", [document_id])
@@ -221,7 +220,7 @@ class Writer:
         self.connection.execute("VACUUM")
         self.connection.execute("BEGIN IMMEDIATE")
 
-    def _count(self, audience: int, counts: dict[str, int] | Counter[str], passages: int, heading: int, body: int) -> None:
+    def _count(self, audience: int, counts: dict[str, int] | Counter[str], passages: int, size: int) -> None:
         self.connection.executemany(
             "INSERT INTO terms VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET passages = passages + excluded.passages",
             [(t, audience, n) for t, n in sorted(counts.items())],
@@ -231,9 +230,9 @@ class Writer:
                 "DELETE FROM terms WHERE term = ? AND audience = ? AND passages <= 0", [(t, audience) for t in counts]
             )
         self.connection.execute(
-            "INSERT INTO sizes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " passages = passages + excluded.passages, heading = heading + excluded.heading, body = body + excluded.body",
-            [audience, passages, heading, body],
+            "INSERT INTO sizes VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " passages = passages + excluded.passages, body = body + excluded.body",
+            [audience, passages, size],
         )
 
     def _set(self, key: str, value: str) -> None:
@@ -316,6 +315,19 @@ def visible(connection: sqlite3.Connection, everyone_of: Sequence[frozenset[str]
         one = {int(r[0]) for r in rows}
         seen = one if seen is None else seen & one
     return tuple(sorted(seen or ()))
+
+
+def read_passages(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Passage]:
+    """The passages with these row numbers."""
+    found = connection.execute(
+        "SELECT p.id, p.text, p.path, p.page, p.place, d.id, d.title, d.url FROM passages p"  # noqa: S608  # only question marks are put in
+        f" JOIN documents d ON d.number = p.document WHERE p.id IN ({','.join('?' * len(rows))})",
+        list(rows),
+    )
+    return {
+        row: Passage(id=f"{document}#{place}", title=title, text=text, document=document, url=url, path=path, page=page)
+        for row, text, path, page, place, document, title, url in found
+    }
 
 
 def listed(connection: sqlite3.Connection, audiences: Sequence[int] | None = None, **where: Any) -> list[Listed]:
