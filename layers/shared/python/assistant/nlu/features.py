@@ -1,0 +1,101 @@
+"""What the classifier sees of a text: words, word pairs and character n-grams, the same way for every script."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Self, TypeAlias
+from zlib import crc32
+
+from assistant.nlu.linear import UNIT, Features
+
+_WIDE_CHARACTER = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]"
+_TOKEN = re.compile(rf"{_WIDE_CHARACTER}|[^\W\d_]+(?:'[^\W\d_]+)?|\d+|[^\w\s]")
+_WIDE = re.compile(_WIDE_CHARACTER)
+_SILENT = frozenset(",.!?;:\"'()[]{}<>,。！？；：、“”‘’（）【】《》…·-_~`")
+_QUOTES = str.maketrans("‘’", "''")
+LONGEST = 600
+"""Characters of a text that are looked at; what a person asks stands in its beginning."""
+
+Grams: TypeAlias = "tuple[Counter[int], Counter[int]]"
+"""How often each word n-gram and each character n-gram occurs; a gram is named by a 32-bit hash."""
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-cased words, numbers and signs in order; each Chinese, Japanese or Korean character is a token of its own."""
+    folded = unicodedata.normalize("NFKC", text[:LONGEST]).lower().translate(_QUOTES)
+    return [found for found in _TOKEN.findall(folded) if found not in _SILENT]
+
+
+def grams(text: str) -> Grams:
+    """The grams of `text`: words and pairs of words (with its beginning and end), 2 to 5 characters in a row."""
+    found = tokens(text)
+    marked = ["^", *found, "$"]
+    words = Counter(crc32(token.encode(), 1) for token in found)
+    words.update(crc32(f"{a} {b}".encode(), 1) for a, b in pairwise(marked))
+    line = f" {_joined(found)} "
+    characters = Counter(
+        crc32(line[start : start + length].encode(), 2) for length in (2, 3, 4, 5) for start in range(len(line) - length + 1)
+    )
+    return words, characters
+
+
+def _joined(found: Sequence[str]) -> str:
+    """The tokens with spaces between words but not between Chinese characters."""
+    out: list[str] = []
+    wide = True
+    for token in found:
+        wide, before = bool(_WIDE.match(token)), wide
+        if out and not (wide and before):
+            out.append(" ")
+        out.append(token)
+    return "".join(out)
+
+
+class Vocabulary:
+    """The grams worth a row of weights, and how rare each is."""
+
+    def __init__(self, names: array[int], counts: array[int], texts: int) -> None:
+        self.names = names
+        self.counts = counts
+        self.texts = texts
+        self._rows = dict(zip(names, range(len(names)), strict=True))
+        rarity = {n: math.log((1 + texts) / (1 + n)) + 1 for n in set(counts)}
+        self._rarity = [rarity[n] for n in counts]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def of(cls, texts: Iterable[Grams], *, at_least: int) -> Self:
+        """The grams that occur in `at_least` texts."""
+        counts: Counter[int] = Counter()
+        total = 0
+        for words, characters in texts:
+            counts.update(words.keys())
+            counts.update(characters.keys())
+            total += 1
+        kept = sorted(name for name, n in counts.items() if n >= at_least)
+        return cls(array("I", kept), array("I", (counts[name] for name in kept)), total)
+
+    def vector(self, found: Grams) -> Features:
+        """The known grams with their weights (logarithmic count × rarity), words and characters of equal length, 1 together."""
+        rows: list[int] = []
+        values: list[int] = []
+        known, rarity = self._rows, self._rarity
+        for part in found:
+            weighted = [
+                (row, (1 + math.log(n)) * rarity[row]) for name, n in part.items() if (row := known.get(name)) is not None
+            ]
+            length = math.sqrt(2 * sum(value * value for _, value in weighted))
+            for row, value in weighted:
+                rounded = round(value / length * UNIT)
+                if rounded:
+                    rows.append(row)
+                    values.append(rounded)
+        return rows, values
