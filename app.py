@@ -1,0 +1,50 @@
+"""`python app.py` (or `cdk deploy --all`): reads the environment once and composes the stacks for one Deployment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from infra import node
+
+node.choose(os.environ)  # the bridge to Node starts when aws_cdk is imported
+
+import aws_cdk as cdk  # noqa: E402
+from cdk_nag import AwsSolutionsChecks  # noqa: E402
+
+from assistant.errors import InvalidSetting  # noqa: E402
+from infra.bundle import Bundle, BundleError, build  # noqa: E402
+from infra.data import DataStack  # noqa: E402
+from infra.deployment import Deployment, context_names  # noqa: E402
+from infra.runtime import RuntimeStack  # noqa: E402
+
+
+def compose(app: cdk.App, deployment: Deployment, bundle: Bundle) -> None:
+    """Adds every stack of `deployment` to `app`."""
+    env = cdk.Environment(account=deployment.account or None, region=deployment.region or None)
+    title = deployment.prefix
+    data = DataStack(app, f"{title}-data", deployment=deployment, env=env)
+    RuntimeStack(app, f"{title}-runtime", data=data, deployment=deployment, bundle=bundle, env=env)
+    cdk.Tags.of(app).add("assistant:stage", deployment.stage)
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+
+
+def main() -> int:
+    """Synthesises the stacks into the cloud assembly; exit status 2 for a deployment that cannot be."""
+    app = cdk.App()
+    try:
+        given = {name: value for name in context_names() if (value := app.node.try_get_context(name)) is not None}
+        deployment = Deployment.of(given, env=os.environ)
+        compose(app, deployment, build())
+    except InvalidSetting as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except BundleError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What runs on AWS: stacks composed in `app.py` from one Deployment."""

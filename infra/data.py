@@ -1,0 +1,167 @@
+"""DataStack: table, documents, secrets and the key that seals them. The only state; nothing here is ever replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from assistant.storage import SCHEMA
+from infra.deployment import PLATFORMS, Deployment
+from infra.review import accept
+
+
+class DataStack(cdk.Stack):
+    """What must survive every other stack. Logical ids are fixed by hand, because a new one would replace the data."""
+
+    def __init__(self, scope: Construct, id_: str, *, deployment: Deployment, env: cdk.Environment) -> None:
+        super().__init__(scope, id_, env=env, termination_protection=deployment.keep_data)
+        self._removal = cdk.RemovalPolicy.RETAIN if deployment.keep_data else cdk.RemovalPolicy.DESTROY
+        self.key = self._key(deployment)
+        self.table = self._table(deployment)
+        self.bucket = self._bucket(deployment)
+        self.secrets: Mapping[str, secretsmanager.Secret] = {p: self._secret(p, deployment) for p in PLATFORMS}
+        for name, value in (
+            ("TableName", self.table.table_name),
+            ("BucketName", self.bucket.bucket_name),
+            ("KeyArn", self.key.key_arn),
+        ):
+            cdk.CfnOutput(self, name, value=value)
+
+    def _key(self, deployment: Deployment) -> kms.Key:
+        key = kms.Key(
+            self,
+            "Key",
+            alias=f"alias/{deployment.prefix}",
+            description=f"Seals conversations, documents and secrets of {deployment.prefix}",
+            enable_key_rotation=True,
+            removal_policy=self._removal,
+        )
+        _pin(key, "Key")
+        return key
+
+    def _table(self, deployment: Deployment) -> dynamodb.Table:
+        text = dynamodb.AttributeType.STRING
+        table = dynamodb.Table(
+            self,
+            "Table",
+            partition_key=dynamodb.Attribute(name=SCHEMA["partition_key"], type=text),
+            sort_key=dynamodb.Attribute(name=SCHEMA["sort_key"], type=text),
+            time_to_live_attribute=SCHEMA["ttl"],
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True),
+            contributor_insights_specification=dynamodb.ContributorInsightsSpecification(
+                enabled=True, mode=dynamodb.ContributorInsightsMode.THROTTLED_KEYS
+            ),
+            deletion_protection=deployment.keep_data,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
+            encryption_key=self.key,
+            removal_policy=self._removal,
+        )
+        _pin(table, "Table")
+        return table
+
+    def _bucket(self, deployment: Deployment) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "Documents",
+            versioned=True,
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=self.key,
+            bucket_key_enabled=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    noncurrent_version_expiration=cdk.Duration.days(30),
+                    abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
+                ),
+                s3.LifecycleRule(prefix="turns/", expiration=cdk.Duration.days(deployment.retention_days)),
+            ],
+            removal_policy=self._removal,
+        )
+        _pin(bucket, "Documents")
+        raw = bucket.node.default_child
+        if isinstance(raw, s3.CfnBucket):  # the L2 option would add a function of its own to do the same
+            raw.add_property_override("NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True)
+        accept(
+            bucket,
+            "AwsSolutions-S1",
+            "read by our own functions alone; who did is in CloudTrail's data events, where an audit needs them",
+        )
+        return bucket
+
+    def _secret(self, platform: str, deployment: Deployment) -> secretsmanager.Secret:
+        # Generated, never written in the template: a later deployment then cannot overwrite what an operator has stored.
+        field = "api_key" if platform == "webchat" else "not_configured"
+        secret = secretsmanager.Secret(
+            self,
+            f"Secret-{platform}",
+            secret_name=deployment.secret_names[platform],
+            description=f"Credentials for {platform}; store one JSON object, see docs/platforms/",
+            encryption_key=self.key,
+            generate_secret_string=secretsmanager.SecretStringGenerator(
+                secret_string_template="{}",  # noqa: S106  # an empty object, to which the generated field is added
+                generate_string_key=field,
+                exclude_punctuation=True,
+                password_length=40,
+            ),
+            removal_policy=self._removal,
+        )
+        _pin(secret, f"Secret{platform.title()}")
+        accept(
+            secret,
+            "AwsSolutions-SMG4",
+            "the vendor issues these credentials; docs/operations.md has the rotation of each, without downtime",
+        )
+        return secret
+
+    def allow_secrets(self, role: iam.Role, *platforms: str) -> None:
+        """Lets `role` read the credentials of `platforms`."""
+        secrets = [self.secrets[p].secret_arn for p in platforms]
+        role.add_to_principal_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=secrets))
+        self._allow_key(role, "secretsmanager", "kms:Decrypt")
+
+    def allow_table(self, role: iam.Role, *actions: str) -> None:
+        """Lets `role` call the DynamoDB `actions` on the table, for example "Query"."""
+        role.add_to_principal_policy(
+            iam.PolicyStatement(actions=[f"dynamodb:{a}" for a in actions], resources=[self.table.table_arn])
+        )
+        self._allow_key(role, "dynamodb", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey")
+
+    def allow_documents(self, role: iam.Role, *, write: bool) -> None:
+        """Lets `role` read the documents and knowledge versions, and `write` them."""
+        actions = ["s3:GetObject", *(["s3:PutObject", "s3:DeleteObject"] if write else [])]
+        role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=[self.bucket.arn_for_objects("*")]))
+        role.add_to_principal_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.bucket.bucket_arn]))
+        self._allow_key(role, "s3", "kms:Decrypt", *(["kms:GenerateDataKey"] if write else []))
+        exported = f"Resource::{self.stack_name}:ExportsOutputFnGetAttDocumentsArn9D87F4A8/*"
+        accept(role, f"AwsSolutions-IAM5[{exported}]", "objects of our own bucket; their names are not known before")
+
+    def allow_envelopes(self, role: iam.Role) -> None:
+        """Lets `role` seal and open people's tokens with data keys of the customer key."""
+        role.add_to_principal_policy(
+            iam.PolicyStatement(actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[self.key.key_arn])
+        )
+
+    def _allow_key(self, role: iam.Role, service: str, *actions: str) -> None:
+        role.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=list(actions),
+                resources=[self.key.key_arn],
+                conditions={"StringEquals": {"kms:ViaService": f"{service}.{self.region}.amazonaws.com"}},
+            )
+        )
+
+
+def _pin(construct: Construct, logical_id: str) -> None:
+    child = construct.node.default_child
+    assert isinstance(child, cdk.CfnResource)  # noqa: S101  # every construct pinned here has one
+    child.override_logical_id(logical_id)

@@ -1,0 +1,200 @@
+"""What one deployment is: every difference between stages and profiles is a field here. Imports no CDK."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+from assistant.errors import InvalidSetting
+from assistant.queue import QUEUE
+
+PLATFORMS: Final = ("webchat", "feishu", "dingtalk", "wecom", "slack", "teams")
+"""Names under which each platform's secret is stored: `assistant/{stage}/{platform}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSize:
+    """How large one function is and how many copies may run."""
+
+    memory: int = 512
+    """MiB; the share of a processor grows with it (1,769 MiB are one whole)."""
+    timeout: int = 29
+    """Seconds."""
+    reserved: int = 0
+    """Concurrent executions kept for this function and never exceeded; 0: it shares the account's pool."""
+    provisioned: int = 0
+    """Copies kept warm."""
+    snap_start: bool = False
+    """Start from a snapshot of the initialised function; cannot be combined with `provisioned`."""
+    disk: int = 512
+    """MiB under /tmp."""
+
+
+WEBHOOK = FunctionSize(memory=1024, timeout=10, snap_start=True)
+API = FunctionSize(memory=1024, timeout=29)
+_BASIC: Final[Mapping[str, FunctionSize]] = MappingProxyType(
+    {
+        "webhook": WEBHOOK,
+        "dialogue": FunctionSize(memory=1024, timeout=QUEUE.function_timeout, disk=1024),
+        "api": API,
+        "oauth": FunctionSize(memory=512, timeout=15),
+        "ingest": FunctionSize(memory=2048, timeout=900, disk=4096),
+        "init": FunctionSize(memory=1024, timeout=300, disk=1024),
+    }
+)
+_ENTERPRISE: Final[Mapping[str, FunctionSize]] = MappingProxyType(
+    dict(_BASIC)
+    | {
+        "webhook": replace(WEBHOOK, snap_start=False, reserved=200, provisioned=5),
+        "dialogue": FunctionSize(memory=1769, timeout=QUEUE.function_timeout, reserved=450, provisioned=10, disk=2048),
+        "api": replace(API, provisioned=2),
+        "ingest": FunctionSize(memory=4096, timeout=900, disk=10240),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One installation in one account and region. A field set with `-c name=value` replaces the profile's and the stage's."""
+
+    stage: str = "dev"
+    profile: str = "basic"
+    account: str = ""
+    """Twelve digits; empty: the account whose credentials deploy."""
+    region: str = ""
+    sizes: Mapping[str, FunctionSize] = field(default_factory=lambda: _BASIC)
+    keep_data: bool = True
+    """Table, bucket, keys and secrets outlive the stack and cannot be deleted by accident."""
+    alarm_email: str = ""
+    """Where alarms go; empty: the topic exists and nobody is subscribed."""
+    tenant: str = "default"
+    model: str = "builtin"
+    embedder: str = ""
+    timezone: str = "UTC"
+    log_level: str = "INFO"
+    retention_days: int = 180
+    """Days that a conversation is kept."""
+    log_days: int = 30
+    """Days that logs are kept in CloudWatch."""
+    concurrent_turns: int = 50
+    """Turns that are answered at the same time (2–1000 by the event source mapping's limits)."""
+    api_rate: int = 100
+    """Requests a second that the API takes before it answers 429."""
+    api_burst: int = 200
+    domain: str = ""
+    """Host name of the API, with `certificate` as the ARN of its certificate in this region; empty: AWS's own name."""
+    certificate: str = ""
+    canary: bool = True
+    """New code takes 10 % of the traffic for five minutes before it takes all."""
+    edge: bool = False
+    """CloudFront and WAF in front of the API."""
+    vpc: bool = False
+    """Functions leave through fixed addresses, so that vendors can allow-list them."""
+    cache: bool = False
+    """A Valkey cache as the second level; otherwise the table is."""
+    search: bool = False
+    """Logs go through Firehose to OpenSearch and S3."""
+    silence_seconds: int = 60
+    """A message that has no visible reply after this time counts as silence."""
+
+    @property
+    def prefix(self) -> str:
+        """What the names of this deployment's resources start with."""
+        return f"assistant-{self.stage}"
+
+    @property
+    def secret_names(self) -> Mapping[str, str]:
+        """Secret's name in Secrets Manager for each platform."""
+        return {p: f"assistant/{self.stage}/{p}" for p in PLATFORMS}
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, env: Mapping[str, str]) -> Self:
+        """The deployment that the CDK context `given` and the environment describe; raises InvalidSetting with the fix."""
+        stage = str(given.get("stage") or "dev")
+        profile = str(given.get("profile") or "basic")
+        if profile not in PROFILES:
+            raise InvalidSetting(f"profile={profile!r} is not known; choose one of: {', '.join(PROFILES)}")
+        values: dict[str, Any] = {"stage": stage, "profile": profile, **PROFILES[profile], **STAGES.get(stage, {})}
+        values["account"] = env.get("CDK_DEFAULT_ACCOUNT", "")
+        values["region"] = env.get("CDK_DEFAULT_REGION") or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or ""
+        known = {f.name: f for f in fields(cls) if f.name != "sizes"}
+        for name, raw in given.items():
+            if name in known:
+                values[name] = _value(name, str(known[name].type), raw)
+        deployment = cls(**values)
+        deployment._check()
+        return deployment
+
+    def _check(self) -> None:
+        for name, pattern, example in (
+            ("stage", r"[a-z][a-z0-9-]{0,19}", "dev"),
+            ("account", r"(\d{12})?", "123456789012"),
+            ("region", r"([a-z]{2}(-[a-z]+)+-\d)?", "eu-central-1"),
+            ("alarm_email", r"([^@\s]+@[^@\s]+\.[^@\s]+)?", "oncall@example.com"),
+            ("domain", r"([a-z0-9-]+(\.[a-z0-9-]+)+)?", "assistant.example.com"),
+            ("certificate", r"(arn:aws[\w-]*:acm:.+)?", "arn:aws:acm:eu-central-1:123456789012:certificate/…"),
+        ):
+            if not re.fullmatch(pattern, value := str(getattr(self, name))):
+                raise InvalidSetting(f"{name}={value!r} cannot be used; a good one looks like {example!r}")
+        if bool(self.domain) != bool(self.certificate):
+            raise InvalidSetting("domain and certificate belong together: give both with -c domain=… -c certificate=arn:…")
+        if not 2 <= self.concurrent_turns <= 1000:
+            raise InvalidSetting(
+                f"concurrent_turns={self.concurrent_turns} is outside 2–1000, the limits of an event source mapping"
+            )
+        if self.log_days not in LOG_DAYS:
+            raise InvalidSetting(f"log_days={self.log_days} is no period CloudWatch offers; choose one of: {LOG_DAYS}")
+        for name, size in self.sizes.items():
+            if size.snap_start and size.provisioned:
+                raise InvalidSetting(f"function {name}: snap_start and provisioned={size.provisioned} exclude each other")
+            if size.provisioned and size.reserved and size.provisioned > size.reserved:
+                raise InvalidSetting(f"function {name}: provisioned={size.provisioned} is more than reserved={size.reserved}")
+
+
+LOG_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
+
+PROFILES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "basic": {"sizes": _BASIC, "concurrent_turns": 50},
+        "enterprise": {
+            "sizes": _ENTERPRISE,
+            "concurrent_turns": 400,
+            "api_rate": 1000,
+            "api_burst": 2000,
+            "log_days": 90,
+            "edge": True,
+            "vpc": True,
+            "cache": True,
+            "search": True,
+        },
+    }
+)
+STAGES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "dev": {"keep_data": False, "canary": False, "log_days": 7},
+        "staging": {"keep_data": False},
+        "production": {},
+    }
+)
+"""What a stage of this name changes; a stage of another name is treated as production is."""
+
+
+def _value(name: str, kind: str, raw: object) -> str | int | bool:
+    text = str(raw).strip()
+    if kind == "bool":
+        if text.lower() not in {"true", "false"}:
+            raise InvalidSetting(f"{name}={text!r} is neither true nor false")
+        return text.lower() == "true"
+    if kind == "int":
+        if not text.isdecimal():
+            raise InvalidSetting(f"{name}={text!r} is not a whole number")
+        return int(text)
+    return text
+
+
+def context_names() -> tuple[str, ...]:
+    """What `-c name=value` may set."""
+    return tuple(f.name for f in fields(Deployment) if f.name != "sizes")

@@ -1,0 +1,269 @@
+"""RuntimeStack: the HTTP API, the queues and the functions between them, each with the rights it needs and no others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+import aws_cdk as cdk
+from aws_cdk import aws_apigatewayv2 as api
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_codedeploy as codedeploy
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
+from aws_cdk.aws_lambda_event_sources import SqsEventSource
+from constructs import Construct
+
+from assistant.queue import QUEUE, QueueSettings
+from assistant.settings import ROUTES, Settings
+from infra.bundle import FUNCTIONS, Bundle
+from infra.data import DataStack
+from infra.deployment import PLATFORMS, Deployment
+from infra.functions import AssistantFunction, Layers, log_period
+from infra.network import Network
+from infra.review import accept
+
+INGEST: Final = QueueSettings(function_timeout=900, max_receives=3, batch_size=10)
+"""One message group, so that one writer at a time builds a knowledge version; ten changes to documents make one build."""
+
+ACCESS_LOG: Final = json.dumps(
+    {
+        "@timestamp": "$context.requestTime",
+        "ecs.version": "8.11",
+        "http.request.id": "$context.requestId",
+        "http.request.method": "$context.httpMethod",
+        "http.response.status_code": "$context.status",
+        "http.response.bytes": "$context.responseLength",
+        "event.duration_ms": "$context.responseLatency",
+        "event.backend_ms": "$context.integrationLatency",
+        "url.route": "$context.routeKey",
+        "source.ip": "$context.identity.sourceIp",
+        "user_agent.original": "$context.identity.userAgent",
+        "error.message": "$context.error.message",
+    }
+)
+"""One line a request in ECS field names; `url.route` holds the pattern and never a query string."""
+
+_READ = ("GetItem", "Query")
+_WRITE = (*_READ, "PutItem", "UpdateItem", "DeleteItem")
+
+
+class FifoWithDeadLetters(Construct):
+    """A FIFO queue in high-throughput mode; what fails `max_receives` times goes to `dead_letters`."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, settings: QueueSettings, by_content: bool = False) -> None:
+        super().__init__(scope, id_)
+        self.dead_letters = sqs.Queue(
+            self,
+            "DeadLetters",
+            queue_name=f"{name}-dead.fifo",
+            fifo=True,
+            content_based_deduplication=by_content,
+            retention_period=cdk.Duration.seconds(settings.dead_letter_retention),
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+        )
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            queue_name=f"{name}.fifo",
+            fifo=True,
+            content_based_deduplication=by_content,
+            deduplication_scope=sqs.DeduplicationScope.MESSAGE_GROUP,
+            fifo_throughput_limit=sqs.FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
+            visibility_timeout=cdk.Duration.seconds(settings.visibility),
+            retention_period=cdk.Duration.seconds(settings.retention),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=settings.max_receives),
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+        )
+
+
+class RuntimeStack(cdk.Stack):
+    """What takes messages in and answers them. Holds no state; it can be deleted and deployed again."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, data: DataStack, deployment: Deployment, bundle: Bundle, env: cdk.Environment
+    ) -> None:
+        super().__init__(scope, id_, env=env)
+        self.turns = FifoWithDeadLetters(self, "Turns", name=f"{deployment.prefix}-turns", settings=QUEUE)
+        self.documents = FifoWithDeadLetters(self, "Ingest", name=f"{deployment.prefix}-ingest", settings=INGEST, by_content=True)
+        self.network = Network(self, "Network", deployment=deployment) if deployment.vpc else None
+        self.api = api.HttpApi(self, "Http", api_name=deployment.prefix, create_default_stage=False)
+        self.public_url = f"https://{deployment.domain}" if deployment.domain else self.api.api_endpoint
+        self.functions = self._functions(data, deployment, bundle)
+        self._grants(data, deployment)
+        self._sources(data, deployment)
+        self.stage = self._routes(deployment)
+        for name, value in (
+            ("Url", self.public_url),
+            ("TurnsQueueUrl", self.turns.queue.queue_url),
+            ("DeadLettersUrl", self.turns.dead_letters.queue_url),
+        ):
+            cdk.CfnOutput(self, name, value=value)
+
+    def _functions(self, data: DataStack, deployment: Deployment, bundle: Bundle) -> Mapping[str, AssistantFunction]:
+        layers = Layers(self, "Layers", bundle=bundle)
+        environment = self._settings(data, deployment).to_env()
+        functions = {
+            name: AssistantFunction(
+                self, name, deployment=deployment, bundle=bundle, layers=layers, environment=environment, network=self.network
+            )
+            for name in FUNCTIONS
+        }
+        if deployment.canary:
+            application = codedeploy.LambdaApplication(self, "Deployments", application_name=deployment.prefix)
+            role = iam.Role(self, "CanaryRole", assumed_by=iam.ServicePrincipal("codedeploy.amazonaws.com"))
+            accept(
+                role,
+                "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSCodeDeployRoleForLambdaLimited]",
+                "CodeDeploy's own role for Lambda, kept by AWS; it may move aliases and read alarms, and nothing else",
+            )
+            for name in ("webhook", "dialogue", "api", "oauth"):
+                functions[name].canary(application, role)
+        return functions
+
+    def _settings(self, data: DataStack, deployment: Deployment) -> Settings:
+        return replace(
+            Settings(),
+            stage=deployment.stage,
+            tenant=deployment.tenant,
+            table_name=data.table.table_name,
+            turns_queue_url=self.turns.queue.queue_url,
+            dead_letters_url=self.turns.dead_letters.queue_url,
+            bucket=data.bucket.bucket_name,
+            public_url=self.public_url,
+            model=deployment.model,
+            embedder=deployment.embedder,
+            timezone=deployment.timezone,
+            log_level=deployment.log_level,
+            retention_days=deployment.retention_days,
+        )
+
+    def _grants(self, data: DataStack, deployment: Deployment) -> None:
+        webhook, dialogue, http, oauth, ingest, init = (self.functions[n] for n in FUNCTIONS)
+        queue, dead = self.turns.queue.queue_arn, self.turns.dead_letters.queue_arn
+
+        webhook.allow("sqs:SendMessage", on=[queue])
+        data.allow_secrets(webhook.role, *PLATFORMS)
+        data.allow_table(webhook.role, "PutItem")  # proof that a signature was not seen before
+
+        dialogue.allow("sqs:SendMessage", on=[queue])  # a blocked turn goes on by itself after its authorisation
+        data.allow_table(dialogue.role, *_WRITE)
+        data.allow_secrets(dialogue.role, *PLATFORMS)
+        data.allow_documents(dialogue.role, write=True)  # bodies too large for an item are spilled
+        data.allow_envelopes(dialogue.role)
+
+        http.allow("sqs:SendMessage", "sqs:GetQueueAttributes", on=[queue, dead])
+        http.allow("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", on=[dead])  # list, show, replay
+        data.allow_table(http.role, *_WRITE)
+        data.allow_secrets(http.role, *PLATFORMS)
+        data.allow_documents(http.role, write=True)
+        data.allow_envelopes(http.role)
+
+        oauth.allow("sqs:SendMessage", on=[queue])
+        data.allow_table(oauth.role, *_WRITE)
+        data.allow_secrets(oauth.role, *PLATFORMS)
+        data.allow_envelopes(oauth.role)
+
+        data.allow_table(ingest.role, *_WRITE)
+        data.allow_documents(ingest.role, write=True)
+
+        init.allow("sqs:GetQueueAttributes", on=[queue, dead])
+        data.allow_table(init.role, *_WRITE, "DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups")
+        data.allow_secrets(init.role, *PLATFORMS)
+        data.allow_documents(init.role, write=True)
+
+        for function in (dialogue, http, init):
+            for actions, arns in self._models(deployment):
+                function.allow(*actions, on=arns)
+
+    def _models(self, deployment: Deployment) -> list[tuple[list[str], list[str]]]:
+        """Actions and ARNs for each model in the deployment's list that AWS itself serves."""
+        grants: list[tuple[list[str], list[str]]] = []
+        for spec in filter(None, f"{deployment.model},{deployment.embedder}".split(",")):
+            kind, _, rest = spec.strip().partition(":")
+            if kind == "sagemaker":
+                arn = self.format_arn(service="sagemaker", resource="endpoint", resource_name=rest.lower())
+                grants.append((["sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointWithResponseStream"], [arn]))
+            elif kind == "bedrock":
+                arn = self.format_arn(service="bedrock", account="", resource="foundation-model", resource_name=rest)
+                grants.append((["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"], [arn]))
+        return grants
+
+    def _sources(self, data: DataStack, deployment: Deployment) -> None:
+        dialogue, ingest = self.functions["dialogue"], self.functions["ingest"]
+        dialogue.alias.add_event_source(
+            SqsEventSource(
+                self.turns.queue,
+                batch_size=QUEUE.batch_size,
+                report_batch_item_failures=True,
+                max_concurrency=deployment.concurrent_turns,
+            )
+        )
+        ingest.alias.add_event_source(
+            SqsEventSource(self.documents.queue, batch_size=INGEST.batch_size, report_batch_item_failures=True)
+        )
+        events.Rule(
+            self,
+            "DocumentChanged",
+            description="A document was added, changed or removed: knowledge is built again",
+            event_pattern=events.EventPattern(
+                source=["aws.s3"],
+                detail_type=["Object Created", "Object Deleted"],
+                detail={"bucket": {"name": [data.bucket.bucket_name]}, "object": {"key": [{"prefix": "documents/"}]}},
+            ),
+            targets=[targets.SqsQueue(self.documents.queue, message_group_id="knowledge")],
+        )
+
+    def _routes(self, deployment: Deployment) -> api.HttpStage:
+        integrations = {
+            n: HttpLambdaIntegration(f"{n.title()}Integration", self.functions[n].alias)
+            for n in sorted({r.function for r in ROUTES})
+        }
+        for route in ROUTES:
+            self.api.add_routes(path=route.path, methods=[api.HttpMethod[route.method]], integration=integrations[route.function])
+        access = logs.LogGroup(
+            self,
+            "AccessLogs",
+            log_group_name=f"/assistant/{deployment.stage}/access",
+            retention=log_period(deployment.log_days),
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        stage = api.HttpStage(
+            self,
+            "Stage",
+            http_api=self.api,
+            stage_name="$default",
+            auto_deploy=True,
+            detailed_metrics_enabled=True,
+            throttle=api.ThrottleSettings(rate_limit=deployment.api_rate, burst_limit=deployment.api_burst),
+            domain_mapping=self._domain(deployment),
+        )
+        raw = stage.node.default_child
+        if isinstance(raw, api.CfnStage):  # the L2 class asks for an object that Python cannot give it
+            raw.access_log_settings = api.CfnStage.AccessLogSettingsProperty(
+                destination_arn=access.log_group_arn, format=ACCESS_LOG
+            )
+        accept(
+            self.api,
+            "AwsSolutions-APIG4",
+            "each vendor signs its webhooks and the functions verify them; /v1 and /api ask for an API key",
+        )
+        return stage
+
+    def _domain(self, deployment: Deployment) -> api.DomainMappingOptions | None:
+        if not deployment.domain:
+            return None
+        certificate = acm.Certificate.from_certificate_arn(self, "Certificate", deployment.certificate)
+        name = api.DomainName(
+            self, "Domain", domain_name=deployment.domain, certificate=certificate, security_policy=api.SecurityPolicy.TLS_1_2
+        )
+        cdk.CfnOutput(self, "DomainTarget", value=name.regional_domain_name)
+        return api.DomainMappingOptions(domain_name=name)
