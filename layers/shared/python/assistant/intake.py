@@ -68,7 +68,7 @@ class Intake:
     def _accept(self, webhook: Webhook) -> tuple[HttpReply, int]:
         received = self.receive(webhook)
         if received.pull:
-            text, final = self._snapshots().read(webhook.platform, received.pull) or ("", True)
+            text, final = self._snapshots().read(webhook.platform, received.pull) or ("", False)
             return self._platform(webhook.platform).answer_pull(webhook, received, text=text, final=final), 0
         messages = [m for m in received.messages if m.kind != "stream_refresh"]
         if messages:

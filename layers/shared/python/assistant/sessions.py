@@ -144,7 +144,7 @@ class Sessions:
         sk = turn_key(message)
         if not complete and turns and sk < turns[-1].sk and (old := self._table.get(pk, sk)):
             turns.append(_turn(old))
-        about = next((json.loads(str(i["body"])) for i in items if i["sk"] == "~about"), {})
+        about: dict[str, Any] = next((json.loads(str(i["body"])) for i in items if i["sk"] == "~about"), {})
         return Session(
             pk=pk,
             turns=tuple(reversed(turns)),
@@ -190,10 +190,11 @@ class Sessions:
         try:
             self._table.put(
                 self._item(turn),
-                condition="attribute_not_exists(#pk) OR (#state = :answering AND"
+                condition="attribute_not_exists(#pk) OR #state = :failed OR (#state = :answering AND"
                 " (#owner = :owner OR #until < :now OR (begins_with(#owner, :delivery) AND #attempt < :attempt)))",
                 values={
                     "answering": "answering",
+                    "failed": "failed",
                     "owner": turn.owner,
                     "now": int(self._clock()),
                     "delivery": f"{delivery}/",
@@ -238,6 +239,16 @@ class Sessions:
             if stored.owner == turn.owner and stored.state in ("saved", "sent"):
                 return stored  # our own write, repeated by the client after a lost answer
             raise
+        return saved
+
+    def settle(self, turn: Turn) -> Turn:
+        """Decides what is left of a stopped answer. Raises Conflict where the claim is no longer ours."""
+        saved = replace(turn, state="saved", text="", stop="")
+        self._table.put(
+            self._item(saved),
+            condition="#state = :answering AND #owner = :owner",
+            values={"answering": "answering", "owner": turn.owner},
+        )
         return saved
 
     def mark_sent(self, turn: Turn, sent: Sent) -> Turn:

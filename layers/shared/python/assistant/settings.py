@@ -54,6 +54,8 @@ class Settings:
     embedder: str = ""
     timezone: str = "UTC"
     log_level: str = "INFO"
+    log_format: str = "ecs"
+    """`ecs`: JSON lines and metrics for CloudWatch; `pretty`: readable lines for a terminal, no metrics."""
     max_body_bytes: int = 256 * 1024
     replay_window_seconds: int = 10 * 3600
     """Oldest signed timestamp accepted where the platform defines no window; wider than Feishu's last retry (7 h)."""

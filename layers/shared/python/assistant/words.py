@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
+from assistant.messages import Reply
+
 LANGUAGES: Final = ("en", "zh-CN")
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
@@ -27,11 +29,25 @@ def nearest(language: str) -> str:
 
 
 def language_of(text: str, default: str = "en") -> str:
-    """The language of `text`: Chinese as soon as its Chinese characters outweigh its Latin words; `default` when it has neither."""
+    """The language of `text`: Chinese when it has at least as many Chinese characters as Latin words; `default` for neither."""
     han, latin = len(_HAN.findall(text)), len(_LATIN.findall(text))
     if not han and not latin:
         return default
     return "zh-CN" if han >= latin else "en"
+
+
+def with_sources(reply: Reply) -> str:
+    """The reply's Markdown with its sources listed below it, in the language of the text."""
+    if not reply.sources:
+        return reply.text
+    language = language_of(reply.text)
+    lines = [
+        f"- [{s.number}] "
+        + (f"[{s.title}]({s.url})" if s.url.startswith("http") else s.title)
+        + (f", {say('page', language, page=s.page)}" if s.page else "")
+        for s in reply.sources
+    ]
+    return f"{reply.text}\n\n{say('sources', language)}:\n" + "\n".join(lines)
 
 
 @functools.cache

@@ -1,0 +1,21 @@
+"""API Gateway → queue: proves, decrypts and parses a platform's webhook, and answers at once."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+from assistant.assembly import Assistant, start
+from assistant.messages import Webhook
+
+
+@cache
+def assistant() -> Assistant:
+    """This process's assistant."""
+    return start("webhook", os.environ)
+
+
+def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """The HTTP answer to an API Gateway HTTP API event (payload 2.0)."""
+    return assistant().intake.handle(Webhook.from_event(event)).to_event()

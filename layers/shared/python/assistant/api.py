@@ -1,0 +1,133 @@
+"""The HTTP API: health, turns of the web chat, and the console's static files."""
+
+from __future__ import annotations
+
+import hmac
+import mimetypes
+from collections.abc import Callable
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from assistant.errors import AssistantError, Unavailable
+from assistant.messages import Message
+from assistant.sessions import Turn
+
+if TYPE_CHECKING:
+    from assistant.assembly import Assistant
+
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+def create_app(assistant: Assistant) -> FastAPI:
+    """The application over `assistant`'s parts."""
+    app = FastAPI(title="Assistant", docs_url=None, redoc_url=None, openapi_url=None)
+
+    def key_holder(authorization: Annotated[str, Header()] = "") -> None:
+        expected = assistant.secrets.get("webchat").get("api_key", "")
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not expected or not hmac.compare_digest(given.strip().encode(), expected.encode()):
+            raise HTTPException(401, "send the header 'Authorization: Bearer API_KEY'", {"www-authenticate": "Bearer"})
+
+    @app.exception_handler(Unavailable)
+    def unavailable(request: Request, error: Unavailable) -> JSONResponse:
+        return JSONResponse({"error": "try again in a moment"}, 503, {"retry-after": "1"})
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+    @app.get("/health")
+    def health() -> JSONResponse:
+        components = _components(assistant)
+        good = all(state == "ok" for state in components.values())
+        return JSONResponse({"status": "ok" if good else "degraded", "components": components}, 200 if good else 503)
+
+    @app.get("/api/conversations/{conversation}/turns", dependencies=[Depends(key_holder)])
+    def turns(
+        conversation: str, after: Annotated[str, Query(max_length=400)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
+    ) -> dict[str, Any]:
+        message = Message(
+            kind="text",
+            platform="webchat",
+            channel="messages",
+            conversation=conversation,
+            sender="",
+            dedup_id="",
+            tenant=assistant.settings.tenant,
+        )
+        found = assistant.sessions.turns(message, after=after, limit=limit)
+        cursor = after
+        for turn in found:  # an open turn is given again with its new text: the cursor stays before it
+            if turn.state == "answering":
+                break
+            cursor = turn.sk
+        return {"turns": [_public(t) for t in found], "cursor": cursor}
+
+    @app.get("/", include_in_schema=False)
+    def index() -> Response:
+        return _static("index.html")
+
+    @app.get("/console/{path:path}", include_in_schema=False)
+    def static(path: str) -> Response:
+        return _static(path)
+
+    return app
+
+
+def _public(turn: Turn) -> dict[str, Any]:
+    reply = turn.reply
+    return {
+        "id": turn.message_id,
+        "cursor": turn.sk,
+        "at": turn.at,
+        "user": turn.user,
+        "question": turn.question,
+        "state": "sent" if turn.state == "saved" else turn.state,
+        "text": reply.text if reply else turn.text,
+        "sources": [
+            {"number": s.number, "title": s.title, "url": s.url, "page": s.page} for s in (reply.sources if reply else ())
+        ],
+        "buttons": [{"text": b.text, "key": b.key, "value": b.value, "style": b.style} for b in (reply.buttons if reply else ())],
+    }
+
+
+def _components(assistant: Assistant) -> dict[str, str]:
+    """State of each part the assistant cannot work without; nothing here costs more than a small read."""
+    checks: dict[str, Callable[[], object]] = {
+        "table": lambda: assistant.table.get("health", "health", consistent=False),
+        "queue": lambda: assistant.client("sqs").get_queue_attributes(
+            QueueUrl=assistant.settings.turns_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+        ),
+        "secrets": lambda: assistant.secrets.get("webchat"),
+    }
+    states = {}
+    for name, check in checks.items():
+        try:
+            check()
+            states[name] = "ok"
+        except AssistantError:
+            states[name] = "unavailable"
+        except Exception as error:  # health tells, whatever a client library raises
+            states[name] = type(error).__name__
+    return states
+
+
+def _static(path: str) -> Response:
+    root = files("assistant") / "console"
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\\" in part for part in parts):
+        raise HTTPException(404, "no such page")
+    found = root.joinpath(*parts)
+    if not found.is_file():
+        raise HTTPException(404, "no such page")
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    return Response(found.read_bytes(), media_type=kind, headers={**HEADERS, "cache-control": "no-cache"})

@@ -1,0 +1,227 @@
+"""The only place that chooses concrete classes. Builds what is asked for, when it is asked for: the webhook function loads
+intake, queue and one platform, and nothing else. Tests pass fakes by keyword."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assistant.observability import Metrics, RecordedMetrics, configure_logging
+from assistant.platforms import Platform, platform_class
+from assistant.secrets import Secrets, StoredSecrets
+from assistant.settings import Settings
+
+if TYPE_CHECKING:
+    from assistant.cache import Cache
+    from assistant.dialogue import Dialogue, KnowledgeBase, Step
+    from assistant.intake import Intake
+    from assistant.llm import ChatModel
+    from assistant.queue import TurnQueue
+    from assistant.sessions import Sessions
+    from assistant.storage import Table
+    from assistant.worker import Worker
+
+
+class Assistant:
+    """Everything one process needs, made from its settings on first use."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        service: str = "assistant",
+        secrets: Secrets | None = None,
+        client: Callable[[str], Any] | None = None,
+        model: ChatModel | None = None,
+        knowledge: KnowledgeBase | None = None,
+        platforms: Mapping[str, Platform] | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
+        step: Step = lambda name: None,
+        patience: float | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.metrics = metrics or Metrics(service=service)
+        self._client = client or self._boto3
+        self._clients: dict[str, Any] = {}
+        self._secrets = secrets
+        self._model = model
+        self._knowledge = knowledge
+        self._platforms: dict[str, tuple[Mapping[str, str], Platform]] = {}
+        self._given = platforms or {}
+        self._step = step
+        self._patience = patience
+
+    # --- AWS ---
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of `service`, one a process."""
+        if service not in self._clients:
+            self._clients[service] = self._client(service)
+        return self._clients[service]
+
+    def _boto3(self, service: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        # Short time-outs: the queue delivers the message again, rather than one slow call eating the function's time.
+        config = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
+        return boto3.client(service, region_name=self.settings.region, config=config)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Secrets Manager, or what the caller gave."""
+        return self._secrets or StoredSecrets(
+            self.settings.secrets_prefix, client=lambda: self.client("secretsmanager"), clock=self.clock
+        )
+
+    @cached_property
+    def table(self) -> Table:
+        """The one table."""
+        from assistant.storage import Table
+
+        return Table(self.settings.table_name, client=self.client("dynamodb"))
+
+    @cached_property
+    def queue(self) -> TurnQueue:
+        """The queue of messages to answer."""
+        from assistant.queue import TurnQueue
+
+        return TurnQueue(self.settings.turns_queue_url, client=self.client("sqs"))
+
+    @cached_property
+    def cache(self) -> Cache:
+        """Memory before the table."""
+        from assistant.cache import Cache, TableCache
+
+        return Cache(TableCache(self.table), clock=self.clock)
+
+    # --- the story ---
+
+    def platform(self, name: str) -> Platform:
+        """The platform called `name` with its secrets as they are now; raises Refused for an unknown one."""
+        if name in self._given:
+            return self._given[name]
+        made = platform_class(name)
+        secrets = self.secrets.get(name)
+        known = self._platforms.get(name)
+        if known is None or known[0] is not secrets:  # a rotated secret makes a new one
+            platform = made(
+                secrets,
+                cache=None if self.settings.table_name == "" else self._lazy_cache(),
+                clock=self.clock,
+                replay_window=self.settings.replay_window_seconds,
+            )
+            self._platforms[name] = known = (secrets, platform)
+        return known[1]
+
+    def _lazy_cache(self) -> Cache:
+        from assistant.cache import Cache, TableCache
+
+        return Cache(_LazyShared(lambda: TableCache(self.table)), clock=self.clock)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Turns in the table."""
+        from assistant.sessions import Sessions
+
+        settings = self.settings
+        return Sessions(self.table, history=settings.history_turns, retention_days=settings.retention_days, clock=self.clock)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """The first half of the story."""
+        from assistant.intake import Intake
+
+        return Intake(
+            platform=self.platform,
+            queue=lambda: self.queue,
+            snapshots=lambda: self.sessions,
+            metrics=self.metrics,
+            tenant=self.settings.tenant,
+            max_body_bytes=self.settings.max_body_bytes,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def model(self) -> ChatModel:
+        """The configured models, one after the other."""
+        if self._model:
+            return self._model
+        from assistant.llm.models import open_model
+
+        key = self.secrets.get("model").get("api_key") if "@" in self.settings.model else None
+        return open_model(self.settings.model, region=self.settings.region, api_key=key)
+
+    @cached_property
+    def knowledge(self) -> KnowledgeBase:
+        """The knowledge file."""
+        if self._knowledge:
+            return self._knowledge
+        from assistant.knowledge import open_knowledge
+        from assistant.knowledge.default import default_knowledge
+
+        path = Path(self.settings.knowledge_path or "/tmp/knowledge.sqlite")  # noqa: S108  # the one writable place in Lambda
+        if not path.exists():
+            default_knowledge(path)
+        return open_knowledge(path)
+
+    @cached_property
+    def dialogue(self) -> Dialogue:
+        """The second half of the story."""
+        from assistant.dialogue import PATIENCE, Dialogue
+
+        return Dialogue(
+            sessions=self.sessions,
+            platform=self.platform,
+            model=self.model,
+            knowledge=self.knowledge,
+            metrics=self.metrics,
+            clock=self.clock,
+            step=self._step,
+            patience=PATIENCE if self._patience is None else self._patience,
+            answer_seconds=self.settings.answer_seconds,
+        )
+
+    @cached_property
+    def worker(self) -> Worker:
+        """The dialogue behind an SQS batch."""
+        from assistant.worker import Worker
+
+        return Worker(
+            dialogue=self.dialogue,
+            client=lambda: self.client("sqs"),
+            queue_url=self.settings.turns_queue_url,
+            dead_letters_url=self.settings.dead_letters_url,
+            metrics=self.metrics,
+        )
+
+
+class _LazyShared:
+    """The table as a cache's shared level, without a client until the first use: the webhook function may never need one."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+
+def assemble(settings: Settings, **given: Any) -> Assistant:
+    """The assistant for `settings`; `given` replaces parts by keyword, as tests do."""
+    return Assistant(settings, **given)
+
+
+def start(service: str, env: Mapping[str, str]) -> Assistant:
+    """The assistant of a function's process, told by its environment; logs go to standard output from now on."""
+    settings = Settings.from_env(env)
+    pretty = settings.log_format == "pretty"
+    configure_logging(settings.log_level, pretty=pretty)
+    return Assistant(settings, service=service, metrics=RecordedMetrics() if pretty else None)
