@@ -1,0 +1,67 @@
+"""The web page: static files (plain HTML, CSS and JavaScript modules, no build step) and the headers they are served with.
+
+`/` is the page; everything it loads is under `/console/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from assistant.errors import Refused
+from assistant.messages import HttpReply
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""Nothing but our own files runs or loads, and no text can become markup (Trusted Types without a policy)."""
+
+CONTENT_TYPES: Final = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "webmanifest": "application/manifest+json",
+}
+
+HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+"""Sent with each file. `no-cache` with an entity tag: a browser asks each time and is told 304 until a new version is deployed."""
+
+
+def page(path: str = "", *, if_none_match: str = "") -> HttpReply:
+    """The file at `path` below `/console/` ("" is the page itself), 304 where the browser has it already.
+
+    Raises Refused (404) for anything that is not a file of the page.
+    """
+    name = path or "index.html"
+    if name not in names():
+        raise Refused(f"no file {name[:80]!r} in the console", status=404)
+    text, tag = _file(name)
+    headers = {**HEADERS, "etag": tag}
+    content_type = CONTENT_TYPES[name.rpartition(".")[2]]
+    if tag in [seen.strip() for seen in if_none_match.split(",")]:
+        return HttpReply(304, "", content_type, headers)
+    return HttpReply(200, text, content_type, headers)
+
+
+@cache
+def names() -> frozenset[str]:
+    """Names of all files of the page, for serving them and for copying them to a bucket."""
+    here = resources.files(__name__)
+    return frozenset(f.name for f in here.iterdir() if f.is_file() and f.name.rpartition(".")[2] in CONTENT_TYPES)
+
+
+@cache
+def _file(name: str) -> tuple[str, str]:
+    content = (resources.files(__name__) / name).read_bytes()
+    return content.decode(), f'"{hashlib.sha256(content).hexdigest()[:20]}"'

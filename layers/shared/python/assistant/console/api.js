@@ -1,0 +1,94 @@
+// The HTTP API as the page uses it. Every failure is an ApiError with a `kind` that the page has words for.
+
+import { kept } from "./dom.js";
+
+const keyStore = kept(sessionStorage, "key", "");
+
+export class ApiError extends Error {
+  /** kind: offline | timeout | key | forbidden | missing | large | busy | refused | server */
+  constructor(kind, { status = 0, reason = "", retryAfter = 0 } = {}) {
+    super(reason || kind);
+    this.kind = kind;
+    this.status = status;
+    this.reason = reason;
+    this.retryAfter = retryAfter;
+  }
+
+  /** True where the same request may succeed later. */
+  get passing() {
+    return ["offline", "timeout", "busy", "server"].includes(this.kind);
+  }
+}
+
+export const key = {
+  get: () => keyStore.get(),
+  set: (value) => keyStore.set(value),
+  clear: () => keyStore.clear(),
+  /** Takes the key out of `/#key=…`, so that it stands neither in the address bar nor in the history. */
+  takeFromAddress() {
+    const found = /^#key=(.+)$/.exec(location.hash);
+    if (!found) return false;
+    try {
+      keyStore.set(decodeURIComponent(found[1]));
+    } catch {
+      keyStore.set(found[1]);
+    }
+    history.replaceState(null, "", location.pathname + location.search);
+    return true;
+  },
+};
+
+async function request(method, path, { body, seconds = 15, withKey = true, signal } = {}) {
+  const limit = AbortSignal.timeout(seconds * 1000);
+  const headers = { accept: "application/json" };
+  if (withKey) headers.authorization = `Bearer ${key.get()}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store",
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(limit.aborted ? "timeout" : "offline");
+  }
+  let data = null;
+  try {
+    data = await response.json();
+  } catch { /* Not JSON: the status alone tells. */ }
+  if (response.ok) return data ?? {};
+  const said = data?.error?.message ?? data?.error ?? data?.reason ?? data?.detail ?? data?.message;
+  throw new ApiError(kindOf(response.status), {
+    status: response.status,
+    reason: typeof said === "string" ? said : "",
+    retryAfter: Number(response.headers.get("retry-after")) || 0,
+  });
+}
+
+function kindOf(status) {
+  if (status === 401) return "key";
+  if (status === 403) return "forbidden";
+  if (status === 404) return "missing";
+  if (status === 413) return "large";
+  if (status === 429) return "busy";
+  if (status === 408 || status >= 500) return "server";
+  return "refused";
+}
+
+export const api = {
+  get: (path, options) => request("GET", path, options),
+  post: (path, body, options) => request("POST", path, { body, ...options }),
+  put: (path, body, options) => request("PUT", path, { body, ...options }),
+  remove: (path, options) => request("DELETE", path, options),
+
+  send: (message) => request("POST", "/webhook/webchat/messages", { body: message }),
+  turns: (conversation, after, options) =>
+    request("GET", `/api/conversations/${encodeURIComponent(conversation)}/turns${after ? `?after=${encodeURIComponent(after)}` : ""}`, options),
+  health: () => request("GET", "/health", { withKey: false, seconds: 8 }),
+};

@@ -1,0 +1,262 @@
+// The page's own words, in both languages, side by side.
+
+import { kept } from "./dom.js";
+
+const WORDS = {
+  en: {
+    language: "English",
+    other_language: "中文",
+    product: "Assistant",
+    skip: "Skip to the message box",
+    new_conversation: "New conversation",
+    conversations: "Conversations",
+    no_conversations: "Your conversations appear here.",
+    open_menu: "Open menu",
+    close_menu: "Close menu",
+    menu: "Menu",
+    theme_system: "Appearance: as the system. Change to light",
+    theme_light: "Appearance: light. Change to dark",
+    theme_dark: "Appearance: dark. Change to as the system",
+    switch_language: "切换为中文",
+    sign_out: "Sign out",
+    nav_chat: "Chat",
+    nav_health: "Health",
+    health_ok: "All systems work",
+    health_bad: "Something needs attention",
+    health_unknown: "State unknown",
+    untitled: "New conversation",
+
+    greeting: "What can I help you with?",
+    greeting_more: "Ask in your own words. Answers name the page they come from.",
+    examples: "Examples to start with",
+    example_1: "What can you do?",
+    example_2: "How do I connect Slack?",
+    example_3: "How do I write a plug-in?",
+    example_4: "How does roll-out in rings work?",
+
+    composer_label: "Your message",
+    composer_placeholder: "Ask a question",
+    composer_hint: "Enter sends, Shift + Enter starts a new line.",
+    send: "Send",
+    conversation_region: "Conversation",
+    jump: "Jump to the latest message",
+    you: "You",
+    assistant: "Assistant",
+    you_said: "You asked",
+    assistant_said: "The assistant answered",
+    chosen: "Chosen: {text}",
+    choices: "Choices",
+
+    thinking: "Thinking…",
+    sending: "Sending…",
+    still_working: "Still working on it…",
+    very_slow: "This takes unusually long. Your question is stored and will be answered; you may close this page and come back.",
+    answer_starts: "The assistant is answering.",
+    answer_cut: "The full answer is in the conversation.",
+    answer_failed: "The answer could not be finished. Ask again, or contact your administrator if it happens again.",
+    nothing_said: "(no text)",
+    ask_again: "Ask again",
+
+    sources: "Sources",
+    source_n: "Source {number}: {title}",
+    page: "page {page}",
+    copy: "Copy",
+    copy_answer: "Copy answer",
+    copy_code: "Copy code",
+    copied: "Copied",
+    copy_failed: "The browser does not allow copying",
+    code: "code",
+    table_region: "Table",
+    image: "Image",
+    new_window: "opens in a new window",
+
+    unsent: "Not sent.",
+    retry: "Try again",
+    discard: "Discard",
+    will_retry: "Not sent yet. It goes out by itself once the connection is back.",
+    banner_offline: "No connection. What you write is kept and sent once it is back.",
+    banner_server: "The assistant's server does not answer. Trying again by itself.",
+    banner_busy: "Many requests right now. Going on in a moment.",
+    banner_refused: "This conversation cannot be loaded: {reason}",
+    try_now: "Try now",
+    back_online: "Connected again.",
+
+    error_offline: "There is no connection to the server. Check your network, then try again.",
+    error_timeout: "The server took too long. Try again in a moment.",
+    error_key: "This key is not valid. Check it for missing characters, or ask your administrator for a new one.",
+    error_forbidden: "Your key does not allow this. Ask your administrator for access.",
+    error_missing: "This does not exist on the server, or your key may not see it.",
+    error_large: "The message is too long. Shorten it, or send it in parts.",
+    error_busy: "Too many messages at once. Wait a moment, then try again.",
+    error_server: "The server has a problem. Try again in a moment; if it goes on, tell your administrator.",
+    error_refused: "The server did not accept this: {reason}",
+    error_refused_plain: "The server did not accept this message. Change it and try again.",
+
+    sign_in: "Sign in",
+    sign_in_more: "This assistant answers people with a key.",
+    key_label: "API key",
+    key_help: "On your own computer, “make run” prints a link that signs you in. For a company installation, ask your administrator.",
+    key_kept: "The key is kept until you close this tab.",
+    key_empty: "Enter your API key.",
+    key_show: "Show key",
+    signing_in: "Signing in…",
+    signed_out_bad_key: "Your key is no longer valid. Sign in again; your conversations are still here.",
+
+    today: "Today",
+    yesterday: "Yesterday",
+  },
+  "zh-CN": {
+    language: "中文",
+    other_language: "English",
+    product: "智能助手",
+    skip: "跳到输入框",
+    new_conversation: "新对话",
+    conversations: "对话",
+    no_conversations: "你的对话会显示在这里。",
+    open_menu: "打开菜单",
+    close_menu: "关闭菜单",
+    menu: "菜单",
+    theme_system: "外观：跟随系统。切换为浅色",
+    theme_light: "外观：浅色。切换为深色",
+    theme_dark: "外观：深色。切换为跟随系统",
+    switch_language: "Switch to English",
+    sign_out: "退出登录",
+    nav_chat: "聊天",
+    nav_health: "运行状况",
+    health_ok: "一切正常",
+    health_bad: "有需要处理的问题",
+    health_unknown: "状态未知",
+    untitled: "新对话",
+
+    greeting: "有什么可以帮你？",
+    greeting_more: "用你自己的话提问即可，回答会注明出处。",
+    examples: "可以从这些问题开始",
+    example_1: "你能做什么？",
+    example_2: "怎么接入飞书？",
+    example_3: "怎么写一个插件？",
+    example_4: "灰度发布是怎么进行的？",
+
+    composer_label: "你的消息",
+    composer_placeholder: "输入问题",
+    composer_hint: "按 Enter 发送，Shift + Enter 换行。",
+    send: "发送",
+    conversation_region: "对话内容",
+    jump: "跳到最新消息",
+    you: "你",
+    assistant: "助手",
+    you_said: "你的提问",
+    assistant_said: "助手的回答",
+    chosen: "已选择：{text}",
+    choices: "选项",
+
+    thinking: "正在思考…",
+    sending: "正在发送…",
+    still_working: "仍在处理…",
+    very_slow: "这次用时较长。问题已经保存，一定会得到回答；你可以先关闭页面，稍后再来。",
+    answer_starts: "助手正在回答。",
+    answer_cut: "完整回答见对话内容。",
+    answer_failed: "回答没有完成。请再问一次；如果再次出现，请联系管理员。",
+    nothing_said: "（无文字）",
+    ask_again: "再问一次",
+
+    sources: "来源",
+    source_n: "来源 {number}：{title}",
+    page: "第 {page} 页",
+    copy: "复制",
+    copy_answer: "复制回答",
+    copy_code: "复制代码",
+    copied: "已复制",
+    copy_failed: "浏览器不允许复制",
+    code: "代码",
+    table_region: "表格",
+    image: "图片",
+    new_window: "在新窗口打开",
+
+    unsent: "未发送。",
+    retry: "重试",
+    discard: "丢弃",
+    will_retry: "还没有发出，网络恢复后会自动发送。",
+    banner_offline: "没有网络连接。你写的内容会保留，恢复后自动发送。",
+    banner_server: "服务器没有响应，正在自动重试。",
+    banner_busy: "当前请求较多，稍后自动继续。",
+    banner_refused: "无法载入这个对话：{reason}",
+    try_now: "立即重试",
+    back_online: "已恢复连接。",
+
+    error_offline: "无法连接服务器。请检查网络后重试。",
+    error_timeout: "服务器响应超时，请稍后重试。",
+    error_key: "密钥无效。请检查是否有遗漏的字符，或向管理员索取新的密钥。",
+    error_forbidden: "你的密钥没有这项权限，请联系管理员开通。",
+    error_missing: "服务器上没有这项内容，或者你的密钥无权查看。",
+    error_large: "消息太长。请缩短，或分几次发送。",
+    error_busy: "消息过于频繁，请稍等片刻再试。",
+    error_server: "服务器出现问题，请稍后重试；如果持续出现，请告知管理员。",
+    error_refused: "服务器没有接受：{reason}",
+    error_refused_plain: "服务器没有接受这条消息，请修改后重试。",
+
+    sign_in: "登录",
+    sign_in_more: "需要密钥才能使用本助手。",
+    key_label: "API 密钥",
+    key_help: "在自己的电脑上，“make run” 会打印一个可直接登录的链接。公司部署的版本，请向管理员索取。",
+    key_kept: "密钥保留到关闭此标签页为止。",
+    key_empty: "请输入 API 密钥。",
+    key_show: "显示密钥",
+    signing_in: "正在登录…",
+    signed_out_bad_key: "你的密钥已失效。请重新登录，对话仍然保留。",
+
+    today: "今天",
+    yesterday: "昨天",
+  },
+};
+
+export const LANGUAGES = Object.keys(WORDS);
+
+const chosen = kept(localStorage, "language", "");
+
+function preferred() {
+  const wanted = [chosen.get(), ...(navigator.languages ?? [navigator.language])].filter(Boolean);
+  for (const tag of wanted) {
+    if (tag.toLowerCase().startsWith("zh")) return "zh-CN";
+    if (tag.toLowerCase().startsWith("en")) return "en";
+  }
+  return "en";
+}
+
+let language = preferred();
+
+/** The language the page is in: "en" or "zh-CN". */
+export const currentLanguage = () => language;
+
+/** Changes the page's language and remembers it in this browser. */
+export function setLanguage(tag) {
+  language = tag;
+  chosen.set(tag);
+}
+
+/** The words for `name`, with `{places}` filled in. */
+export function t(name, values = {}) {
+  const words = WORDS[language][name] ?? WORDS.en[name] ?? name;
+  return words.replace(/\{(\w+)\}/g, (all, place) => values[place] ?? all);
+}
+
+/** Adds the words of a screen: `{en: {...}, "zh-CN": {...}}`. */
+export function addWords(words) {
+  for (const tag of LANGUAGES) Object.assign(WORDS[tag], words[tag]);
+}
+
+/** What to tell a person about a failed request. */
+export function errorText(error) {
+  if (error?.kind === "refused") return error.reason ? t("error_refused", { reason: error.reason }) : t("error_refused_plain");
+  return t(`error_${error?.kind ?? "server"}`);
+}
+
+/** "14:05" in the person's own clock format. */
+export const clockTime = (ms) => new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" }).format(ms);
+
+/** "Today", "Yesterday" or a date. */
+export function dayName(ms, now = Date.now()) {
+  const day = (value) => new Date(value).toDateString();
+  if (day(ms) === day(now)) return t("today");
+  if (day(ms) === day(now - 86400000)) return t("yesterday");
+  return new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(ms);
+}

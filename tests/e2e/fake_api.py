@@ -1,0 +1,120 @@
+"""Plays the HTTP API behind the chat page: takes messages, lets answers grow, keeps turns, and counts what it is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from assistant.console import page
+from assistant.errors import Refused
+from tests.simulators.base import Answer, Call, Simulator, route
+
+KEY = "test-key-0123456789"
+
+
+@dataclass
+class FakeTurn:
+    """A turn as the API shows it; `steps` are the texts that are still to come, one for each time somebody looks."""
+
+    id: str
+    cursor: str
+    at: int
+    user: str
+    question: str
+    steps: list[str] = field(default_factory=list)
+    text: str = ""
+    outcome: str = "sent"
+    sources: Sequence[dict[str, Any]] = ()
+    buttons: Sequence[dict[str, Any]] = ()
+    hold: bool = False
+
+    def look(self) -> dict[str, Any]:
+        """What the page sees now; the answer grows by one step."""
+        if self.steps and not self.hold:
+            self.text = self.steps.pop(0)
+        open_ = bool(self.steps) or self.hold
+        return {
+            "id": self.id,
+            "cursor": self.cursor,
+            "at": self.at,
+            "user": self.user,
+            "question": self.question,
+            "state": "answering" if open_ else self.outcome,
+            "text": self.text,
+            "sources": [] if open_ else list(self.sources),
+            "buttons": [] if open_ else list(self.buttons),
+        }
+
+
+class FakeApi(Simulator):
+    """Serves the page and its API. `script` says how a question is answered; anything else is answered with `default`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key = KEY
+        self.script: dict[str, dict[str, Any]] = {}
+        self.default: dict[str, Any] = {"steps": ["Fourteen days."]}
+        self.turns: dict[str, list[FakeTurn]] = {}
+        self.asked: list[str] = []
+        self.components: dict[str, Any] = {"table": {"state": "ok"}, "queue": {"state": "ok"}, "model": {"state": "ok", "detail": "builtin"}}
+
+    def before(self, call: Call) -> Answer | None:
+        """The key is needed for everything but the page and its health."""
+        if call.path.startswith(("/api/", "/webhook/")) and call.headers.get("authorization") != f"Bearer {self.key}":
+            return Answer(401, {"error": "the Authorization header must be 'Bearer' and the API key"})
+        return None
+
+    @route("GET", r"/")
+    def index(self, call: Call) -> Answer:
+        """The page."""
+        return self._file("")
+
+    @route("GET", r"/console/(?P<name>.*)")
+    def file(self, call: Call) -> Answer:
+        """What the page loads."""
+        return self._file(call.params["name"])
+
+    def _file(self, name: str) -> Answer:
+        try:
+            reply = page(name)
+        except Refused as error:
+            return Answer(error.status, {"error": str(error)})
+        return Answer(reply.status, reply.body, {"content-type": reply.content_type, **reply.headers})
+
+    @route("GET", r"/health")
+    def health(self, call: Call) -> Answer:
+        """The state of the parts."""
+        good = all(c["state"] == "ok" for c in self.components.values())
+        return Answer(200 if good else 503, {"status": "ok" if good else "fault", "components": self.components})
+
+    @route("POST", r"/webhook/webchat/messages")
+    def message(self, call: Call) -> Answer:
+        """Takes a message once for its id."""
+        data = call.json()
+        turns = self.turns.setdefault(data["conversation"], [])
+        if all(t.id != data["id"] for t in turns):
+            said = data["text"] if "text" in data else f"{data['action']['key']}={json.dumps(data['action']['value'])}"
+            self.asked.append(said)
+            plan = {**self.default, **self.script.get(said, {})}
+            turns.append(
+                FakeTurn(
+                    id=data["id"],
+                    cursor=f"{len(turns):06d}",
+                    at=int(self.clock() * 1000),
+                    user=data["user"],
+                    question=data.get("text", ""),
+                    **{**plan, "steps": list(plan["steps"])},
+                )
+            )
+        return Answer(202, {"id": data["id"]})
+
+    @route("GET", r"/api/conversations/(?P<conversation>[^/]+)/turns")
+    def conversation(self, call: Call) -> Answer:
+        """The turns from the cursor on; the cursor stays at the first one that is still open."""
+        after = call.query.get("after", "")
+        turns = self.turns.get(call.params["conversation"], [])
+        seen = [(t, t.look()) for t in turns if t.cursor >= after]
+        open_ = next((t.cursor for t, look in seen if look["state"] == "answering"), None)
+        return Answer(200, {"turns": [look for _, look in seen], "cursor": open_ or (turns[-1].cursor if turns else "")})
