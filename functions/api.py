@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from mangum import Mangum
-
-from assistant.api import create_app
+from assistant.api import create_app, http_handler
 from assistant.assembly import start
 
 
 @cache
-def application() -> Mangum:
+def handler() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """This process's application."""
-    return Mangum(create_app(start("api", os.environ)), lifespan="off")
+    return http_handler(create_app(start("api", os.environ)))
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The HTTP answer to an API Gateway HTTP API event (payload 2.0)."""
-    answer: dict[str, Any] = application()(event, context)
-    return answer
+    return handler()(event, context)

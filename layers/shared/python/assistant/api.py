@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import mimetypes
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
+from mangum import Mangum
 
 from assistant.errors import AssistantError, Unavailable
 from assistant.messages import Message
@@ -81,6 +83,23 @@ def create_app(assistant: Assistant) -> FastAPI:
         return _static(path)
 
     return app
+
+
+def http_handler(app: FastAPI) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """A Lambda handler for `app`. Each call has an event loop of its own: Python 3.14 gives none, other threads never had one."""
+    adapter = Mangum(app, lifespan="off")
+
+    def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            answer: dict[str, Any] = adapter(event, context)
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+        return answer
+
+    return handle
 
 
 def _public(turn: Turn) -> dict[str, Any]:

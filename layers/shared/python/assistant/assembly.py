@@ -163,10 +163,11 @@ class Assistant:
         if self._knowledge:
             return self._knowledge
         from assistant.knowledge import open_knowledge
-        from assistant.knowledge.default import default_knowledge
 
         path = Path(self.settings.knowledge_path or "/tmp/knowledge.sqlite")  # noqa: S108  # the one writable place in Lambda
         if not path.exists():
+            from assistant.knowledge.default import default_knowledge
+
             default_knowledge(path)
         return open_knowledge(path)
 

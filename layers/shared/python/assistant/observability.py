@@ -11,6 +11,7 @@ import re
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TextIO
 
@@ -88,7 +89,7 @@ def configure_logging(level: str = "INFO", *, stream: TextIO | None = None, pret
     handler.setFormatter(_Readable() if pretty else EcsFormatter())
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("boto3", "botocore", "urllib3", "httpx", "httpcore", "werkzeug", "moto"):
+    for noisy in ("boto3", "botocore", "urllib3", "httpx", "httpcore", "werkzeug", "moto", "mangum"):
         logging.getLogger(noisy).setLevel("WARNING")
 
 
@@ -145,7 +146,7 @@ class RecordedMetrics(Metrics):
 
     def __init__(self) -> None:
         super().__init__(service="recorded")
-        self.lines: list[tuple[str, float, Mapping[str, str]]] = []
+        self.lines: deque[tuple[str, float, Mapping[str, str]]] = deque(maxlen=100_000)
 
     def emit(self, *values: tuple[Metric, float], **dimensions: str) -> None:
         """Keeps each `(name, value, dimensions)`."""

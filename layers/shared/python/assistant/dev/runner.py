@@ -175,7 +175,8 @@ class Gateway:
             return 500, {"content-type": "application/json"}, b'{"message":"Internal Server Error"}'
         raw = answer.get("body") or ""
         body = base64.b64decode(raw) if answer.get("isBase64Encoded") else raw.encode()
-        return answer["statusCode"], dict(answer.get("headers") or {}), body
+        headers = {k: v for k, v in (answer.get("headers") or {}).items() if k.lower() != "content-length"}
+        return answer["statusCode"], headers, body
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
