@@ -17,18 +17,20 @@ from assistant.knowledge.store import SHIFT
 from assistant.knowledge.text import COMMON, cut, is_cjk, match_query
 
 K1: Final = 1.0
-B: Final = 0.5
+B: Final = 0.4
 HEADING: Final = 0.5
 """How much a word in a title or heading counts against one in the text."""
 COMMON_WEIGHT: Final = 0.1
+SINGLE: Final = 0.6
+"""How much a single Chinese character counts against a pair."""
 CLOSE: Final = 0.3
 """Weight of two of the question's words standing side by side, as they do in the question."""
 WORDS: Final = 48
 """Words of a question that are looked at: the rarest, where it is longer."""
-CANDIDATES: Final = 16
+CANDIDATES: Final = 12
 POSTINGS: Final = 20_000
 """Entries of the index that one question may touch; the rarest words go first, common ones only rank what those found."""
-SURE: Final = 0.55
+SURE: Final = 0.54
 """From this certainty on the best hit is worth answering from; docs/knowledge.md tells how it was measured."""
 
 
@@ -129,7 +131,8 @@ class _Scale:
     """Scores passages for one question."""
 
     def __init__(self, weights: Mapping[str, float], body: float) -> None:
-        self._weights = weights
+        self._meaning = weights
+        self._weights = {w: v * SINGLE if len(w) == 1 and is_cjk(w) else v for w, v in weights.items()}
         self._whole = sum(weights.values()) or 1.0
         self._body = max(body, 1.0)
         # single Chinese characters stand between the pairs they belong to: a pair's neighbour is two places on
@@ -153,4 +156,4 @@ class _Scale:
             if word in weights:
                 frequency[word] = frequency.get(word, 0.0) + HEADING
         score = sum(weights[w] * f * (K1 + 1) / (f + K1) for w, f in frequency.items()) + CLOSE * sum(close.values())
-        return Hit(row, score, sum(weights[w] for w in frequency) / self._whole)
+        return Hit(row, score, sum(self._meaning[w] for w in frequency) / self._whole)
