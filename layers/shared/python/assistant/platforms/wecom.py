@@ -1,0 +1,841 @@
+"""WeCom (企业微信): an app for one-to-one messages and notices, an AI bot for conversations and groups.
+
+The app's channel speaks XML and is answered through the API. The bot's channel speaks JSON and is answered by being asked:
+WeCom fetches the growing text again and again for about six minutes; what comes later goes once to the message's
+`response_url`, and as an app message where that is gone too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from assistant.errors import (
+    ContentRefused,
+    MissingPermission,
+    NotInChat,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    SendError,
+    TokenDead,
+    UnsupportedType,
+    VendorUnavailable,
+    VerificationError,
+)
+from assistant.messages import Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.platforms import Finding, Platform, StreamState
+from assistant.platforms.crypto import decrypt, key_from_text, open_envelope, same, seal_envelope, sorted_sha1
+from assistant.platforms.wecom_events import LOCALE, Fields, app_message, bot_message, button_key, json_object, xml_root
+
+if TYPE_CHECKING:
+    import httpx
+
+    from assistant.cache import Cache
+
+API: Final = "https://qyapi.weixin.qq.com"
+CONSOLE: Final = "https://work.weixin.qq.com/wework_admin/frame#apps"
+LOOK_UP: Final = "https://open.work.weixin.qq.com/devtool/query?e="
+
+AHEAD: Final = 300
+"""Seconds that a signed time may lie ahead of our clock."""
+WINDOW: Final = 330
+"""Seconds after a bot message during which its reply is fetched: WeCom's six minutes less a margin."""
+GRACE: Final = 20
+"""Seconds after the window during which a reply that was decided in it is still handed out."""
+URL_LIFE: Final = 3540
+"""Seconds after a bot message during which its response_url works: WeCom's hour less a margin."""
+STREAM_BYTES: Final = 20480
+PART_BYTES: Final = 2048
+KEY_BYTES: Final = 1024
+CARD_BUTTONS: Final = 6
+CARD_TEXT: Final = 160
+"""Characters that a card's second line shows."""
+UPLOADS: Final[Mapping[str, int]] = {"image": 10 * 2**20, "file": 20 * 2**20}
+"""Largest upload of each kind in bytes."""
+REPEAT_SECONDS: Final = 4 * 3600
+"""How long WeCom drops a second message with equal content: its maximum."""
+
+_STREAMED: Final = frozenset({"text", "image", "file", "rich_text"})
+_STREAM_KEY: Final = 24
+"""Characters of a stream's id that name the reply; behind them stands when the question was asked, in hex seconds."""
+
+
+class WeCom(Platform):
+    """Channels `app` (自建应用) and `bot` (智能机器人), each with a token and a key of its own."""
+
+    name: ClassVar[str] = "wecom"
+    channels: ClassVar[tuple[str, ...]] = ("app", "bot")
+
+    def __init__(
+        self,
+        secrets: Mapping[str, str],
+        *,
+        cache: Cache | None = None,
+        clock: Callable[[], float] = time.time,
+        replay_window: float = 10 * 3600,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
+        self._sleep = sleep
+
+    # --- in ---
+
+    def receive(self, webhook: Webhook) -> Received:
+        """The message in a callback, or the opened `echostr` of an address check."""
+        if webhook.channel not in self.channels:
+            raise Refused(f"wecom has no channel {webhook.channel[:80]!r}; known: {', '.join(self.channels)}", status=404)
+        if webhook.method == "GET":
+            # A "+" that was not escaped in the address arrives as a blank; base64 has no blanks.
+            plain = self._open(webhook, webhook.query.get("echostr", "").replace(" ", "+"))
+            return Received(reply=HttpReply(200, _utf8(plain), "text/plain; charset=utf-8"), challenge=True)
+        if webhook.method != "POST":
+            raise Refused("wecom: callbacks come with POST, address checks with GET", status=405)
+        if webhook.channel == "app":
+            message = app_message(self._open(webhook, _sealed_xml(webhook.body)), corp_id=self.secrets.get("corp_id", ""))
+            return Received((message,) if message else (), _NOTHING)
+        return self._receive_bot(webhook)
+
+    def _receive_bot(self, webhook: Webhook) -> Received:
+        bot_id = self.secret("bot_id")
+        plain = self._open(webhook, _sealed_json(webhook.body))
+        try:
+            data = json_object(_utf8(plain))
+        except ValueError as error:
+            raise Refused(f"wecom: the opened callback is not {error}") from None
+        if (named := data.get("aibotid")) and named != bot_id:
+            raise VerificationError("wecom: the callback is for another bot than secret field 'bot_id' names")
+        message = bot_message(
+            data,
+            bot_name=self.secrets.get("bot_name", ""),
+            bot_id=bot_id,
+            corp_id=self.secrets.get("corp_id", ""),
+            signed_at=webhook.query.get("timestamp", ""),
+        )
+        if message is None:
+            return Received(reply=_NOTHING)
+        if message.kind == "stream_refresh":
+            return Received((message,), _NOTHING, pull=_shown_stream(message.message_id)[0])
+        if message.kind == "entered":
+            from assistant.words import say
+
+            return Received((message,), self._seal(webhook, {"msgtype": "text", "text": {"content": say("welcome", LOCALE)}}))
+        if stream := self.stream_id(message):
+            shown = f"{stream}{message.sent_at // 1000:x}"
+            return Received((message,), self._seal(webhook, _stream(shown, "", finish=False)))
+        return Received((message,), _NOTHING)
+
+    def answer_pull(self, webhook: Webhook, received: Received, *, text: str, final: bool) -> HttpReply:
+        """The sealed state of the stream; it ends when the text is final, the stream is none of ours, or its time is over."""
+        shown = received.messages[0].message_id if received.messages else received.pull
+        _, began = _shown_stream(shown)
+        over = self.clock() - began > WINDOW + GRACE
+        return self._seal(webhook, _stream(shown, fitting(text)[0], finish=final or over))
+
+    def stream_id(self, message: Message) -> str:
+        """What the reply to a bot message is fetched under; empty for an app message and when the time to fetch is over.
+
+        It is made of the message alone and not of its time: a repeat of the callback must name the same reply.
+        """
+        if message.channel != "bot" or message.kind not in _STREAMED or self.clock() - message.sent_at / 1000 >= WINDOW:
+            return ""
+        named = "\n".join((message.conversation, message.dedup_id))
+        return hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:_STREAM_KEY]
+
+    def _open(self, webhook: Webhook, sealed: str) -> bytes:
+        """The plain bytes of a callback: signature first, then time, then padding, length and receiver."""
+        channel = webhook.channel
+        token = self.secret(f"{channel}_token")
+        key = key_from_text(self.secret(f"{channel}_aes_key"), field=f"{channel}_aes_key")
+        # An app's messages are sealed for the corp id (a suite's for the suite id), a bot's for nobody.
+        receiver = self.secrets.get("bot_receive_id", "") if channel == "bot" else self._app_receiver()
+        query = webhook.query
+        given = query.get("msg_signature") or query.get("msgsignature") or query.get("signature") or ""
+        stamp, nonce = query.get("timestamp", ""), query.get("nonce", "")
+        if not (given and stamp and nonce and sealed):
+            raise VerificationError("wecom: the callback lacks msg_signature, timestamp, nonce or its encrypted part")
+        if not same(given, sorted_sha1(token, stamp, nonce, sealed)):
+            raise VerificationError(f"wecom: the signature does not fit secret field '{channel}_token'")
+        if not re.fullmatch(r"\d{1,12}", stamp, re.ASCII) or not -AHEAD <= self.clock() - int(stamp) <= self.replay_window:
+            raise VerificationError(f"wecom: the signed time is not within {self.replay_window:.0f} s of now")
+        return open_envelope(sealed, key=key, receive_id=receiver)
+
+    def _app_receiver(self) -> str:
+        return self.secrets.get("app_receive_id") or self.secret("corp_id")
+
+    def _seal(self, webhook: Webhook, answer: Mapping[str, Any]) -> HttpReply:
+        plain = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        key = key_from_text(self.secret("bot_aes_key"), field="bot_aes_key")
+        sealed = seal_envelope(plain, key=key, receive_id=self.secrets.get("bot_receive_id", ""))
+        stamp, nonce = str(int(self.clock())), webhook.query.get("nonce", "")
+        signature = sorted_sha1(self.secret("bot_token"), stamp, nonce, sealed)
+        body = {"encrypt": sealed, "msgsignature": signature, "timestamp": stamp, "nonce": nonce}
+        return HttpReply(200, json.dumps(body, ensure_ascii=False), "text/plain; charset=utf-8")
+
+    # --- out ---
+
+    def send(self, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
+        """App: messages through the API. Bot: nothing while the reply is fetched (its card, and what no stream can hold,
+        follow to the response_url), afterwards one message to the response_url."""
+        if reply.silent:
+            return Sent()
+        if to.channel == "app" or (reply.private and not to.direct):
+            return self._push(reply, user=to.sender, key=key)
+        if to.kind == "entered":
+            return Sent()  # greeted in the HTTP answer, the only way there is
+        if stream := self.stream_id(to):
+            return self._beside(stream, reply, to=to, key=key, attempt=attempt)
+        return self._late(reply, to=to, key=key, attempt=attempt)
+
+    def finish_stream(self, state: StreamState, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
+        """For a reply that was decided while WeCom still fetched it: only what no stream can hold is sent."""
+        if reply.private and not to.direct:
+            return self._push(reply, user=to.sender, key=key)
+        return self._beside(state.id, reply, to=to, key=key, attempt=attempt)
+
+    def update_stream(self, state: StreamState, text: str, *, to: Message) -> StreamState:
+        """The state with `text` in it; WeCom fetches it."""
+        return replace(state, sequence=state.sequence + 1, shown=text)
+
+    def _beside(self, stream: str, reply: Reply, *, to: Message, key: str, attempt: int) -> Sent:
+        """What a fetched reply cannot hold: its buttons, and the text beyond the limit."""
+        _, rest = fitting(_with_sources(reply))
+        if rest or reply.buttons:
+            tail = replace(reply, text=rest, title=reply.title or _choose(reply.text), sources=())
+            return Sent(ids=(stream, *self._late(tail, to=to, key=key, attempt=attempt).ids))
+        return Sent(ids=(stream,))
+
+    def _late(self, reply: Reply, *, to: Message, key: str, attempt: int) -> Sent:
+        """One message to the response_url, or an app message to the asker where that is gone."""
+        url = to.address.get("response_url", "")
+        age = self.clock() - to.sent_at / 1000
+        if url and age < URL_LIFE and self._trusted(url):
+            shown, rest = fitting(_with_sources(reply))
+            cards = self._cards(reply, key=key) if reply.buttons else []
+            if len(cards) == 1 and len(_card_text(reply)) <= CARD_TEXT:
+                payload: dict[str, Any] = {"msgtype": "template_card", "template_card": cards[0]}
+            else:
+                options = "".join(f"\n- {b.text}" for b in reply.buttons)
+                payload = {"msgtype": "markdown", "markdown": {"content": shown + options}}
+            try:
+                self._post_once(url, payload, attempt=attempt)
+            except (RateLimited, VendorUnavailable, OutcomeUnknown, ContentRefused, UnsupportedType):
+                raise
+            except SendError:
+                if not self._has_app():
+                    raise
+            else:
+                if rest and self._has_app():
+                    return Sent(ids=("response_url", *self._push(Reply(text=rest), user=to.sender, key=f"{key}-r").ids))
+                return Sent(ids=("response_url",))
+        if self._has_app():
+            return self._push(reply, user=to.sender, key=key)
+        raise NotInChat(
+            "wecom: the bot can no longer answer this message; set corp_id, agent_id and secret so that the app can",
+            platform=self.name,
+        )
+
+    def _post_once(self, url: str, payload: dict[str, Any], *, attempt: int) -> None:
+        """Posts to a response_url, which takes one message: a refusal after an unknown outcome says that the first one landed."""
+        from assistant.platforms import outbound
+
+        repeated = attempt > 1
+
+        def post() -> None:
+            nonlocal repeated
+            response = outbound.call(self.name, "POST", url, json=payload)
+            try:
+                _result(response, "response_url")
+            except (RateLimited, VendorUnavailable):
+                raise
+            except SendError:
+                if not repeated:
+                    raise
+
+        try:
+            outbound.with_retries(post, sleep=self._sleep)
+        except OutcomeUnknown:
+            repeated = True
+            outbound.with_retries(post, sleep=self._sleep)
+
+    def _trusted(self, url: str) -> bool:
+        """Whether an address out of a callback may be called: HTTPS, or the very host that stands in for the vendor's."""
+        parts = urlsplit(url)
+        base = urlsplit(self.secrets.get("api_base", ""))
+        return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme, parts.netloc) == (base.scheme, base.netloc))
+
+    def _has_app(self) -> bool:
+        return all(self.secrets.get(n) for n in ("corp_id", "agent_id", "secret"))
+
+    def _push(self, reply: Reply, *, user: str, key: str) -> Sent:
+        """App messages to one member: text or markdown in numbered parts, buttons as cards."""
+        ids = []
+        for n, message in enumerate(self._messages(reply, key=key)):
+            ids.append(self._send_app(message, user=user) or f"{key}-{n}")
+        return Sent(ids=tuple(ids))
+
+    def _messages(self, reply: Reply, *, key: str) -> list[dict[str, Any]]:
+        cards = self._cards(reply, key=key) if reply.buttons else []
+        if cards and len(_card_text(reply)) <= CARD_TEXT and not reply.sources:
+            return [{"msgtype": "template_card", "template_card": card} for card in cards]
+        from assistant.platforms.markdown import PLAIN, body, parts, render, utf8
+
+        text = body(reply)
+        rich, plain = render(text, _subset()), render(text, PLAIN)
+        # The WeChat plug-in cannot show Markdown: what needs none goes as plain text.
+        kind, written = ("text", plain) if rich == plain else ("markdown", rich)
+        messages: list[dict[str, Any]] = []
+        for n, part in enumerate(parts(written, limit=PART_BYTES - len(_mark("", 0).encode()), measure=utf8)):
+            messages.append({"msgtype": kind, kind: {"content": part + _mark(key, n)}})
+        return messages + [{"msgtype": "template_card", "template_card": card} for card in cards]
+
+    def _cards(self, reply: Reply, *, key: str) -> list[dict[str, Any]]:
+        """The buttons as cards of at most six; the text goes into the first where it fits."""
+        text = _card_text(reply)
+        title = reply.title or _choose(reply.text)
+        cards = []
+        for n, start in enumerate(range(0, len(reply.buttons), CARD_BUTTONS)):
+            card: dict[str, Any] = {
+                "card_type": "button_interaction",
+                "main_title": {"title": title[:36]},
+                "task_id": re.sub(r"[^0-9A-Za-z_@-]", "-", f"{key}-{n}")[:128],
+                "button_list": [_button(b) for b in reply.buttons[start : start + CARD_BUTTONS]],
+            }
+            if n == 0 and text and len(text) <= CARD_TEXT:
+                card["sub_title_text"] = text
+            cards.append(card)
+        return cards
+
+    def _send_app(self, message: dict[str, Any], *, user: str) -> str:
+        """Sends one message and gives its id. WeCom drops an equal one, so an unknown outcome is repeated."""
+        if not user or "|" in user or user.startswith("@"):
+            raise NotInChat(f"wecom: {user!r} is no single member", platform=self.name)
+        body = {
+            "touser": user,
+            "agentid": self._agent_id(),
+            **message,
+            "enable_duplicate_check": 1,
+            "duplicate_check_interval": REPEAT_SECONDS,
+        }
+        result = self._api("POST", "/message/send", repeat=True, json=body)
+        for field in ("invaliduser", "unlicenseduser"):
+            if result.get(field):
+                raise NotInChat(f"wecom: the member cannot be reached ({field})", platform=self.name, code="81013")
+        return str(result.get("msgid") or "")
+
+    def update_card(self, message: Message, reply: Reply) -> None:
+        """Replaces a clicked app card, or greys its buttons with a short text; a bot's card only WeCom itself can change."""
+        code = message.address.get("response_code")
+        if not code:
+            return
+        body: dict[str, Any] = {"userids": [message.sender], "agentid": self._agent_id(), "response_code": code}
+        text = _card_text(reply)
+        if len(text) <= 20 and not reply.buttons and not reply.title:
+            body["button"] = {"replace_name": text or "✓"}
+        else:
+            done = (Button(text="✓", key="done"),)
+            card = self._cards(replace(reply, buttons=reply.buttons[:CARD_BUTTONS] or done), key=message.message_id or "card")[0]
+            card["sub_title_text"] = text[: CARD_TEXT - 1] + "…" if len(text) > CARD_TEXT else text
+            if not reply.buttons:
+                card["replace_text"] = "✓"
+            # A new card needs a task id of its own: the old one is used up.
+            card["task_id"] = hashlib.sha256(code.encode()).hexdigest()[:32]
+            body["template_card"] = card
+        self._api("POST", "/message/update_template_card", repeat=False, json=body)
+
+    def upload(self, file: File, *, to: Message, key: str) -> Sent:
+        """Sends a file or picture as an app message to the asker; a bot's group cannot be sent one."""
+        if not to.direct:
+            raise UnsupportedType("wecom: files can be sent to one member only, not into a group", platform=self.name)
+        if not self._has_app():
+            raise UnsupportedType("wecom: files need the app: set corp_id, agent_id and secret", platform=self.name)
+        kind = "image" if file.content_type in ("image/png", "image/jpeg") else "file"
+        if not 5 < len(file.content) <= UPLOADS[kind]:
+            limit = UPLOADS[kind]
+            raise ContentRefused(f"wecom: {len(file.content)} bytes; a {kind} has 6 to {limit}", platform=self.name)
+
+        def load() -> tuple[str, float]:
+            result = self._api(
+                "POST",
+                "/media/upload",
+                repeat=True,  # an upload that nobody sends is seen by nobody
+                params={"type": kind},
+                files={"media": (file.name, file.content, file.content_type)},
+            )
+            return str(result.get("media_id") or ""), 2 * 86400
+
+        # The same media id on every try lets WeCom see that the message is the same.
+        media_id = self.cache.get(f"wecom:media:{key}", load)
+        return Sent(ids=(self._send_app({"msgtype": kind, kind: {"media_id": media_id}}, user=to.sender) or key,))
+
+    def fetch(self, message: Message, *, limit: int) -> File:
+        """The file of a message: an app's through the API, a bot's from its address (five minutes long), decrypted."""
+        from assistant.platforms.files import name_in, safe_name, type_of
+
+        if not message.file_key:
+            raise ContentRefused("wecom: the message carries no file", platform=self.name)
+        if message.channel == "bot":
+            if not self._trusted(message.file_key):
+                raise ContentRefused("wecom: the file's address is not HTTPS", platform=self.name)
+            content, disposition = self._download(message.file_key, limit=limit + 32)
+            key = key_from_text(self.secret("bot_aes_key"), field="bot_aes_key")
+            try:
+                content = decrypt(content, key=key, iv=key[:16], block=32)
+            except VerificationError:
+                raise ContentRefused("wecom: the file cannot be decrypted with 'bot_aes_key'", platform=self.name) from None
+        elif "://" in message.file_key:
+            if not self._trusted(message.file_key):
+                raise ContentRefused("wecom: the file's address is not HTTPS", platform=self.name)
+            content, disposition = self._download(message.file_key, limit=limit)
+        else:
+            content, disposition = self._media(message.file_key, limit=limit)
+        if len(content) > limit:
+            raise _too_large(limit)
+        kind, extension = type_of(content)
+        name = name_in(disposition) or safe_name(message.file_name) or f"file{extension}"
+        return File(name=name if "." in name else name + extension, content=content, content_type=kind)
+
+    def _media(self, media_id: str, *, limit: int) -> tuple[bytes, str]:
+        for last in (False, True):
+            try:
+                params = {"access_token": self._token(), "media_id": media_id}
+                return self._download(f"{self._base}/cgi-bin/media/get", params=params, limit=limit)
+            except TokenDead:
+                if last:
+                    raise
+                self._forget_token()
+        raise AssertionError("unreachable")
+
+    def _download(self, url: str, *, limit: int, params: Mapping[str, str] | None = None) -> tuple[bytes, str]:
+        import httpx
+
+        from assistant.platforms import outbound
+
+        try:
+            with outbound.client().stream("GET", url, params=dict(params) if params else None) as response:
+                kind = response.headers.get("content-type", "")
+                disposition = response.headers.get("content-disposition", "")
+                if response.status_code != 200:
+                    response.read()
+                    _result(response, "the file")
+                    raise SendError(f"wecom: the file's address answered {response.status_code}", platform=self.name)
+                if not disposition and ("json" in kind or kind.startswith("text/plain")) and params:
+                    response.read()
+                    _result(response, "media/get")
+                content = b""
+                for piece in [response.content] if response.is_stream_consumed else response.iter_bytes(65536):
+                    content += piece
+                    if len(content) > limit:
+                        raise _too_large(limit)
+                return content, disposition
+        except httpx.HTTPError as error:
+            raise VendorUnavailable(f"wecom: the file cannot be fetched: {type(error).__name__}", platform=self.name) from error
+
+    # --- the API ---
+
+    @property
+    def _base(self) -> str:
+        return (self.secrets.get("api_base") or API).rstrip("/")
+
+    def _agent_id(self) -> int:
+        given = self.secrets.get("agent_id", "")
+        if not re.fullmatch(r"\d{1,12}", given, re.ASCII):
+            raise TokenDead("wecom: secret field 'agent_id' is not the app's number (AgentId)", platform=self.name, code="40056")
+        return int(given)
+
+    def _token_name(self) -> str:
+        corp, secret = self.secrets.get("corp_id", ""), self.secrets.get("secret", "")
+        if not corp or not secret:
+            raise TokenDead("wecom: the app is not configured: set corp_id, agent_id and secret", platform=self.name)
+        return f"wecom:token:{corp}:{hashlib.sha256(f'{self._base}|{secret}'.encode()).hexdigest()[:16]}"
+
+    def _token(self) -> str:
+        return self.cache.get(self._token_name(), self._load_token)
+
+    def _forget_token(self) -> None:
+        self.cache.drop(self._token_name())
+
+    def _load_token(self) -> tuple[str, float]:
+        from assistant.platforms import outbound
+
+        def load() -> dict[str, Any]:
+            query = {"corpid": self.secrets["corp_id"], "corpsecret": self.secrets["secret"]}
+            try:
+                return _result(outbound.call(self.name, "GET", f"{self._base}/cgi-bin/gettoken", params=query), "gettoken")
+            except OutcomeUnknown as error:  # asking for a token twice does no harm
+                raise VendorUnavailable(str(error), platform=self.name) from error
+
+        result = outbound.with_retries(load, sleep=self._sleep)
+        token = str(result.get("access_token") or "")
+        if not token:
+            raise VendorUnavailable("wecom: gettoken answered without a token", platform=self.name)
+        return token, max(60.0, float(result.get("expires_in") or 7200) - 300)
+
+    def _api(self, method: str, path: str, *, repeat: bool, params: Mapping[str, str] | None = None, **request: Any) -> Fields:
+        """The result of one call, with a fresh token where the old one died. `repeat`: the vendor recognises a repeat."""
+        from assistant.platforms import outbound
+
+        def once() -> Fields:
+            query = {"access_token": self._token(), **(params or {})}
+            return _result(outbound.call(self.name, method, f"{self._base}/cgi-bin{path}", params=query, **request), path)
+
+        def act() -> Fields:
+            try:
+                return once()
+            except TokenDead as error:
+                if error.code not in _STALE:
+                    raise
+                self._forget_token()
+                return once()
+
+        for left in (2, 1, 0):
+            try:
+                return outbound.with_retries(act, sleep=self._sleep)
+            except OutcomeUnknown:
+                if not repeat or not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    # --- doctor ---
+
+    def diagnose(self) -> list[Finding]:
+        """Both surfaces: what is configured, whether the API takes it, who can see the app, which address we call from."""
+        return [*self._diagnose_bot(), *self._diagnose_app()]
+
+    def _diagnose_bot(self) -> list[Finding]:
+        needed = ("bot_id", "bot_token", "bot_aes_key")
+        if not any(self.secrets.get(n) for n in needed):
+            return [Finding(check="bot", state="unknown", detail="no AI bot is configured; there are no group chats without one")]
+        findings = [_configured("bot", self.secrets, needed, page="智能机器人 › API模式 (AI bot, API mode)")]
+        findings.append(self._round_trip("bot"))
+        if not self.secrets.get("bot_name"):
+            findings.append(
+                Finding(
+                    check="bot name",
+                    state="warning",
+                    detail="'bot_name' is not set: in groups the question keeps the bot's mention",
+                    fix="store the bot's name, as members see it, in secret field 'bot_name'",
+                )
+            )
+        return findings
+
+    def _round_trip(self, channel: str) -> Finding:
+        """Seals a request as WeCom would and opens it again."""
+        check = f"{channel} callback key"
+        stamp = str(int(self.clock()))
+        try:
+            key = key_from_text(self.secret(f"{channel}_aes_key"), field=f"{channel}_aes_key")
+            receiver = self.secrets.get("bot_receive_id", "") if channel == "bot" else self._app_receiver()
+            sealed = seal_envelope(b"doctor", key=key, receive_id=receiver)
+            signature = sorted_sha1(self.secret(f"{channel}_token"), stamp, "doctor", sealed)
+            query = {"msg_signature": signature, "timestamp": stamp, "nonce": "doctor", "echostr": sealed}
+            self.receive(Webhook(platform=self.name, channel=channel, method="GET", query=query))
+        except VerificationError as error:
+            return Finding(check=check, state="fault", detail=str(error), fix="copy Token and EncodingAESKey again", url=CONSOLE)
+        return Finding(check=check, state="ok", detail="a request sealed with it is opened again")
+
+    def _diagnose_app(self) -> list[Finding]:
+        needed = ("corp_id", "agent_id", "secret")
+        if not any(self.secrets.get(n) for n in ("agent_id", "secret", "app_token")):
+            return [Finding(check="app", state="unknown", detail="no app is configured: no notices, no files, no late answers")]
+        findings = [_configured("app", self.secrets, needed, page="应用管理 › 自建 (App management)")]
+        if any(self.secrets.get(n) for n in ("app_token", "app_aes_key")):
+            findings.append(self._round_trip("app"))
+        if findings[0].state == "fault":
+            return findings
+        try:
+            self._forget_token()
+            self._token()
+        except SendError as error:
+            return [*findings, _failed("credentials", error)]
+        findings.append(Finding(check="credentials", state="ok", detail="WeCom gave a token for corp_id and secret"))
+        findings.append(self._clock_finding())
+        try:
+            agent = self._api("GET", "/agent/get", repeat=True, params={"agentid": str(self._agent_id())})
+        except SendError as error:
+            check = "trusted IP" if error.code == "60020" else "app"
+            return [*findings, _failed(check, error)]
+        findings.append(Finding(check="trusted IP", state="ok", detail="WeCom takes calls from this machine's address"))
+        findings += _agent_findings(agent)
+        try:
+            found = self._api("GET", "/getcallbackip", repeat=True).get("ip_list")
+        except SendError as error:
+            return [*findings, _failed("callback addresses", error)]
+        count = len(found) if isinstance(found, list) else 0
+        findings.append(
+            Finding(
+                check="callback addresses", state="ok" if count else "unknown", detail=f"callbacks come from {count} addresses"
+            )
+        )
+        return findings
+
+    def _clock_finding(self) -> Finding:
+        from email.utils import parsedate_to_datetime
+
+        from assistant.platforms import outbound
+
+        try:
+            response = outbound.call(self.name, "GET", f"{self._base}/cgi-bin/gettoken")
+            theirs = parsedate_to_datetime(response.headers["date"]).timestamp()
+        except (SendError, KeyError, ValueError):
+            return Finding(check="clock", state="unknown", detail="WeCom did not tell the time")
+        off = self.clock() - theirs
+        if abs(off) <= 60:
+            return Finding(check="clock", state="ok", detail=f"{off:+.0f} s against WeCom's")
+        return Finding(
+            check="clock",
+            state="fault" if abs(off) > AHEAD else "warning",
+            detail=f"{off:+.0f} s against WeCom's",
+            fix="synchronise this machine's clock (NTP)",
+        )
+
+
+_NOTHING: Final = HttpReply(200, "", "text/plain; charset=utf-8")
+"""An empty body: accepted, nothing to say now."""
+
+
+# --- envelopes ---------------------------------------------------------------------------------
+
+
+def _sealed_xml(body: bytes) -> str:
+    try:
+        found = xml_root(body).findall("Encrypt")
+    except ValueError:
+        raise VerificationError("wecom: the callback is no XML with an Encrypt element") from None
+    if len(found) != 1:
+        raise VerificationError("wecom: the callback has not exactly one Encrypt element; unencrypted ones are refused")
+    return (found[0].text or "").strip()
+
+
+def _sealed_json(body: bytes) -> str:
+    try:
+        data = json_object(body)
+    except ValueError:
+        raise VerificationError("wecom: the callback is no JSON object with 'encrypt'") from None
+    sealed = data.get("encrypt", data.get("Encrypt"))
+    if not isinstance(sealed, str):
+        raise VerificationError("wecom: the callback has no 'encrypt'; unencrypted ones are refused")
+    return sealed
+
+
+def _utf8(plain: bytes) -> str:
+    try:
+        return plain.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("wecom: the opened callback is not UTF-8") from None
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def _stream(id_: str, content: str, *, finish: bool) -> dict[str, Any]:
+    return {"msgtype": "stream", "stream": {"id": id_, "finish": finish, "content": content}}
+
+
+def _shown_stream(id_: str) -> tuple[str, int]:
+    """What a stream's reply is stored under, and when its question was asked: long ago for an id that is none of ours."""
+    if not re.fullmatch(rf"[0-9a-f]{{{_STREAM_KEY}}}[0-9a-f]{{1,9}}", id_):
+        return id_, 0
+    return id_[:_STREAM_KEY], int(id_[_STREAM_KEY:], 16)
+
+
+_ROOM: Final = 64
+"""Bytes kept free for closing a code block and for the mark that says it goes on."""
+
+
+def fitting(text: str) -> tuple[str, str]:
+    """`text` as far as one message of a bot can hold it, and the rest. Where it is cut depends on the text before the cut only,
+    so a longer text is cut at the same place."""
+    if len(text.encode("utf-8", "replace")) <= STREAM_BYTES:
+        return text, ""
+    from assistant.platforms.markdown import closed
+
+    head = text.encode("utf-8", "replace")[: STREAM_BYTES - _ROOM].decode("utf-8", "ignore")
+    line = head.rfind("\n", len(head) - 2000)
+    head = head[: line if line > 0 else len(head.rstrip("\u200d\ufe0f"))]
+    return closed(head).rstrip() + "\n\n……", text[len(head) :].lstrip("\n")
+
+
+def _with_sources(reply: Reply) -> str:
+    from assistant.platforms.markdown import body
+
+    return body(reply)
+
+
+def _card_text(reply: Reply) -> str:
+    from assistant.platforms.markdown import to_plain
+
+    return to_plain(reply.text).strip()
+
+
+def _choose(text: str) -> str:
+    from assistant.words import language_of
+
+    return "请选择" if language_of(text, default=LOCALE) == "zh-CN" else "Please choose"
+
+
+def _button(button: Button) -> dict[str, Any]:
+    key = button_key(button.key, button.value)
+    if len(key.encode("utf-8", "replace")) > KEY_BYTES:
+        raise ContentRefused(f"wecom: the key and value of a button have more than {KEY_BYTES} bytes", platform="wecom")
+    return {"text": button.text, "style": {"primary": 1, "danger": 3}.get(button.style, 2), "key": key}
+
+
+_INVISIBLE: Final = "\u200b\u200c\u2060\ufeff"
+
+
+def _mark(key: str, part: int) -> str:
+    """Eight characters that nobody sees, made of `key`: equal messages of two turns differ, the repeat of one does not.
+
+    WeCom recognises a repeat by its content alone. Without the mark a second honest "Good morning" within hours is dropped.
+    """
+    digest = int.from_bytes(hashlib.sha256(f"{key}/{part}".encode()).digest()[:2], "big")
+    return "".join(_INVISIBLE[digest >> shift & 3] for shift in range(0, 16, 2))
+
+
+def _subset() -> Any:  # the Dialect's type would load the Markdown module on the webhook's path
+    from assistant.platforms.markdown import PLAIN
+
+    def code(text: str) -> str:
+        return f"`{text.replace('`', chr(39))}`"
+
+    return replace(
+        PLAIN,
+        bold=("**", "**"),
+        code=code,
+        code_block=lambda text, _language: "\n".join(f"> {line}" for line in text.split("\n")),
+        link=lambda label, url: f"[{label}]({url})" if label and label != url else url,
+        heading=lambda text, level: f"{'#' * level} {text}",
+        escape=lambda text: text.replace("<@", "<\u200b@"),  # nobody is mentioned by what a model writes
+    )
+
+
+# --- reading answers ---------------------------------------------------------------------------
+
+_STALE: Final = frozenset({"40014", "42001", "41001"})
+
+
+def _result(response: httpx.Response, what: str) -> dict[str, Any]:
+    """The JSON of an answer; raises the SendError that its `errcode` or HTTP status means."""
+    from assistant.platforms.outbound import retry_after
+
+    if response.status_code == 429:
+        raise RateLimited(
+            f"wecom: {what}: too many calls", platform="wecom", code="429", retry_after=retry_after(response.headers)
+        )
+    if response.status_code >= 500:
+        raise VendorUnavailable(f"wecom: {what}: HTTP {response.status_code}", platform="wecom", code=str(response.status_code))
+    try:
+        result = response.json()
+    except ValueError:
+        result = None
+    if not isinstance(result, dict):
+        if response.status_code == 200:
+            return {}
+        raise SendError(f"wecom: {what}: HTTP {response.status_code}", platform="wecom", code=str(response.status_code))
+    if code := result.get("errcode", 0):
+        raise _error(str(code), str(result.get("errmsg") or ""), what)
+    return result
+
+
+_API_PERMISSION: Final = "应用的接口权限 (API permission of the app)"
+_VISIBILITY: Final = "可见范围 (visibility range)"
+_TRUSTED_IP: Final = "企业可信IP (trusted IP)"
+_PERMISSIONS: Final[Mapping[str, str]] = {
+    "48002": _API_PERMISSION,
+    "60011": _VISIBILITY,
+    "301002": _API_PERMISSION,
+    "60020": _TRUSTED_IP,
+}
+_BAD_CREDENTIALS: Final[Mapping[str, str]] = {
+    "40001": "secret field 'secret' is not this app's Secret",
+    "40013": "secret field 'corp_id' is not a corp id (企业ID)",
+    "40056": "secret field 'agent_id' is not this app's AgentId",
+}
+
+
+def _error(code: str, said: str, what: str) -> SendError:
+    """The error for one of WeCom's codes. What WeCom says is not repeated, except the address it was called from."""
+    where: dict[str, Any] = {"platform": "wecom", "code": code}
+    text = f"wecom: {what}: errcode {code}, see {LOOK_UP}{code}"
+    if code == "45009":
+        return RateLimited(text, retry_after=60.0, **where)
+    if code == "45033":
+        return RateLimited(text, retry_after=1.0, **where)
+    if code == "-1":
+        return VendorUnavailable(text, **where)
+    if code in _STALE:
+        return TokenDead(text, **where)
+    if code in _BAD_CREDENTIALS:
+        return TokenDead(f"{text}: {_BAD_CREDENTIALS[code]}", **where)
+    if code in _PERMISSIONS:
+        address = re.search(r"from ip:\s*([0-9a-fA-F.:]{3,45}[0-9a-fA-F])", said)
+        hint = f"; add {address[1]} to it" if code == "60020" and address else ""
+        scope = _PERMISSIONS[code]
+        return MissingPermission(f"{text}: {scope}{hint}", scopes=(scope,), console_url=CONSOLE, **where)
+    if code == "81013" or (len(code) == 5 and code.startswith("86")):
+        return NotInChat(text, **where)
+    if code == "40008":
+        return UnsupportedType(text, **where)
+    if code in ("45002", "40058", "44004"):
+        return ContentRefused(text, **where)
+    return SendError(text, **where)
+
+
+def _too_large(limit: int) -> ContentRefused:
+    return ContentRefused(f"wecom: the file has more than {limit} bytes", platform="wecom")
+
+
+# --- findings ----------------------------------------------------------------------------------
+
+
+def _configured(check: str, secrets: Mapping[str, str], needed: tuple[str, ...], *, page: str) -> Finding:
+    if missing := [n for n in needed if not secrets.get(n)]:
+        return Finding(
+            check=f"{check} settings",
+            state="fault",
+            detail=f"not set: {', '.join(missing)}",
+            fix=f"copy them from {page} into the secret of wecom",
+            url=CONSOLE,
+        )
+    return Finding(check=f"{check} settings", state="ok", detail="complete")
+
+
+def _failed(check: str, error: SendError) -> Finding:
+    fix = "try again later" if isinstance(error, VendorUnavailable | RateLimited | OutcomeUnknown) else "compare with the console"
+    if isinstance(error, MissingPermission):
+        fix = f"open the app in the console and extend {error.scopes[0]}"
+    return Finding(check=check, state="fault", detail=str(error), fix=fix, url=CONSOLE)
+
+
+def _agent_findings(agent: Fields) -> list[Finding]:
+    name = str(agent.get("name") or "?")
+    findings = []
+    if agent.get("close"):
+        findings.append(
+            Finding(check="app", state="fault", detail=f"{name} is switched off", fix="启用应用 (enable it)", url=CONSOLE)
+        )
+    else:
+        findings.append(Finding(check="app", state="ok", detail=name))
+    users = agent.get("allow_userinfos")
+    count = len(users.get("user", ())) if isinstance(users, dict) and isinstance(users.get("user", ()), list) else 0
+    wide = any(agent.get(field) for field in ("allow_partys", "allow_tags"))
+    if count or wide:
+        detail = f"{count} members by name" + (", and whole departments or tags" if wide else "")
+        findings.append(Finding(check="visibility", state="ok", detail=detail))
+    else:
+        fix = f"add members or departments under {_VISIBILITY}"
+        findings.append(Finding(check="visibility", state="fault", detail="nobody can see the app", fix=fix, url=CONSOLE))
+    if domain := agent.get("redirect_domain"):
+        findings.append(Finding(check="trusted domain", state="ok", detail=str(domain)))
+    else:
+        detail = "none: members cannot be identified in a browser"
+        fix = "可信域名 (trusted domain): enter the host of the public address"
+        findings.append(Finding(check="trusted domain", state="warning", detail=detail, fix=fix, url=CONSOLE))
+    return findings

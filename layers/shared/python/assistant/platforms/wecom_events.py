@@ -1,0 +1,291 @@
+"""WeCom's callbacks as messages: the XML of an app and the JSON of an AI bot, both already verified and opened.
+
+Fields that are missing or of another type than documented count as empty: a proven sender can still send what we do not know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from assistant.errors import Refused
+from assistant.messages import JSON, Kind, Message
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+Fields: TypeAlias = Mapping[str, Any]  # decoded JSON of the vendor: every value is checked where it is read
+
+LOCALE: Final = "zh-CN"
+"""Language of greetings and notices where a message says nothing about its reader's."""
+
+_VALUE_MARK: Final = "?"
+
+
+def button_key(key: str, value: JSON) -> str:
+    """`key` with `value` behind it: WeCom's buttons carry one string."""
+    if value is None:
+        return key
+    return f"{key}{_VALUE_MARK}{json.dumps(value, ensure_ascii=False, separators=(',', ':'))}"
+
+
+def read_button_key(text: str) -> tuple[str, JSON]:
+    """Key and value out of a clicked button's string; a string that is not ours is all key."""
+    key, mark, value = text.partition(_VALUE_MARK)
+    if mark:
+        try:
+            parsed: JSON = json.loads(value)
+        except (ValueError, RecursionError):
+            return text, None
+        return key, parsed
+    return text, None
+
+
+def without_mention(text: str, name: str) -> str:
+    """`text` without `@name`, where that is the whole name: `@Ann` stays in `@Anna` and in `bob@Ann`."""
+    if not name:
+        return text.strip()
+    return re.sub(rf"(?<![A-Za-z0-9._%+-])@{re.escape(name)}(?![\w-]|\.[A-Za-z0-9])[\s\u2005]?", "", text).strip()
+
+
+# --- app: XML ----------------------------------------------------------------------------------
+
+
+def xml_root(data: bytes | str) -> Element:
+    """The root of `data`; raises ValueError for what is no XML, declares a DTD or entities, or is nested too deep."""
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import fromstring
+
+    try:
+        root: Element = fromstring(data, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, LookupError, RecursionError) as error:
+        raise ValueError(f"not XML: {type(error).__name__}") from error
+    return root
+
+
+def app_message(plain: bytes, *, corp_id: str) -> Message | None:
+    """The message in an app's decrypted callback; None for what nobody waits to have answered."""
+    try:
+        root = xml_root(plain)
+    except ValueError as error:
+        raise Refused(f"wecom: the opened callback is {error}") from None
+
+    def text(path: str) -> str:
+        return (root.findtext(path) or "").strip()
+
+    user, type_, at = text("FromUserName"), text("MsgType").lower(), text("CreateTime")
+    if not user or user == "sys":
+        return None
+    id_ = text("MsgId")
+    common: dict[str, Any] = {
+        "platform": "wecom",
+        "channel": "app",
+        "conversation": user,
+        "sender": user,
+        "tenant": corp_id or text("ToUserName"),
+        "locale": LOCALE,
+        **_time(at),
+    }
+    if type_ == "event":
+        return _app_event(root, text, common)
+    if not id_:
+        id_ = ":".join((user, at, type_))
+    common |= {"dedup_id": id_, "event_id": id_, "message_id": id_}
+    media, format_ = text("MediaId"), text("Format")
+    match type_:
+        case "text":
+            return Message(kind="text", text=(root.findtext("Content") or "").strip(), **common)
+        case "image":
+            return Message(kind="image", file_key=media or text("PicUrl"), **common)
+        case "voice":
+            return Message(kind="file", file_key=media, file_name=f"voice.{format_ or 'amr'}", **common)
+        case "video":
+            return Message(kind="file", file_key=media, file_name="video.mp4", **common)
+        case "file":
+            return Message(kind="file", file_key=media, file_name=text("FileName") or text("Title"), **common)
+        case "link":
+            return Message(kind="rich_text", text=_lines(text("Title"), text("Description"), text("Url")), **common)
+        case "location":
+            place = _lines(text("Label"), f"{text('Location_X')}, {text('Location_Y')}")
+            return Message(kind="other", text=place, **common)
+        case _:
+            return Message(kind="other", **common)
+
+
+_APP_EVENTS: Final[Mapping[str, Kind]] = {
+    "click": "menu",
+    "view": "menu",
+    "enter_agent": "entered",
+    "subscribe": "bot_added",
+    "unsubscribe": "bot_removed",
+    "template_card_event": "card_action",
+}
+
+
+def _app_event(root: Element, text: Any, common: dict[str, Any]) -> Message | None:
+    event = text("Event").lower()
+    key, task = text("EventKey"), text("TaskId")
+    if event == "location":  # a periodic report of where the person is, nobody's question
+        return None
+    id_ = ":".join((common["sender"], text("CreateTime"), event, key, *([task] if task else [])))
+    common |= {"dedup_id": id_, "event_id": id_}
+    kind = _APP_EVENTS.get(event, "other")
+    if kind == "menu":
+        return Message(kind=kind, menu_key=key, **common)
+    if kind == "card_action":
+        selected: dict[str, JSON] = {
+            item.findtext("QuestionKey") or "": [o.text or "" for o in item.iterfind("OptionIds/OptionId")]
+            for item in root.iterfind("SelectedItems/SelectedItem")
+        }
+        return _clicked(key, task, selected, common, {"response_code": text("ResponseCode")})
+    return Message(kind=kind, action_key=event if kind == "other" else "", **common)
+
+
+def _clicked(key: str, task: str, selected: dict[str, JSON], common: dict[str, Any], address: dict[str, str]) -> Message:
+    name, value = read_button_key(key)
+    if selected:
+        value = {**value, **selected} if isinstance(value, dict) else selected
+    common["address"] = {**common.get("address", {}), **{k: v for k, v in address.items() if v}}
+    return Message(kind="card_action", action_key=name, action_value=value, **(common | {"message_id": task}))
+
+
+# --- bot: JSON ---------------------------------------------------------------------------------
+
+
+def json_object(data: bytes | str) -> Fields:
+    """The JSON object in `data`; raises ValueError for anything else."""
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deep") from None
+    if not isinstance(found, dict):
+        raise ValueError("JSON, but no object")
+    return found
+
+
+def bot_message(data: Fields, *, bot_name: str, bot_id: str, corp_id: str, signed_at: str) -> Message | None:
+    """The message in a bot's decrypted callback; None for what nobody waits to have answered."""
+    sender, type_ = _text(data, "from", "userid"), _text(data, "msgtype").lower()
+    if not sender or sender in ("sys", bot_id):
+        return None
+    chat = _text(data, "chatid")
+    direct = _text(data, "chattype") == "single" or (_text(data, "chattype") != "group" and not chat)
+    created = data.get("create_time")
+    at = _time(str(created)) if isinstance(created, int | str) else {}
+    id_ = _text(data, "msgid")
+    url = _text(data, "response_url")
+    common: dict[str, Any] = {
+        "platform": "wecom",
+        "channel": "bot",
+        "conversation": chat or sender,
+        "sender": sender,
+        "tenant": corp_id or _text(data, "from", "corpid"),
+        "direct": direct,
+        "locale": LOCALE,
+        "quoted": _quoted(_object(data, "quote")),
+        "address": {"response_url": url} if url else {},
+        # Without a time of its own a repeat of the message carries another signature time: our own table has to tell.
+        **(at or {**_time(signed_at), "untimed": True}),
+    }
+    if type_ == "event":
+        return _bot_event(_object(data, "event"), id_, str(created or signed_at), common)
+    if type_ == "stream":
+        stream = _text(data, "stream", "id")
+        id_ = id_ or f"{stream}:{signed_at}"
+        return Message(kind="stream_refresh", dedup_id=id_, event_id=id_, message_id=stream, **common) if stream else None
+    id_ = id_ or ":".join((sender, str(created or signed_at), type_))
+    common |= {"dedup_id": id_, "event_id": id_, "message_id": id_}
+
+    def spoken(text: str) -> str:
+        return text.strip() if direct else without_mention(text, bot_name)
+
+    match type_:
+        case "text":
+            return Message(kind="text", text=spoken(_text(data, "text", "content")), **common)
+        case "voice":
+            return Message(kind="text", text=spoken(_text(data, "voice", "content")), **common)
+        case "image":
+            return Message(kind="image", file_key=_text(data, "image", "url"), **common)
+        case "file" | "video":
+            return Message(kind="file", file_key=_text(data, type_, "url"), file_name=_file_name(data, type_), **common)
+        case "mixed":
+            items = _items(_object(data, "mixed"), "msg_item")
+            image = next((u for i in items if (u := _text(i, "image", "url"))), "")
+            return Message(kind="rich_text", text=spoken(_mixed_text(items)), file_key=image, **common)
+        case _:
+            return Message(kind="other", **common)
+
+
+def _bot_event(event: Fields, id_: str, at: str, common: dict[str, Any]) -> Message:
+    type_ = _text(event, "eventtype")
+    data = _object(event, type_) or event  # nested as documented, flat as in the vendor's own types
+    key, task = _text(data, "event_key"), _text(data, "task_id")
+    id_ = id_ or ":".join((common["sender"], at, type_, key, *([task] if task else [])))
+    common |= {"dedup_id": id_, "event_id": id_}
+    if type_ == "enter_chat":
+        return Message(kind="entered", **common)
+    if type_ == "template_card_event":
+        selected: dict[str, JSON] = {
+            _text(item, "question_key"): [o for o in _list(_object(item, "option_ids"), "option_id") if isinstance(o, str)]
+            for item in _items(_object(data, "selected_items"), "selected_item")
+        }
+        return _clicked(key, task, selected, common, {})
+    if type_ == "feedback_event":
+        opinion: dict[str, JSON] = {
+            k: v for k, v in data.items() if isinstance(v, str | int | float | bool) and k not in ("eventtype",)
+        }
+        about = _text(data, "id")
+        return Message(kind="other", action_key="feedback", action_value=opinion, **(common | {"message_id": about}))
+    return Message(kind="other", action_key=type_, **common)
+
+
+def _mixed_text(items: Iterable[Fields]) -> str:
+    return "\n".join(t for i in items if (t := _text(i, "text", "content").strip()))
+
+
+def _quoted(quote: Fields) -> str:
+    type_ = _text(quote, "msgtype")
+    if type_ == "mixed":
+        return _mixed_text(_items(_object(quote, "mixed"), "msg_item"))
+    return _text(quote, type_, "content").strip() if type_ in ("text", "voice") else ""
+
+
+def _file_name(data: Fields, type_: str) -> str:
+    return _text(data, type_, "filename") or _text(data, type_, "file_name")
+
+
+# --- reading what may be anything --------------------------------------------------------------
+
+
+def _object(data: Fields, name: str) -> Fields:
+    found = data.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _items(data: Fields, name: str) -> list[Fields]:
+    return [i for i in _list(data, name) if isinstance(i, dict)]
+
+
+def _list(data: Fields, name: str) -> list[Any]:
+    found = data.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _text(data: Fields, *path: str) -> str:
+    found: Any = data
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _lines(*texts: str) -> str:
+    return "\n".join(t for t in texts if t.strip(" ,"))
+
+
+def _time(seconds: str) -> dict[str, int]:
+    """`sent_at` out of Unix seconds; nothing where they are none."""
+    return {"sent_at": int(seconds) * 1000} if re.fullmatch(r"[1-9]\d{0,11}", seconds, re.ASCII) else {}
