@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from assistant.errors import Unavailable
 from assistant.messages import Passage
 
 
@@ -94,13 +95,17 @@ class Done:
 Event: TypeAlias = TextDelta | ToolCall | Done
 
 
+class WarmingUp(Unavailable):
+    """The model is scaled to nothing and starts now; `retry_after` says about when it answers → tell the user, answer later."""
+
+
 class ChatModel(Protocol):
     """A model. Closing the iterator early frees whatever it holds at the other end."""
 
     name: str
 
     def stream(self, request: ChatRequest) -> Iterator[Event]:
-        """Events of the answer; the last one is Done.
+        """Events of the answer; the last one is Done. ToolCalls come complete, after the text.
 
         Raises Unavailable where the model cannot be reached, is overloaded or breaks off (before the first event another
         model may be tried; afterwards the text so far is all there is), ModelError where the request itself is refused.

@@ -43,6 +43,9 @@ class Limits:
     """A `Retry-After` above this is passed on to the caller instead of waited for."""
 
 
+DEFAULT_LIMITS: Final = Limits()
+
+
 class ByteStream(Protocol):
     """The body of an answer while it arrives."""
 
@@ -67,6 +70,9 @@ class Transport(Protocol):
 
         Raises TryAgain, Overloaded, Unavailable or ModelError.
         """
+
+    def close(self) -> None:
+        """Closes the connections that were kept; the next request opens new ones."""
 
 
 class Breaker:
@@ -198,7 +204,7 @@ class EndpointModel:
         name: str,
         model: str,
         dialect: Dialect,
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
         breaker: Breaker | None = None,
         budget: RetryBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -241,6 +247,10 @@ class EndpointModel:
                 if pause > request.seconds - (self._clock() - started) or not self._budget.spend():
                     raise
             self._sleep(pause)
+
+    def close(self) -> None:
+        """Closes the connections that were kept; the next request opens new ones."""
+        self._transport.close()
 
     def _pause(self, attempt: int, error: TryAgain) -> float:
         jitter = random.uniform(0, min(self._limits.longest_pause, self._limits.pause * 2**attempt))

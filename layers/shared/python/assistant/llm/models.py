@@ -131,5 +131,38 @@ def _open(spec: ModelSpec, *, region: str, keys: Mapping[str, str], clock: Calla
             return EndpointModel(
                 transport, name=f"openai:{spec.model}", model=spec.model, dialect=dialect_of(spec.address), clock=clock
             )
-        case _:
-            raise InvalidSetting(f"no transport for {spec.kind}; write one of {FORMS}")
+        case "bedrock":
+            from assistant.llm.aws_auth import role_credentials, signed
+            from assistant.llm.endpoint import EndpointModel
+            from assistant.llm.openai_http import OpenAIHttp
+            from assistant.llm.openai_wire import BEDROCK
+
+            sign = signed(role_credentials(region), service="bedrock", region=region)
+            url = f"https://bedrock-runtime.{region}.{_suffix(region)}/openai/v1"
+            return EndpointModel(
+                OpenAIHttp(url, headers=sign), name=f"bedrock:{spec.model}", model=spec.model, dialect=BEDROCK, clock=clock
+            )
+        case "sagemaker-openai":
+            from assistant.llm.aws_auth import SageMakerTokens, role_credentials
+            from assistant.llm.endpoint import EndpointModel
+            from assistant.llm.openai_http import OpenAIHttp, bearer
+            from assistant.llm.openai_wire import VLLM
+
+            place = f"{spec.address}/inference-components/{spec.component}" if spec.component else spec.address
+            url = f"https://runtime.sagemaker.{region}.{_suffix(region)}/endpoints/{place}/openai/v1"
+            tokens = SageMakerTokens(role_credentials(region), region=region, clock=clock)
+            # SageMaker chooses the model by the address; vLLM takes an empty name and refuses a wrong one.
+            return EndpointModel(
+                OpenAIHttp(url, headers=bearer(tokens)), name=f"sagemaker:{spec.address}", model="", dialect=VLLM, clock=clock
+            )
+        case "sagemaker":
+            from assistant.llm.endpoint import EndpointModel
+            from assistant.llm.openai_wire import VLLM
+            from assistant.llm.sagemaker_stream import SageMakerStream
+
+            stream = SageMakerStream(spec.address, component=spec.component, region=region)
+            return EndpointModel(stream, name=f"sagemaker:{spec.address}", model="", dialect=VLLM, clock=clock)
+
+
+def _suffix(region: str) -> str:
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"

@@ -287,6 +287,7 @@ class _Thoughts:
     def __init__(self) -> None:
         self._state: Literal["start", "inside", "shown"] = "start"
         self._held = ""
+        self._thought = False
 
     def without(self, text: str) -> str:
         if self._state == "shown":
@@ -304,15 +305,12 @@ class _Thoughts:
         if not mark:
             self._held = head[-len(self.CLOSE) :]  # enough to recognise a mark that is cut in two
             return ""
-        self._held = tail.lstrip()
-        if not self._held:
-            self._state = "start"  # blank lines follow; a second block is taken out as well
-            return ""
-        return self._show()
+        self._held, self._state, self._thought = tail, "start", True  # a second block may follow
+        return self.without("")
 
     def _show(self) -> str:
         text, self._held, self._state = self._held, "", "shown"
-        return text
+        return text.lstrip() if self._thought else text
 
     def rest(self) -> str:
         return self._show() if self._state == "start" else ""
