@@ -7,7 +7,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -28,7 +28,7 @@ FLAGS = [
 skipped: list[str] = []
 
 
-def skip_loudly(reason: str) -> None:
+def skip_loudly(reason: str) -> NoReturn:
     """Skips the test and says why in the summary of the run."""
     if reason not in skipped:
         skipped.append(reason)
@@ -41,9 +41,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"BROWSER TESTS SKIPPED: {reason}", yellow=True, bold=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium (or Chrome), without a network of its own."""
+    """Debian's Chromium (or Chrome), without a network of its own. It ends with this folder's tests: playwright keeps an event
+    loop running in the main thread, which tests elsewhere could not start theirs beside."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not path:
         skip_loudly("no Chromium on this machine; install it with: apt-get install chromium")

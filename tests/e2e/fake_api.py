@@ -58,7 +58,11 @@ class FakeApi(Simulator):
         self.default: dict[str, Any] = {"steps": ["Fourteen days."]}
         self.turns: dict[str, list[FakeTurn]] = {}
         self.asked: list[str] = []
-        self.components: dict[str, Any] = {"table": {"state": "ok"}, "queue": {"state": "ok"}, "model": {"state": "ok", "detail": "builtin"}}
+        self.components: dict[str, Any] = {
+            "table": {"state": "ok"},
+            "queue": {"state": "ok"},
+            "model": {"state": "ok", "detail": "builtin"},
+        }
 
     def before(self, call: Call) -> Answer | None:
         """The key is needed for everything but the page and its health."""

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import mimetypes
 from collections.abc import Callable
-from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 from mangum import Mangum
 
-from assistant.errors import AssistantError, Unavailable
+from assistant import console
+from assistant.errors import AssistantError, Refused, Unavailable
 from assistant.messages import Message
 from assistant.sessions import Turn
 
 if TYPE_CHECKING:
     from assistant.assembly import Assistant
-
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-    " connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-}
 
 
 def create_app(assistant: Assistant) -> FastAPI:
@@ -57,30 +48,15 @@ def create_app(assistant: Assistant) -> FastAPI:
     def turns(
         conversation: str, after: Annotated[str, Query(max_length=400)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> dict[str, Any]:
-        message = Message(
-            kind="text",
-            platform="webchat",
-            channel="messages",
-            conversation=conversation,
-            sender="",
-            dedup_id="",
-            tenant=assistant.settings.tenant,
-        )
-        found = assistant.sessions.turns(message, after=after, limit=limit)
-        cursor = after
-        for turn in found:  # an open turn is given again with its new text: the cursor stays before it
-            if turn.state == "answering":
-                break
-            cursor = turn.sk
-        return {"turns": [_public(t) for t in found], "cursor": cursor}
+        return public_turns(assistant, conversation, after=after, limit=limit)
 
     @app.get("/", include_in_schema=False)
-    def index() -> Response:
-        return _static("index.html")
+    def index(if_none_match: Annotated[str, Header()] = "") -> Response:
+        return _static("", if_none_match)
 
     @app.get("/console/{path:path}", include_in_schema=False)
-    def static(path: str) -> Response:
-        return _static(path)
+    def static(path: str, if_none_match: Annotated[str, Header()] = "") -> Response:
+        return _static(path, if_none_match)
 
     return app
 
@@ -100,6 +76,26 @@ def http_handler(app: FastAPI) -> Callable[[dict[str, Any], Any], dict[str, Any]
         return answer
 
     return handle
+
+
+def public_turns(assistant: Assistant, conversation: str, *, after: str, limit: int) -> dict[str, Any]:
+    """Turns of a web chat conversation after the cursor, and the cursor to ask with next."""
+    message = Message(
+        kind="text",
+        platform="webchat",
+        channel="messages",
+        conversation=conversation,
+        sender="",
+        dedup_id="",
+        tenant=assistant.settings.tenant,
+    )
+    found = assistant.sessions.turns(message, after=after, limit=limit)
+    cursor = after
+    for turn in found:  # an open turn is given again with its new text: the cursor stays before it
+        if turn.state == "answering":
+            break
+        cursor = turn.sk
+    return {"turns": [_public(t) for t in found], "cursor": cursor}
 
 
 def _public(turn: Turn) -> dict[str, Any]:
@@ -140,13 +136,9 @@ def _components(assistant: Assistant) -> dict[str, str]:
     return states
 
 
-def _static(path: str) -> Response:
-    root = files("assistant") / "console"
-    parts = path.split("/")
-    if any(part in ("", ".", "..") or "\\" in part for part in parts):
-        raise HTTPException(404, "no such page")
-    found = root.joinpath(*parts)
-    if not found.is_file():
-        raise HTTPException(404, "no such page")
-    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-    return Response(found.read_bytes(), media_type=kind, headers={**HEADERS, "cache-control": "no-cache"})
+def _static(path: str, if_none_match: str) -> Response:
+    try:
+        reply = console.page(path, if_none_match=if_none_match)
+    except Refused as error:
+        raise HTTPException(error.status, str(error)) from error
+    return Response(reply.body, reply.status, {**reply.headers, "content-type": reply.content_type})

@@ -35,7 +35,7 @@ HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-cache",
 }
-"""Sent with each file. `no-cache` with an entity tag: a browser asks each time and is told 304 until a new version is deployed."""
+"""Sent with each file. `no-cache` with an entity tag: a browser asks each time and hears 304 until a new version is deployed."""
 
 
 def page(path: str = "", *, if_none_match: str = "") -> HttpReply:

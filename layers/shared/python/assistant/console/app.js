@@ -125,10 +125,10 @@ function buildFrame() {
     el("div", { class: "side-end" }, el("button", { type: "button", class: "quiet", onclick: signOut }, icon("out"), t("sign_out"))),
   );
   const opener = iconButton("menu", t("open_menu"), () => menu(true), { class: "icon-button phone-only", "aria-controls": "side", "aria-expanded": "false" });
-  const title = el("p", { class: "title" });
+  const title = el("h1", { class: "title", dir: "auto" });
   const main = el("main", { id: "main", tabindex: "-1" });
   const shade = el("div", { class: "shade", onclick: closeMenu });
-  const skip = el("a", { class: "skip", href: "#composer-input", onclick: (event) => {
+  const skip = el("a", { class: "skip", href: "#main", onclick: (event) => {
     event.preventDefault(); // the address names the screen, so the jump is made by hand
     (document.getElementById("composer-input") ?? main).focus();
   } }, t("skip"));

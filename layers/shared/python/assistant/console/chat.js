@@ -58,7 +58,9 @@ export class Chat {
     this.cursor = "";
     this.loaded = false;
     this.failures = 0;
-    this.pinned = true;
+    this.following = true; // false once the person scrolls up to read
+    this.anchor = null; // the question that stays in view while its answer grows
+    this.lastTop = 0;
     this.lastChange = Date.now();
     this.stopped = new AbortController();
     this.node = this.build();
@@ -67,12 +69,11 @@ export class Chat {
   build() {
     this.list = el("div", { class: "turns" });
     this.scroller = el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": t("conversation_region") }, this.list);
-    this.scroller.addEventListener("scroll", () => {
-      this.pinned = this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight < 60;
-      this.jump.hidden = this.pinned;
-    }, { passive: true });
+    this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.grown = new ResizeObserver(() => this.follow());
+    this.grown.observe(this.list);
     this.jump = iconButton("down", t("jump"), () => {
-      this.follow(true);
+      this.toEnd();
       this.input.focus();
     }, { class: "icon-button jump", hidden: true });
     this.banner = el("div", { class: "banner", role: "status", hidden: true });
@@ -110,6 +111,7 @@ export class Chat {
   /** Ends all work for this conversation. */
   stop() {
     this.stopped.abort();
+    this.grown.disconnect();
     clearTimeout(this.pollTimer);
     clearTimeout(this.flushTimer);
     for (const view of this.views.values()) view.stop();
@@ -161,9 +163,10 @@ export class Chat {
     this.keep((stored) => stored.outbox.push(full));
     remember(this.conversation, entry.text);
     this.onChange?.();
-    this.view(full.id, full).showPending(full);
+    const view = this.view(full.id, full);
+    view.showPending(full);
     this.updateEmpty();
-    this.follow(true);
+    this.toEnd(view.node);
     this.flush();
     this.hurry();
   }
@@ -333,7 +336,7 @@ export class Chat {
       this.inOrder();
     }
     this.updateEmpty();
-    if (first) this.follow(true);
+    if (first) this.toEnd();
     for (const entry of this.store.get().outbox) this.views.get(entry.id)?.showPending(entry);
   }
 
@@ -398,7 +401,7 @@ export class Chat {
       "div",
       { class: "empty" },
       el("div", { class: "mark large", "aria-hidden": "true" }, icon("chat")),
-      el("h1", {}, t("greeting")),
+      el("h2", {}, t("greeting")),
       el("p", {}, t("greeting_more")),
       el("ul", { class: "examples", "aria-label": t("examples") }, examples.map((text) => el("li", {}, el("button", {
         type: "button",
@@ -407,17 +410,40 @@ export class Chat {
     );
   }
 
-  /** Keeps the newest text in view, unless the person has scrolled up to read. */
-  follow(force = false) {
-    if (force) this.pinned = true;
-    if (this.pinned) this.scroller.scrollTop = this.scroller.scrollHeight;
-    this.jump.hidden = this.pinned;
+  /** Goes to the newest text and stays with it; with an `anchor`, only as far as that question stays in view. */
+  toEnd(anchor = null) {
+    this.anchor = anchor;
+    this.following = true;
+    this.follow();
+  }
+
+  follow() {
+    const { scroller } = this;
+    if (this.following) {
+      const end = scroller.scrollHeight - scroller.clientHeight;
+      const wanted = this.anchor ? Math.min(end, this.anchor.offsetTop - 12) : end;
+      if (wanted > scroller.scrollTop) scroller.scrollTop = wanted;
+      this.lastTop = scroller.scrollTop;
+    }
+    this.jump.hidden = this.distance() < 60;
+  }
+
+  scrolled() {
+    // Growing text also moves the end away; only moving up is the person's wish to stay.
+    if (this.scroller.scrollTop < this.lastTop - 4) this.following = false;
+    if (this.distance() < 8) this.following = true;
+    this.lastTop = this.scroller.scrollTop;
+    this.jump.hidden = this.distance() < 60;
+  }
+
+  distance() {
+    return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
   }
 
   showBanner(kind, error) {
     const name = { offline: "banner_offline", busy: "banner_busy", timeout: "banner_server", server: "banner_server" }[kind];
     const text = name ? t(name) : t("banner_refused", { reason: errorText(error) });
-    if (!this.banner.hidden && this.banner.firstElementChild?.nextElementSibling?.textContent === text) return;
+    if (!this.banner.hidden && this.banner.querySelector("span")?.textContent === text) return;
     this.banner.replaceChildren(icon("alert"), el("span", {}, text), el("button", { type: "button", onclick: () => this.hurry() }, t("try_now")));
     this.banner.hidden = false;
   }
@@ -483,6 +509,7 @@ class TurnView {
     if (this.pendingKey === key) return;
     this.pendingKey = key;
     this.note.hidden = true;
+    this.node.classList.toggle("refused", entry.state === "failed");
     this.node.classList.toggle("unsent", entry.state === "failed" || entry.state === "waiting");
     if (entry.state === "accepted" || entry.state === "sending") {
       this.wait(entry.at);
@@ -493,7 +520,6 @@ class TurnView {
       this.note.replaceChildren(el("span", {}, entry.state === "failed" ? `${t("unsent")} ${entry.problem}` : t("will_retry")), ...buttons);
       this.note.hidden = false;
     }
-    this.chat.follow();
   }
 
   /** The three dots, with words that get more patient. */
@@ -570,7 +596,6 @@ class TurnView {
     this.body.classList.toggle("streaming", open);
     this.answer.setAttribute("aria-busy", String(open));
     if (!open) this.finish();
-    this.chat.follow();
   }
 
   finish() {

@@ -26,8 +26,8 @@ export default function health() {
   const body = el("div", { class: "panel-body", "aria-live": "polite" }, el("p", { class: "muted" }, t("health_loading")));
   const checked = el("p", { class: "muted small" });
   const node = el("div", { class: "panel" },
-    el("div", { class: "panel-head" }, el("h1", {}, t("health_title")), el("button", { type: "button", class: "quiet", onclick: () => look() }, icon("retry"), t("health_check_now"))),
-    body, checked);
+    el("div", { class: "panel-head" }, checked, el("button", { type: "button", class: "quiet", onclick: () => look() }, icon("retry"), t("health_check_now"))),
+    body);
 
   async function look() {
     clearTimeout(timer);

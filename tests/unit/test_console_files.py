@@ -1,0 +1,60 @@
+"""The page's files as they are served."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from assistant import console
+from assistant.errors import Refused
+
+
+def test_the_page_is_served_with_a_policy_that_runs_nothing_but_our_own_files() -> None:
+    reply = console.page()
+    assert reply.status == 200
+    assert reply.content_type == "text/html; charset=utf-8"
+    policy = reply.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert "*" not in policy
+
+
+def test_no_file_holds_inline_script_or_style_or_an_address_elsewhere() -> None:
+    html = console.page().body
+    assert not re.search(r"<style|style=|\son\w+=|<script(?![^>]*\ssrc=)", html)
+    for name in console.names():
+        text = console.page(name).body
+        assert not re.search(r"""(?:src|href|from|import|url)\s*[=(]?\s*["'(]?(?:https?:)?//""", text), name
+        assert "innerHTML" not in text, name
+
+
+def test_every_file_that_is_loaded_exists() -> None:
+    for name in console.names():
+        text = console.page(name).body
+        for wanted in [*re.findall(r'"/console/([^"]+)"', text), *re.findall(r'(?:from|import\()\s*"\./([^"]+)"', text)]:
+            assert wanted in console.names(), f"{name} loads {wanted}"
+
+
+def test_a_browser_that_has_the_file_is_told_so() -> None:
+    tag = console.page("app.js").headers["etag"]
+    again = console.page("app.js", if_none_match=f'"older", {tag}')
+    assert (again.status, again.body) == (304, "")
+
+
+@pytest.mark.parametrize("path", ["__init__.py", "../settings.py", "nothing.js", "/etc/passwd", "__pycache__", "index.html/"])
+def test_nothing_but_the_pages_files_is_served(path: str) -> None:
+    with pytest.raises(Refused) as refused:
+        console.page(path)
+    assert refused.value.status == 404
+
+
+def test_every_word_of_the_page_exists_in_both_languages() -> None:
+    for name in sorted(n for n in console.names() if n.endswith(".js")):
+        text = console.page(name).body
+        blocks = re.search(r"\ben: \{(.*?)\n  \},\s*\"zh-CN\": \{(.*?)\n  \},", text, re.DOTALL)
+        if not blocks:
+            continue
+        english, chinese = (set(re.findall(r"(?:^|[\s,{])(\w+): \"", block)) for block in blocks.groups())
+        assert english == chinese, name
+        assert len(english) > 5
