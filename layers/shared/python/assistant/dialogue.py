@@ -27,7 +27,7 @@ from assistant.errors import (
     VendorUnavailable,
 )
 from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, TextDelta
-from assistant.messages import ASKING, Message, Passage, Reply, Sent, Source
+from assistant.messages import ASKING, Message, Passage, Reply, Sent, Source, StreamState
 from assistant.observability import (
     CACHED_TOKENS,
     COMPLETION_TOKENS,
@@ -43,7 +43,7 @@ from assistant.observability import (
     Metrics,
     log,
 )
-from assistant.platforms import Platform, StreamState
+from assistant.platforms import Platform
 from assistant.queue import Delivery, overtakes
 from assistant.sessions import Session, Sessions, Stopped, Turn
 from assistant.storage import Conflict
@@ -143,10 +143,10 @@ class Dialogue:
                 return
             message = replace(message, text=text)
         known = session.turn_of(message)
-        if known and known.state == "sent":
+        platform = self._platform(message.platform)
+        if known and (known.state == "sent" or (known.state == "saved" and platform.pulls)):
             self._metrics.emit((DUPLICATES, 1), platform=message.platform)
             return
-        platform = self._platform(message.platform)
         if known and known.state == "saved":
             self._metrics.emit((TURN_RESUMED, 1), platform=message.platform)
             turn = known

@@ -208,6 +208,20 @@ class Sent:
     ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """A reply that is growing in front of the asker, as stored with the turn, so that another instance can finish it."""
+
+    id: str
+    """The vendor's id of what grows (card id, message ts, activity id, stream id)."""
+    sequence: int = 0
+    """The last sequence number used."""
+    shown: str = ""
+    """The text that the vendor has accepted so far."""
+    started_ms: int = 0
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
 # --- the codec ---------------------------------------------------------------------------------
 
 

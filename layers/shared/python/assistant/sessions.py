@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from assistant.errors import Unavailable
-from assistant.messages import Message, Reply, Sent, reply_from_json, to_json
-from assistant.platforms import StreamState
+from assistant.messages import Message, Reply, Sent, StreamState, reply_from_json, to_json
 from assistant.storage import Conflict, Item, Table, key
 
 State = Literal["answering", "saved", "sent", "failed"]

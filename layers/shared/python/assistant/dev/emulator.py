@@ -68,6 +68,12 @@ class Emulator:
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_quiet(MotoRequestHandler))
         threading.Thread(target=self._server.serve_forever, name="emulator", daemon=True).start()
 
+    def clear(self) -> None:
+        """Empties the table, the queues and the bucket."""
+        for name in ("dynamodb", "sqs", "s3"):
+            self._backends[name].reset()
+        self._create()
+
     def stop(self) -> None:
         """Ends the server; what it stored stays in the data folder."""
         if self._server:

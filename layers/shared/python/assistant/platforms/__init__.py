@@ -9,15 +9,17 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from assistant.errors import Refused, VerificationError
-from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, StreamState, Webhook
 
 if TYPE_CHECKING:
     from assistant.cache import Cache
+
+__all__ = ["PLATFORMS", "Finding", "Platform", "StreamState", "platform_class"]
 
 PLATFORMS: Final[Mapping[str, str]] = {
     "webchat": "assistant.platforms.webchat:WebChat",
@@ -28,20 +30,6 @@ PLATFORMS: Final[Mapping[str, str]] = {
     "teams": "assistant.platforms.teams:Teams",
 }
 """Name in the webhook's path → the class, imported only when the platform is addressed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamState:
-    """A reply that is growing in front of the asker, as stored with the turn, so that another instance can finish it."""
-
-    id: str
-    """The vendor's id of what grows (card id, message ts, activity id, stream id)."""
-    sequence: int = 0
-    """The last sequence number used."""
-    shown: str = ""
-    """The text that the vendor has accepted so far."""
-    started_ms: int = 0
-    data: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

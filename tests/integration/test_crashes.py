@@ -1,0 +1,87 @@
+"""The process is killed (SIGKILL) at every named step; afterwards there is one visible reply and one stored turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from assistant.dev.emulator import Emulator
+from tests.support.desks import DESKS
+from tests.support.house import House, ScriptedModel, client
+
+QUICK = ("after claim", "after model", "after save", "after send", "before delete")
+SLOW = ("after stored claim", "after stream opened", "after stream updated")
+ANSWER = "Everyone has thirty days of leave in a year."
+
+matrix: list[str] = []
+
+
+def kill(house: House, aws: Emulator, at: str, *, slow: bool) -> None:
+    """Runs a dialogue function that dies at step `at`; its message becomes visible again at once."""
+    sqs, url = client(aws, "sqs"), house.settings.turns_queue_url
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    told = {
+        "at": at,
+        "slow": slow,
+        "answer": ANSWER,
+        "settings": house.settings.to_env(),
+        "secrets": house.secrets,
+    }
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.support.crashing", json.dumps(told)],
+        env={**os.environ, **aws.environment()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == -9, f"it was not killed at {at!r}: {ran.stdout}{ran.stderr[-2000:]}"
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "180"})
+
+
+@pytest.mark.parametrize("name", sorted(DESKS))
+@pytest.mark.parametrize("at", QUICK)
+def test_a_crash_at_any_step_leaves_one_visible_reply(aws: Emulator, name: str, at: str) -> None:
+    with DESKS[name]() as desk:
+        house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
+        desk.ask(house, "How much leave do I have?")
+        kill(house, aws, at, slow=False)
+        house.drain()
+        seen = desk.seen(house)
+        matrix.append(f"{name:9} quick answer  killed {at:22} → {len(seen)} visible, {stored(aws)} stored")
+        assert seen == [ANSWER]
+        assert stored(aws) == 1
+
+
+STREAMING = sorted(n for n in DESKS if n == "webchat" or getattr(DESKS[n], "streams", False))
+
+
+@pytest.mark.parametrize(
+    ("name", "at"), [(n, at) for n in STREAMING for at in SLOW if not (n == "webchat" and at != "after stored claim")]
+)
+def test_a_crash_while_the_answer_grows_leaves_one_visible_reply(aws: Emulator, name: str, at: str) -> None:
+    with DESKS[name]() as desk:
+        house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
+        desk.ask(house, "How much leave do I have?")
+        kill(house, aws, at, slow=True)
+        house.drain()
+        seen = desk.seen(house)
+        matrix.append(f"{name:9} growing answer killed {at:22} → {len(seen)} visible, {stored(aws)} stored")
+        assert seen == [ANSWER]
+        assert stored(aws) == 1
+
+
+def stored(aws: Emulator) -> int:
+    """Number of turns in the table."""
+    items = client(aws, "dynamodb").scan(TableName="assistant")["Items"]
+    return sum(i["sk"]["S"].startswith("turn#") for i in items)
+
+
+def test_the_matrix_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        print("\n  " + "\n  ".join(matrix))
+    assert matrix

@@ -1,0 +1,1 @@
+"""What the tests share: an AWS to talk to, a house to live in, and people who write and read."""
