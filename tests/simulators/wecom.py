@@ -132,6 +132,11 @@ class Address:
     used: bool = False
 
 
+def _attachment(name: str) -> dict[str, str]:
+    # The vendor writes UTF-8 bytes; http.server writes a header as Latin-1.
+    return {"content-disposition": f'attachment; filename="{name}"'.encode().decode("latin-1")}
+
+
 def failed(code: int, text: str) -> BadCall:
     return BadCall(Answer(200, {"errcode": code, "errmsg": text}))
 
@@ -517,7 +522,7 @@ class WeCom(Simulator):
         media = self._media.get(call.query.get("media_id", ""))
         if media is None:
             raise failed(40007, "invalid media_id")
-        return Answer(200, media[2], {"content-disposition": f'attachment; filename="{media[1]}"'})
+        return Answer(200, media[2], _attachment(media[1]))
 
     @route("GET", "/cgi-bin/agent/get")
     def agent_get(self, call: Call) -> Answer:
@@ -553,4 +558,4 @@ class WeCom(Simulator):
         if call.params["id"] not in self._files:
             return Answer(403, "expired")
         content, name = self._files[call.params["id"]]
-        return Answer(200, content, {"content-disposition": f'attachment; filename="{name}"'})
+        return Answer(200, content, _attachment(name))

@@ -137,6 +137,6 @@ def download(
         raise VendorUnavailable(f"{platform} does not give the file: {type(error).__name__}", platform=platform) from error
 
 
-def _plain(headers: httpx.Headers) -> dict[str, str]:
-    """Headers of a body that is decoded already."""
-    return {k: v for k, v in headers.items() if k not in ("content-encoding", "content-length", "transfer-encoding")}
+def _plain(headers: httpx.Headers) -> list[tuple[bytes, bytes]]:
+    """Headers of a body that is decoded already; as bytes, because vendors put UTF-8 into them."""
+    return [(k, v) for k, v in headers.raw if k.lower() not in (b"content-encoding", b"content-length", b"transfer-encoding")]

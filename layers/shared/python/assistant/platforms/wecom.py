@@ -376,66 +376,50 @@ class WeCom(Platform):
 
     def fetch(self, message: Message, *, limit: int) -> File:
         """The file of a message: an app's through the API, a bot's from its address (five minutes long), decrypted."""
-        from assistant.platforms.files import name_in, safe_name, type_of
+        from assistant.platforms.files import content_type, disposition_name, safe_name
 
         if not message.file_key:
             raise ContentRefused("wecom: the message carries no file", platform=self.name)
+        if "://" in message.file_key and not self._trusted(message.file_key):
+            raise ContentRefused("wecom: the file's address is not HTTPS", platform=self.name)
         if message.channel == "bot":
-            if not self._trusted(message.file_key):
-                raise ContentRefused("wecom: the file's address is not HTTPS", platform=self.name)
-            content, disposition = self._download(message.file_key, limit=limit + 32)
+            content, headers = self._download(message.file_key, limit=limit + 32)  # the padding has at most 32 bytes
             key = key_from_text(self.secret("bot_aes_key"), field="bot_aes_key")
             try:
                 content = decrypt(content, key=key, iv=key[:16], block=32)
             except VerificationError:
                 raise ContentRefused("wecom: the file cannot be decrypted with 'bot_aes_key'", platform=self.name) from None
+            if len(content) > limit:
+                raise ContentRefused(f"wecom: the file is larger than {limit} bytes", platform=self.name)
         elif "://" in message.file_key:
-            if not self._trusted(message.file_key):
-                raise ContentRefused("wecom: the file's address is not HTTPS", platform=self.name)
-            content, disposition = self._download(message.file_key, limit=limit)
+            content, headers = self._download(message.file_key, limit=limit)
         else:
-            content, disposition = self._media(message.file_key, limit=limit)
-        if len(content) > limit:
-            raise _too_large(limit)
-        kind, extension = type_of(content)
-        name = name_in(disposition) or safe_name(message.file_name) or f"file{extension}"
-        return File(name=name if "." in name else name + extension, content=content, content_type=kind)
+            content, headers = self._media(message.file_key, limit=limit)
+        name = disposition_name(headers) or message.file_name
+        kind = content_type(content, name=name)
+        return File(name=safe_name(name, kind=kind), content=content, content_type=kind)
 
-    def _media(self, media_id: str, *, limit: int) -> tuple[bytes, str]:
-        for last in (False, True):
-            try:
-                params = {"access_token": self._token(), "media_id": media_id}
-                return self._download(f"{self._base}/cgi-bin/media/get", params=params, limit=limit)
-            except TokenDead:
-                if last:
-                    raise
-                self._forget_token()
-        raise AssertionError("unreachable")
-
-    def _download(self, url: str, *, limit: int, params: Mapping[str, str] | None = None) -> tuple[bytes, str]:
-        import httpx
-
-        from assistant.platforms import outbound
-
+    def _media(self, media_id: str, *, limit: int) -> tuple[bytes, Mapping[str, str]]:
+        url = f"{self._base}/cgi-bin/media/get"
         try:
-            with outbound.client().stream("GET", url, params=dict(params) if params else None) as response:
-                kind = response.headers.get("content-type", "")
-                disposition = response.headers.get("content-disposition", "")
-                if response.status_code != 200:
-                    response.read()
-                    _result(response, "the file")
-                    raise SendError(f"wecom: the file's address answered {response.status_code}", platform=self.name)
-                if not disposition and ("json" in kind or kind.startswith("text/plain")) and params:
-                    response.read()
-                    _result(response, "media/get")
-                content = b""
-                for piece in [response.content] if response.is_stream_consumed else response.iter_bytes(65536):
-                    content += piece
-                    if len(content) > limit:
-                        raise _too_large(limit)
-                return content, disposition
-        except httpx.HTTPError as error:
-            raise VendorUnavailable(f"wecom: the file cannot be fetched: {type(error).__name__}", platform=self.name) from error
+            return self._download(url, params={"access_token": self._token(), "media_id": media_id}, limit=limit)
+        except TokenDead as error:
+            if error.code not in _STALE:
+                raise
+            self._forget_token()
+            return self._download(url, params={"access_token": self._token(), "media_id": media_id}, limit=limit)
+
+    def _download(self, url: str, *, limit: int, params: Mapping[str, str] | None = None) -> tuple[bytes, Mapping[str, str]]:
+        from assistant.platforms.files import download
+
+        content, response = download(self.name, url, limit=limit, params=params)
+        is_file = "content-disposition" in response.headers
+        if response.status_code != 200 or (params and not is_file):
+            _result(response, "the file")  # errors come as JSON with HTTP 200
+        if response.status_code != 200:
+            code = str(response.status_code)
+            raise SendError(f"wecom: the file's address answered HTTP {code}", platform=self.name, code=code)
+        return content, response.headers
 
     # --- the API ---
 
@@ -788,10 +772,6 @@ def _error(code: str, said: str, what: str) -> SendError:
     return SendError(text, **where)
 
 
-def _too_large(limit: int) -> ContentRefused:
-    return ContentRefused(f"wecom: the file has more than {limit} bytes", platform="wecom")
-
-
 # --- findings ----------------------------------------------------------------------------------
 
 
@@ -814,6 +794,12 @@ def _failed(check: str, error: SendError) -> Finding:
     return Finding(check=check, state="fault", detail=str(error), fix=fix, url=CONSOLE)
 
 
+def _size(agent: Fields, field: str, name: str) -> int:
+    holder = agent.get(field)
+    found = holder.get(name) if isinstance(holder, dict) else None
+    return len(found) if isinstance(found, list) else 0
+
+
 def _agent_findings(agent: Fields) -> list[Finding]:
     name = str(agent.get("name") or "?")
     findings = []
@@ -823,11 +809,10 @@ def _agent_findings(agent: Fields) -> list[Finding]:
         )
     else:
         findings.append(Finding(check="app", state="ok", detail=name))
-    users = agent.get("allow_userinfos")
-    count = len(users.get("user", ())) if isinstance(users, dict) and isinstance(users.get("user", ()), list) else 0
-    wide = any(agent.get(field) for field in ("allow_partys", "allow_tags"))
+    count = _size(agent, "allow_userinfos", "user")
+    wide = _size(agent, "allow_partys", "partyid") + _size(agent, "allow_tags", "tagid")
     if count or wide:
-        detail = f"{count} members by name" + (", and whole departments or tags" if wide else "")
+        detail = f"{count} members by name, {wide} departments and tags"
         findings.append(Finding(check="visibility", state="ok", detail=detail))
     else:
         fix = f"add members or departments under {_VISIBILITY}"
