@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import os
 from typing import Any
 
 import pytest
@@ -14,8 +12,9 @@ from hypothesis import strategies as st
 
 from assistant.errors import Refused, VerificationError
 from assistant.messages import Message, Received, Webhook, message_from_json, to_json
-from assistant.platforms import crypto, platform_class
+from assistant.platforms import platform_class
 from assistant.platforms.feishu import Feishu
+from tests.simulators import feishu as vendor
 
 NOW = 1_735_000_000
 KEY = "kNfNPjO2q8aPvsmE"
@@ -36,17 +35,11 @@ def feishu(secrets: dict[str, str] | None = None, *, now: float = NOW) -> Feishu
 
 
 def seal(data: Any, key: str = KEY) -> bytes:
-    plain = data if isinstance(data, bytes) else json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    iv = os.urandom(16)
-    body = iv + crypto.encrypt(plain, key=hashlib.sha256(key.encode()).digest(), iv=iv, block=16)
-    return json.dumps({"encrypt": base64.b64encode(body).decode()}).encode()
+    return vendor.seal(data, key)
 
 
 def signed(body: bytes, *, stamp: int | str = NOW, key: str = KEY, algorithm: str = "sha256") -> Webhook:
-    nonce = "1719234567"
-    signature = hashlib.new(algorithm, f"{stamp}{nonce}{key}".encode() + body).hexdigest()
-    headers = {"x-lark-request-timestamp": str(stamp), "x-lark-request-nonce": nonce, "x-lark-signature": signature}
-    return Webhook(platform="feishu", channel="events", headers=headers, body=body)
+    return vendor.signed(body, stamp=stamp, key=key, algorithm=algorithm)
 
 
 def unsigned(body: bytes) -> Webhook:

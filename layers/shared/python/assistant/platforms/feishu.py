@@ -305,7 +305,9 @@ class Feishu(Platform):
         sequence = max(state.sequence + 1, self._now() - state.started_ms)
         for last in (False, True):
             try:
-                self.api.send(method, path, {**body, "sequence": sequence, "uuid": f"{state.id}-{sequence}"[-64:]}, repeat=True)
+                # The uuid names the content too: what a refused call carried must not swallow what the next one brings.
+                uuid = hashlib.sha256(f"{method} {path} {sequence} {_json(body)}".encode()).hexdigest()
+                self.api.send(method, path, {**body, "sequence": sequence, "uuid": uuid}, repeat=True)
             except SequenceTooLow:  # our clock is behind the one that was used before, or this is our own repeat
                 if last:
                     raise
