@@ -1,0 +1,939 @@
+"""Slack: events, buttons and commands in; messages, growing messages, cards and files out.
+
+A send call of Slack has no idempotency key. Every message carries one in its metadata instead, and whoever does not know
+whether a message was posted reads the conversation back before posting again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from assistant.errors import (
+    ContentRefused,
+    MessageRecalled,
+    MissingPermission,
+    NotInChat,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    SendError,
+    TokenDead,
+    UnsupportedType,
+    VendorUnavailable,
+    VerificationError,
+)
+from assistant.messages import Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.platforms import Finding, Platform, StreamState
+from assistant.platforms.slack_events import (
+    REPEATED,
+    Own,
+    form,
+    from_command,
+    from_events,
+    from_interactive,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+    from assistant.cache import Cache
+    from assistant.platforms.markdown import Dialect
+
+logger = logging.getLogger(__name__)
+
+WINDOW: Final = 300
+"""Seconds by which a signed timestamp may differ from our clock; Slack signs every retry anew."""
+
+LONGEST: Final = 11_900
+"""Characters of Markdown in one message; Slack refuses more than 12,000."""
+
+FALLBACK: Final = 3_900
+"""Characters of the text that notifications and screen readers use."""
+
+GROWS_TO: Final = 11_000
+"""Characters up to which a message grows; longer answers land in parts at their end."""
+
+EDIT_INTERVAL: Final = 2.0
+"""Seconds between two edits of one message: `chat.update` allows about 50 a minute in a workspace."""
+
+EVENT: Final = "assistant_reply"
+"""Type of the metadata that every reply carries."""
+
+RESPONSE_URL_LIFE: Final = 29 * 60
+"""Seconds for which a command's own reply address is used; Slack keeps it 30 minutes, for five replies."""
+
+NEEDED: Final[Mapping[str, str]] = {
+    "app_mentions:read": "hear when it is mentioned",
+    "chat:write": "answer",
+    "im:history": "hear what is written to it",
+    "channels:history": "find its own reply again in public channels, so that nothing is posted twice",
+    "commands": "slash commands and shortcuts",
+}
+USEFUL: Final[Mapping[str, str]] = {
+    "groups:history": "find its own reply again in private channels",
+    "mpim:history": "find its own reply again in group conversations",
+    "im:write": "write to a person first, and privately to whoever asked in a channel",
+    "files:read": "read files that people send",
+    "files:write": "send files",
+    "assistant:write": "show that it is working on an answer",
+    "users:read": "know people's names and languages",
+}
+
+
+class Slack(Platform):
+    """`/webhook/slack/events`, `/interactive` and `/commands`; the Web API outwards."""
+
+    name: ClassVar[str] = "slack"
+    channels: ClassVar[tuple[str, ...]] = ("events", "interactive", "commands")
+    stream_interval: ClassVar[float] = 1.0
+
+    def __init__(
+        self,
+        secrets: Mapping[str, str],
+        *,
+        cache: Cache | None = None,
+        clock: Callable[[], float] = time.time,
+        replay_window: float = 10 * 3600,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
+        self._sleep = sleep
+        self._shows_status = True
+
+    # --- in ---
+
+    def receive(self, webhook: Webhook) -> Received:
+        """The messages in a signed request; see `slack_events` for what becomes what."""
+        if webhook.channel not in self.channels:
+            raise Refused(f"slack has no channel {webhook.channel[:80]!r}; known: {', '.join(self.channels)}", status=404)
+        if webhook.channel != "events" and _is_ssl_check(webhook):
+            return Received(reply=HttpReply(200, "", content_type="text/plain"))
+        self._verify(webhook)
+        if webhook.method != "POST":
+            raise Refused("slack: requests come with POST", status=405)
+        kind = webhook.headers.get("content-type", "").partition(";")[0].strip().lower()
+        wanted = "application/json" if webhook.channel == "events" else "application/x-www-form-urlencoded"
+        if kind != wanted:
+            raise Refused(f"slack: content type {kind[:80]!r} is not {wanted}", status=415)
+        match webhook.channel:
+            case "events":
+                user = self.secrets.get("bot_user_id", "")
+                own = Own(frozenset({user} if user else ()), self.secrets.get("bot_id", ""))
+                return from_events(webhook.body, own)
+            case "interactive":
+                return from_interactive(webhook.body)
+        return from_command(webhook.body)
+
+    def _verify(self, webhook: Webhook) -> None:
+        """Raises VerificationError unless Slack signed these bytes less than five minutes ago.
+
+        Source: docs.slack.dev/authentication/verifying-requests-from-slack
+        """
+        secret = self.secret("signing_secret")
+        stamp = webhook.headers.get("x-slack-request-timestamp", "")
+        given = webhook.headers.get("x-slack-signature", "")
+        if not re.fullmatch(r"[0-9]{1,12}", stamp, re.ASCII):
+            raise VerificationError("slack: the header X-Slack-Request-Timestamp is missing or no number")
+        signed = b"v0:" + stamp.encode() + b":" + webhook.body
+        expected = "v0=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode()):
+            raise VerificationError("slack: the signature does not fit the body; compare signing_secret with the app's page")
+        if abs(self.clock() - int(stamp)) > WINDOW:
+            raise VerificationError(f"slack: signed more than {WINDOW} s from now; compare this machine's clock")
+
+    # --- out ---
+
+    def send(self, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
+        """Posts the reply: in the thread of a channel, plainly in a one-to-one chat, to the asker's eyes only where it is
+        private. Repeats are recognised by `key`, except for what only one person sees: Slack cannot be asked for that."""
+        pieces = self._pieces(reply)
+        if not pieces:
+            return Sent()
+        if to.kind == "slash" and not to.direct and self._has_response_url(to):
+            return self._respond(pieces, reply, to, key=key, attempt=attempt)
+        if reply.private and not to.direct:
+            return self._whisper(pieces, reply, to, key=key, attempt=attempt)
+        return self._post_all(pieces, reply, to, place=self._place(to), key=key, attempt=attempt)
+
+    def _pieces(self, reply: Reply) -> list[str]:
+        """The reply's Markdown in as many parts as Slack needs; none where nothing is said."""
+        from assistant.platforms.markdown import body, parts
+
+        text = body(reply)
+        if not text.strip() and not reply.buttons:
+            return []
+        return parts(text, limit=LONGEST, measure=lambda piece: len(self._written(piece)))
+
+    def _written(self, markdown: str) -> str:
+        from assistant.platforms.markdown import render
+
+        return render(markdown, _dialect())
+
+    def _place(self, to: Message) -> tuple[str, str]:
+        """Channel and thread (may be empty) in which `to` is answered."""
+        if to.conversation.startswith(("U", "W")):
+            return self._chat_with(to.conversation), ""
+        return to.conversation, to.address.get("thread_ts", "") or to.thread
+
+    def _chat_with(self, user: str) -> str:
+        """The one-to-one conversation with `user`."""
+
+        def load() -> tuple[str, float]:
+            opened = self._call("conversations.open", {"users": user})
+            return str(opened["channel"]["id"]), 24 * 3600.0
+
+        return self.cache.get(f"slack/im/{self.secrets.get('team_id', '')}/{user}", load)
+
+    def _post_all(
+        self,
+        pieces: Sequence[str],
+        reply: Reply,
+        to: Message,
+        *,
+        place: tuple[str, str],
+        key: str,
+        attempt: int,
+        skip: Mapping[int, str] | None = None,
+    ) -> Sent:
+        """Posts every piece that is not there yet, in order."""
+        there = dict(skip or {})
+        if attempt > 1:
+            there.update(self._posted(place, to, key))
+        for number in range(len(pieces)):
+            if number not in there:
+                there[number] = self._post(pieces, number, reply, to, place=place, key=key)
+        return Sent(ids=tuple(there[number] for number in range(len(pieces))))
+
+    def _post(self, pieces: Sequence[str], number: int, reply: Reply, to: Message, *, place: tuple[str, str], key: str) -> str:
+        """Posts one piece once; the id of the message."""
+        message = {
+            "channel": place[0],
+            "unfurl_links": False,
+            "unfurl_media": False,
+            "metadata": _metadata(key, number),
+            **({"thread_ts": place[1]} if place[1] else {}),
+            **self._shown(pieces, number, reply, mention="" if to.direct or number else to.sender),
+        }
+        for chance in (1, 2):
+            try:
+                return self._posting(message)
+            except (OutcomeUnknown, VendorUnavailable) as error:
+                if (found := self._posted(place, to, key).get(number)) is not None:
+                    return found
+                # A broken connection was broken before Slack took the message. After a silence it may still be on its way:
+                # then only a later delivery of the question may look again.
+                if chance == 2 or _silent(error):
+                    raise
+            except NotInChat as error:
+                if chance == 2 or error.code != "not_in_channel" or not self._joined(place[0]):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _posting(self, message: Mapping[str, Any]) -> str:
+        try:
+            return str(self._call("chat.postMessage", message)["ts"])
+        except UnsupportedType:
+            return str(self._call("chat.postMessage", _without_blocks(message))["ts"])
+
+    def _joined(self, channel: str) -> bool:
+        """Whether the bot could enter the public channel in which it was asked."""
+        try:
+            self._call("conversations.join", {"channel": channel})
+        except SendError:
+            return False
+        return True
+
+    def _shown(self, pieces: Sequence[str], number: int, reply: Reply, *, mention: str = "") -> dict[str, Any]:
+        """Blocks for the eye, and the plain text that notifications show."""
+        from assistant.platforms.markdown import to_plain
+
+        text = self._written(pieces[number])
+        blocks: list[dict[str, Any]] = []
+        if mention:
+            blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<@{mention}>"}})
+        if text.strip():
+            blocks.append({"type": "markdown", "text": text})
+        if number == len(pieces) - 1:
+            blocks += _actions(reply.buttons)
+        plain = _escaped(to_plain(pieces[number]) or reply.title or ", ".join(b.text for b in reply.buttons))
+        if len(plain) > FALLBACK:
+            plain = plain[: plain.rfind(" ", FALLBACK // 2, FALLBACK)] + " …"
+        return {"text": f"<@{mention}> {plain}" if mention else plain, "blocks": blocks}
+
+    def _posted(self, place: tuple[str, str], to: Message, key: str) -> dict[int, str]:
+        """Which parts of the reply `key` stand in the conversation: number → message id."""
+        found: dict[int, str] = {}
+        for message in self._read_back(place, to):
+            metadata = message.get("metadata") or {}
+            payload = metadata.get("event_payload") or {}
+            if metadata.get("event_type") == EVENT and payload.get("key") == key:
+                found[int(payload.get("part", 0))] = str(message["ts"])
+        return found
+
+    def _read_back(self, place: tuple[str, str], to: Message) -> list[dict[str, Any]]:
+        """The messages since `to`, where `to` is answered; none where the app may not read there."""
+        channel, thread = place
+        method = "conversations.replies" if thread else "conversations.history"
+        asked: dict[str, str] = {"channel": channel, "include_all_metadata": "true", "limit": "100"}
+        if thread:
+            asked["ts"] = thread
+        if to.sent_at:
+            asked["oldest"] = f"{to.sent_at / 1000 - 10:.6f}"  # the arrival time of a command is our clock's, not Slack's
+        messages: list[dict[str, Any]] = []
+        try:
+            for _ in range(10):
+                page = self._call(method, asked, as_form=True)
+                messages += page.get("messages") or []
+                cursor = (page.get("response_metadata") or {}).get("next_cursor")
+                if not cursor:
+                    break
+                asked["cursor"] = cursor
+        except (MissingPermission, NotInChat) as error:
+            logger.warning("slack replies cannot be read back, so a repeat may show twice: %s", error)
+        return messages
+
+    def _whisper(self, pieces: Sequence[str], reply: Reply, to: Message, *, key: str, attempt: int) -> Sent:
+        """Shows the reply to the asker alone; where that is impossible in this channel, in the chat with the asker."""
+        channel, thread = self._place(to)
+        ids = []
+        try:
+            for number in range(len(pieces)):
+                message = {"channel": channel, "user": to.sender, **self._shown(pieces, number, reply)}
+                if thread:
+                    message["thread_ts"] = thread
+                ids.append(str(self._call("chat.postEphemeral", message).get("message_ts", "")))
+        except NotInChat:
+            if ids:
+                raise
+            place = (self._chat_with(to.sender), "")
+            return self._post_all(pieces, reply, replace(to, direct=True), place=place, key=key, attempt=attempt)
+        return Sent(ids=tuple(ids))
+
+    # --- a command's own address ---
+
+    def _has_response_url(self, to: Message) -> bool:
+        return bool(to.address.get("response_url")) and self.clock() - to.sent_at / 1000 < RESPONSE_URL_LIFE
+
+    def _respond(self, pieces: Sequence[str], reply: Reply, to: Message, *, key: str, attempt: int) -> Sent:
+        """Answers a command where it was typed, for the asker's eyes: works in channels that the bot is no member of."""
+        if len(pieces) > 4:  # the address takes five replies
+            place = (self._chat_with(to.sender), "")
+            return self._post_all(pieces, reply, replace(to, direct=True), place=place, key=key, attempt=attempt)
+        for number in range(len(pieces)):
+            self._to_response_url(to, {"response_type": "ephemeral", **self._shown(pieces, number, reply)})
+        return Sent(ids=tuple(f"{key}-{number}" for number in range(len(pieces))))
+
+    def _to_response_url(self, to: Message, message: Mapping[str, Any]) -> None:
+        from assistant.platforms import outbound
+
+        url = to.address["response_url"]
+        if not self._trusted(url):
+            raise ContentRefused("slack: the reply address of the command is not Slack's", platform=self.name)
+
+        def act() -> None:
+            response = outbound.call(self.name, "POST", url, json=dict(message))
+            if response.status_code == 429:
+                raise RateLimited("slack: rate limited", platform=self.name, retry_after=outbound.retry_after(response.headers))
+            if response.status_code >= 500:
+                raise VendorUnavailable(f"slack answered {response.status_code}", platform=self.name)
+            if response.status_code >= 400:
+                code = response.text.strip()[:60]
+                raise NotInChat(f"slack does not take replies to this command any more: {code}", platform=self.name, code=code)
+
+        outbound.with_retries(act, sleep=self._sleep)
+
+    # --- a growing reply ---
+
+    def open_stream(self, *, to: Message, key: str, attempt: int = 1) -> StreamState | None:
+        """A reply whose first text will be posted when there is some; until then Slack shows that the bot is at work.
+
+        In a thread it grows by Slack's own streaming. A stream hangs under a message, which in a plain one-to-one chat would
+        hide the answer in a thread: there one message is posted and edited.
+        """
+        if to.kind == "slash" and not to.direct:
+            return None  # answered for the asker's eyes only, which cannot grow
+        place = self._place(to)
+        self._show_status(place)
+        mode = "stream" if place[1] else "edit"
+        return StreamState(id="", started_ms=int(self.clock() * 1000), data={"mode": mode, "key": key, "attempt": str(attempt)})
+
+    def _show_status(self, place: tuple[str, str]) -> None:
+        if not (place[1] and self._shows_status):
+            return
+        try:
+            status = {"channel_id": place[0], "thread_ts": place[1], "status": "is working on it…"}
+            self._call("assistant.threads.setStatus", status, tries=1)
+        except MissingPermission:
+            self._shows_status = False  # not again in this process
+        except SendError as error:
+            logger.info("slack shows no status here: %s", error.code)
+
+    def update_stream(self, state: StreamState, text: str, *, to: Message) -> StreamState:
+        """Shows the text so far. A moment's trouble is left for the next call: what counts is that the end lands."""
+        text = _harmless(text.lstrip())
+        if text.endswith("<"):
+            text = text[:-1]  # what follows decides whether it is harmless
+        if not text or len(text) > GROWS_TO or state.data.get("doubt") or text == state.shown:
+            return state
+        try:
+            if state.data["mode"] == "stream":
+                return self._stream(state, text, to)
+            return self._edit(state, text, to)
+        except (RateLimited, VendorUnavailable):
+            return state
+        except OutcomeUnknown:
+            if not state.id:
+                return self._adopted(state, to)
+            return _with(state, doubt="1")
+
+    def _stream(self, state: StreamState, text: str, to: Message) -> StreamState:
+        place = self._place(to)
+        if not state.id:
+            if self._may_be_started(state) and (adopted := self._adopted(state, to)).id:
+                return adopted
+            try:
+                started = self._call(
+                    "chat.startStream",
+                    {
+                        "channel": place[0],
+                        "thread_ts": place[1],
+                        "recipient_user_id": to.sender,
+                        "recipient_team_id": to.address.get("user_team") or to.tenant,
+                        "markdown_text": text,
+                    },
+                    tries=1,
+                )
+            except (RateLimited, VendorUnavailable, OutcomeUnknown, TokenDead, NotInChat, MissingPermission):
+                raise
+            except SendError as error:  # this conversation knows no streams
+                logger.info("slack does not stream here: %s", error.code)
+                return self._edit(_with(state, mode="edit"), text, to)
+            return replace(state, id=str(started["ts"]), shown=text)
+        if not text.startswith(state.shown):
+            return _with(state, doubt="1")  # the model took something back: the end rewrites the whole
+        delta = text[len(state.shown) :]
+        try:
+            self._call("chat.appendStream", {"channel": place[0], "ts": state.id, "markdown_text": delta}, tries=1)
+        except (RateLimited, VendorUnavailable, OutcomeUnknown, TokenDead, NotInChat, MissingPermission):
+            raise
+        except SendError as error:
+            if error.code == "stopped_by_user":
+                return _with(state, stopped="1", doubt="1")
+            return _with(state, mode="edit")  # over after about five minutes; edits go on
+        return replace(state, shown=text)
+
+    def _edit(self, state: StreamState, text: str, to: Message) -> StreamState:
+        place, now = self._place(to), self.clock()
+        if state.id and now - float(state.data.get("edited", 0)) < EDIT_INTERVAL:
+            return state
+        shown = self._shown([text], 0, Reply(text=text))
+        if state.id:
+            try:
+                self._call("chat.update", {"channel": place[0], "ts": state.id, **shown}, tries=1)
+            except (MessageRecalled, ContentRefused, UnsupportedType):
+                return _with(state, doubt="1")
+            return replace(_with(state, edited=str(now)), shown=text)
+        if self._may_be_started(state) and (adopted := self._adopted(state, to)).id:
+            return adopted
+        draft = {"metadata": _metadata(state.data["key"], -1), **({"thread_ts": place[1]} if place[1] else {})}
+        ts = self._call("chat.postMessage", {"channel": place[0], **shown, **draft}, tries=1)["ts"]
+        return replace(_with(state, edited=str(now)), id=str(ts), shown=text)
+
+    def _may_be_started(self, state: StreamState) -> bool:
+        """True where another instance may have posted the beginning and not lived to store its id."""
+        return state.data.get("attempt") != "1" or self.clock() - state.started_ms / 1000 > 30
+
+    def _adopted(self, state: StreamState, to: Message) -> StreamState:
+        """The state of a beginning that was posted without our hearing of it; unchanged where there is none.
+
+        A draft is known by its metadata. A stream has none until it ends, and is the only message of ours that has none.
+        """
+        own_user, own_bot = self._whoami()
+        for message in reversed(self._read_back(self._place(to), to)):
+            metadata = message.get("metadata") or {}
+            payload = metadata.get("event_payload") or {}
+            ours = message.get("user") == own_user or (own_bot and message.get("bot_id") == own_bot)
+            draft = payload.get("key") == state.data["key"] and payload.get("part") == -1
+            newer = float(message.get("ts") or 0) * 1000 > to.sent_at
+            if draft or (ours and newer and not metadata.get("event_type") and state.data["mode"] == "stream"):
+                return replace(_with(state, doubt="1"), id=str(message["ts"]))
+        return state
+
+    def _whoami(self) -> tuple[str, str]:
+        """The bot's user id and bot id."""
+        user, bot = self.secrets.get("bot_user_id", ""), self.secrets.get("bot_id", "")
+        if user:
+            return user, bot
+
+        def load() -> tuple[str, float]:
+            told = self._call("auth.test", {})
+            return json.dumps([told.get("user_id", ""), told.get("bot_id", "")]), 24 * 3600.0
+
+        token = hashlib.sha256(self.secrets.get("bot_token", "").encode()).hexdigest()[:16]
+        user, bot = json.loads(self.cache.get(f"slack/self/{token}", load))
+        return user, bot
+
+    def finish_stream(self, state: StreamState, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
+        """Lands the whole reply in the growing message, what is too long for it below; as a new message where it is gone."""
+        if not state.id and (attempt > 1 or self._may_be_started(state)):
+            state = self._adopted(state, to)
+        if not state.id:
+            return self.send(reply, to=to, key=key, attempt=attempt)
+        place = self._place(to)
+        if state.data.get("stopped"):
+            return Sent(ids=(state.id,))  # the asker pressed stop: what is there is what was wanted
+        pieces = self._pieces(reply)
+        if not pieces or (reply.private and not to.direct):
+            self._delete(state, place)
+            return self.send(reply, to=to, key=key, attempt=attempt)
+        there = self._posted(place, to, key) if attempt > 1 else {}
+        if 0 not in there:
+            try:
+                there[0] = self._land(state, pieces, reply, to, place=place, key=key)
+            except MessageRecalled:  # somebody deleted it while it grew
+                logger.info("the growing slack message is gone; the reply is posted anew")
+        return self._post_all(pieces, reply, to, place=place, key=key, attempt=1, skip=there)
+
+    def _land(
+        self, state: StreamState, pieces: Sequence[str], reply: Reply, to: Message, *, place: tuple[str, str], key: str
+    ) -> str:
+        """Makes the growing message say the first piece; its id. Raises MessageRecalled where it is gone."""
+        if state.data["mode"] == "stream":
+            final = _harmless(pieces[0].strip())
+            fits = len(pieces) == 1 and final.startswith(state.shown) and not state.data.get("doubt")
+            # Streamed text is shown as the model wrote it; what Slack cannot show that way (tables) is rewritten at the end.
+            if fits and not _has_table(final) and self._stop(state, place, final[len(state.shown) :], reply, key):
+                return state.id
+            self._stop(state, place, "", Reply(text=""), "")
+        mention = "" if to.direct or state.data["mode"] == "stream" else to.sender
+        message = {
+            "channel": place[0],
+            "ts": state.id,
+            "metadata": _metadata(key, 0),
+            **self._shown(pieces, 0, reply, mention=mention),
+        }
+        self._update(message)
+        return state.id
+
+    def _update(self, message: Mapping[str, Any]) -> None:
+        """Edits a message; once more where the outcome is unknown, for an edit can be repeated."""
+        try:
+            self._call("chat.update", message)
+        except OutcomeUnknown:
+            self._call("chat.update", message)
+        except UnsupportedType:
+            self._call("chat.update", {**_without_blocks(message), "blocks": []})
+
+    def _stop(self, state: StreamState, place: tuple[str, str], rest: str, reply: Reply, key: str) -> bool:
+        """Ends the stream with the `rest` of its text; False where that cannot be known to have happened."""
+        message: dict[str, Any] = {"channel": place[0], "ts": state.id}
+        if rest:
+            message["markdown_text"] = rest
+        if key:
+            message["metadata"] = _metadata(key, 0)
+        if blocks := _actions(reply.buttons):
+            message["blocks"] = blocks
+        try:
+            self._call("chat.stopStream", message)
+        except (TokenDead, MissingPermission, NotInChat, MessageRecalled):
+            raise
+        except SendError as error:
+            logger.info("the slack stream does not end by itself: %s", error.code or type(error).__name__)
+            return False
+        return True
+
+    def _delete(self, state: StreamState, place: tuple[str, str]) -> None:
+        """Takes the growing message away."""
+        if state.data["mode"] == "stream":
+            self._stop(state, place, "", Reply(text=""), "")
+        try:
+            self._call("chat.delete", {"channel": place[0], "ts": state.id})
+        except MessageRecalled:
+            return
+
+    # --- cards and files ---
+
+    def update_card(self, message: Message, reply: Reply) -> None:
+        """Replaces the message whose button was clicked."""
+        pieces = self._pieces(reply) or [" "]
+        shown = self._shown(pieces[:1], 0, reply)
+        if message.address.get("ephemeral") and message.address.get("response_url"):
+            self._to_response_url(message, {"replace_original": True, **shown})
+            return
+        self._update({"channel": message.conversation, "ts": message.message_id, **shown})
+
+    def fetch(self, message: Message, *, limit: int) -> File:
+        """The file's bytes, asked for with the bot's token, which goes to Slack's own hosts only."""
+        from assistant.platforms.files import content_type, safe_name
+
+        url, name = message.file_key, message.file_name
+        expected = message.address.get("mimetype", "")
+        if not url.startswith(("https://", "http://")):
+            facts = self._call("files.info", {"file": url}, as_form=True)["file"]
+            url = facts.get("url_private_download") or facts.get("url_private") or ""
+            name, expected = name or facts.get("name", ""), facts.get("mimetype", "")
+        if not self._trusted(url):
+            raise ContentRefused(f"slack: {name!r} is kept outside Slack and cannot be read there", platform=self.name)
+        content, kind = self._download(url, limit=limit)
+        if kind == "text/html" and expected != "text/html":
+            raise self._no_files("html_instead_of_file")
+        return File(name=safe_name(name), content=content, content_type=content_type(content, name=name))
+
+    def _download(self, url: str, *, limit: int) -> tuple[bytes, str]:
+        """Bytes and declared media type of `url`; raises ContentRefused above `limit` bytes."""
+        from assistant.platforms import outbound
+        from assistant.platforms.files import download
+
+        headers = {"authorization": f"Bearer {self._token()}"}
+        content, response = download(self.name, url, limit=limit, headers=headers)
+        match response.status_code:
+            case 200:
+                return content, response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            case 429:
+                after = outbound.retry_after(response.headers)
+                raise RateLimited("slack: rate limited", platform=self.name, retry_after=after)
+            case 301 | 302 | 303 | 307 | 308 | 401 | 403 as status:
+                raise self._no_files(str(status))
+            case status if status >= 500:
+                raise VendorUnavailable(f"slack answered {status} for a file", platform=self.name)
+        raise MessageRecalled(f"slack answered {response.status_code} for a file: it is gone", platform=self.name)
+
+    def _no_files(self, code: str) -> MissingPermission:
+        return MissingPermission(
+            f"slack shows a sign-in page ({code}) instead of the file: the token may not read files",
+            platform=self.name,
+            code=code,
+            scopes=("files:read",),
+            console_url=self._console("oauth"),
+        )
+
+    def upload(self, file: File, *, to: Message, key: str) -> Sent:
+        """Shares the file where `to` was said. A repeat is recognised by the file's title, which ends with `key`."""
+        from assistant.platforms import outbound
+
+        place = self._place(to)
+        mark = hashlib.sha256(key.encode()).hexdigest()[:10]
+        stem, dot, extension = file.name.rpartition(".")
+        named = f"{stem}-{mark}{dot}{extension}" if stem else f"{file.name}-{mark}"
+        if (found := self._shared(place, to, named)) is not None:
+            return Sent(ids=(found,))
+        ticket = self._call("files.getUploadURLExternal", {"filename": named, "length": str(len(file.content))}, as_form=True)
+        url = str(ticket["upload_url"])
+        if not self._trusted(url):
+            raise ContentRefused("slack: the upload address is not Slack's", platform=self.name)
+
+        def put() -> None:
+            response = outbound.call(self.name, "POST", url, content=file.content, headers={"content-type": file.content_type})
+            if response.status_code != 200:
+                raise VendorUnavailable(f"slack answered {response.status_code} to an upload", platform=self.name)
+
+        outbound.with_retries(put, sleep=self._sleep)
+        done = {"files": [{"id": ticket["file_id"], "title": file.name}], "channel_id": place[0]}
+        if place[1]:
+            done["thread_ts"] = place[1]
+        try:
+            self._call("files.completeUploadExternal", done)
+        except OutcomeUnknown:
+            if self._shared(place, to, named) is None:
+                raise
+        return Sent(ids=(str(ticket["file_id"]),))
+
+    def _shared(self, place: tuple[str, str], to: Message, name: str) -> str | None:
+        """Id of the file called `name` where it was shared here already."""
+        for message in self._read_back(place, to):
+            for shared in message.get("files") or []:
+                if shared.get("name") == name:
+                    return str(shared["id"])
+        return None
+
+    # --- the Web API ---
+
+    @property
+    def _base(self) -> str:
+        return (self.secrets.get("api_base") or "https://slack.com").rstrip("/").removesuffix("/api")
+
+    def _token(self) -> str:
+        if token := self.secrets.get("bot_token"):
+            return token
+        raise TokenDead("slack: secret field 'bot_token' is not configured", platform=self.name, code="not_authed")
+
+    def _trusted(self, url: str) -> bool:
+        """Whether `url` is Slack's (or the configured gateway's), so that our token and files may go there."""
+        parts = urlsplit(url)
+        if parts.username or parts.password:
+            return False
+        if (own := self.secrets.get("api_base")) and (parts.scheme, parts.netloc) == urlsplit(own)[:2]:
+            return True
+        host = (parts.hostname or "").lower()
+        return parts.scheme == "https" and (host == "slack.com" or host.endswith((".slack.com", ".slack-files.com")))
+
+    def _console(self, page: str) -> str:
+        app = self.secrets.get("app_id", "")
+        return f"https://api.slack.com/apps/{app}/{page}" if app else "https://api.slack.com/apps"
+
+    def _call(self, method: str, arguments: Mapping[str, Any], *, as_form: bool = False, tries: int = 4) -> dict[str, Any]:
+        """The answer of a Web API method. Raises a SendError; rate limits and refused connections are waited out first."""
+        from assistant.platforms import outbound
+
+        return outbound.with_retries(
+            lambda: self._answer(method, self._request(method, arguments, as_form=as_form)), tries=tries, sleep=self._sleep
+        )
+
+    def _request(self, method: str, arguments: Mapping[str, Any], *, as_form: bool = False) -> httpx.Response:
+        from assistant.platforms import outbound
+
+        url, headers = f"{self._base}/api/{method}", {"authorization": f"Bearer {self._token()}"}
+        if as_form:
+            return outbound.call(self.name, "POST", url, headers=headers, data=dict(arguments))
+        headers["content-type"] = "application/json; charset=utf-8"
+        body = json.dumps(arguments, ensure_ascii=False).encode("utf-8", "replace")
+        return outbound.call(self.name, "POST", url, headers=headers, content=body)
+
+    def _answer(self, method: str, response: httpx.Response) -> dict[str, Any]:
+        from assistant.platforms import outbound
+
+        status = response.status_code
+        try:
+            data = response.json()
+        except ValueError:
+            data = {}
+        code = str(data.get("error") or "") if isinstance(data, dict) else ""
+        if status == 429 or code in ("ratelimited", "rate_limited"):
+            after = outbound.retry_after(response.headers)
+            raise RateLimited(f"slack limits {method}", platform=self.name, code="ratelimited", retry_after=after)
+        if status >= 500 or code in ("internal_error", "fatal_error", "service_unavailable", "request_timeout"):
+            # Slack may have acted before it failed; a post is repeated only after a look.
+            failed = OutcomeUnknown if method in _POSTS else VendorUnavailable
+            raise failed(f"slack answered {status} {code} to {method}", platform=self.name, code=code or str(status))
+        if isinstance(data, dict) and data.get("ok") is True:
+            return data
+        raise self._error(method, code or str(status), data if isinstance(data, dict) else {})
+
+    def _error(self, method: str, code: str, data: Mapping[str, Any]) -> SendError:
+        said = f"slack answered {code!r} to {method}"
+        if code == "missing_scope":
+            scopes = tuple(s.strip() for s in str(data.get("needed") or "").split(",") if s.strip())
+            return MissingPermission(
+                f"{said}: the app lacks {', '.join(scopes) or 'a scope'}; add it and install the app again",
+                platform=self.name,
+                code=code,
+                scopes=scopes,
+                console_url=self._console("oauth"),
+            )
+        if code in _FORBIDDEN:
+            page, why = _FORBIDDEN[code]
+            return MissingPermission(f"{said}: {why}", platform=self.name, code=code, console_url=self._console(page))
+        kind = next((kind for kind, codes in _CODES.items() if code in codes), SendError)
+        return kind(said, platform=self.name, code=code)
+
+    # --- doctor ---
+
+    def diagnose(self) -> list[Finding]:
+        """Secrets, clock, token, identity and scopes."""
+        findings = [*self._secret_findings()]
+        if not self.secrets.get("bot_token"):
+            return findings
+        try:
+            response = self._request("auth.test", {})
+            told = self._answer("auth.test", response)
+        except TokenDead as error:
+            fix = "copy the Bot User OAuth Token (xoxb-…) from OAuth & Permissions into the secret field bot_token"
+            return [*findings, _finding("token", "fault", str(error), fix, self._console("oauth"))]
+        except SendError as error:
+            fix = "look at https://slack-status.com and at this machine's way out to https://slack.com"
+            return [*findings, _finding("reachability", "fault", str(error), fix)]
+        findings.append(_finding("token", "ok", f"{told.get('user')} in {told.get('team')} ({told.get('team_id')})"))
+        findings.append(self._clock_finding(response.headers.get("date", "")))
+        for field, key in (("bot_user_id", "user_id"), ("team_id", "team_id"), ("bot_id", "bot_id")):
+            known = self.secrets.get(field)
+            if known and told.get(key) and known != told[key]:
+                fix = f"set {field} to {told[key]} in the secret"
+                findings.append(_finding(field, "fault", f"the secret says {known}, the token belongs to {told[key]}", fix))
+        findings += self._scope_findings(response.headers.get("x-oauth-scopes", ""))
+        fix = "open Event Subscriptions: the request URL must say Verified, and list app_mention and message.im"
+        findings.append(
+            _finding("events", "unknown", "a bot token cannot read the subscriptions", fix, self._console("event-subscriptions"))
+        )
+        return findings
+
+    def _secret_findings(self) -> list[Finding]:
+        findings = []
+        for field, where in (
+            ("signing_secret", "Basic Information › App Credentials"),
+            ("bot_token", "OAuth & Permissions"),
+            ("bot_user_id", "what auth.test gives as user_id"),
+        ):
+            if self.secrets.get(field):
+                continue
+            state: Any = "warning" if field == "bot_user_id" else "fault"  # one of Finding's words
+            findings.append(_finding(field, state, "not configured", f"copy it from {where}", self._console("general")))
+        if (token := self.secrets.get("bot_token", "")) and not token.startswith(("xoxb-", "xoxe.xoxb-")):
+            fix = "use the Bot User OAuth Token, which begins with xoxb-"
+            findings.append(
+                _finding("bot_token", "fault", f"begins with {token[:5]!r}: no bot token", fix, self._console("oauth"))
+            )
+        return findings
+
+    def _clock_finding(self, date: str) -> Finding:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            off = self.clock() - parsedate_to_datetime(date).timestamp()
+        except (ValueError, TypeError):
+            return _finding("clock", "unknown", "Slack named no time")
+        detail = f"{off:+.0f} s from Slack's"
+        if abs(off) < 60:
+            return _finding("clock", "ok", detail)
+        return _finding("clock", "fault" if abs(off) >= WINDOW else "warning", detail, "set this machine's clock by NTP")
+
+    def _scope_findings(self, header: str) -> list[Finding]:
+        granted = {scope.strip() for scope in header.split(",")}
+        findings = []
+        for scopes, state in ((NEEDED, "fault"), (USEFUL, "warning")):
+            for scope, why in scopes.items():
+                if scope not in granted:
+                    fix = f"OAuth & Permissions › Bot Token Scopes: add {scope}, then install the app again"
+                    findings.append(
+                        _finding(f"scope {scope}", state, f"not granted; needed to {why}", fix, self._console("oauth"))
+                    )
+        return findings or [_finding("scopes", "ok", ", ".join(sorted(granted)))]
+
+
+_POSTS: Final = frozenset({"chat.postMessage", "chat.startStream", "chat.appendStream", "files.completeUploadExternal"})
+
+_FORBIDDEN: Final[Mapping[str, tuple[str, str]]] = {
+    "no_permission": ("oauth", "the app may not do this in this workspace"),
+    "not_allowed_token_type": ("oauth", "the configured token is no bot token"),
+    "restricted_action": ("general", "the workspace lets only some people post here"),
+    "restricted_action_read_only_channel": ("general", "the channel is read-only"),
+    "restricted_action_thread_only_channel": ("general", "the channel takes replies in threads only"),
+    "messages_tab_disabled": ("app-home", "switch the Messages Tab on"),
+    "ekm_access_denied": ("general", "the workspace's own encryption keys forbid it"),
+    "access_denied": ("general", "the app may not do this here"),
+    "team_access_not_granted": ("oauth", "the app is not installed in this workspace of the organisation"),
+}
+
+_CODES: Final[Mapping[type[SendError], frozenset[str]]] = {
+    TokenDead: frozenset(
+        {"invalid_auth", "token_expired", "token_revoked", "account_inactive", "not_authed", "invalid_token", "app_uninstalled"}
+    ),
+    NotInChat: frozenset(
+        {
+            "not_in_channel", "channel_not_found", "is_archived", "user_not_in_channel", "user_not_found", "cannot_dm_bot",
+            "user_disabled", "users_not_found", "user_not_visible", "not_in_group",
+        }
+    ),
+    MessageRecalled: frozenset({"message_not_found", "thread_not_found", "cant_delete_message", "file_not_found"}),
+    UnsupportedType: frozenset(
+        {"invalid_blocks", "invalid_blocks_format", "block_mismatch", "unsupported_block_type"}
+    ),
+    ContentRefused: frozenset(
+        {
+            "msg_too_long", "msg_blocks_too_long", "no_text", "invalid_arguments", "markdown_text_conflict", "invalid_arg_name",
+            "edit_window_closed", "cant_update_message", "as_user_not_supported", "metadata_too_large", "invalid_metadata_format",
+            "file_upload_size_restricted", "file_type_blocked", "slack_connect_blocked_file_type",
+        }
+    ),
+}  # fmt: skip
+
+
+def _finding(check: str, state: Any, detail: str, fix: str = "", url: str = "") -> Finding:  # state: one of Finding's words
+    return Finding(check=check, state=state, detail=detail, fix=fix, url=url)
+
+
+def _is_ssl_check(webhook: Webhook) -> bool:
+    """Slack's unsigned look at the certificate. It is answered and means nothing."""
+    if "x-slack-signature" in webhook.headers:
+        return False
+    if webhook.query.get("ssl_check") == "1":
+        return True
+    try:
+        return len(webhook.body) < 4096 and form(webhook.body).get("ssl_check") == "1"
+    except Refused:
+        return False
+
+
+def _without_blocks(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The same in text alone, for a workspace that does not take the blocks."""
+    return {name: value for name, value in message.items() if name != "blocks"}
+
+
+def _metadata(key: str, part: int) -> dict[str, Any]:
+    return {"event_type": EVENT, "event_payload": {"key": key, "part": part}}
+
+
+def _with(state: StreamState, **data: str) -> StreamState:
+    return replace(state, data={**state.data, **data})
+
+
+def _silent(error: SendError) -> bool:
+    """Whether the call ended by a time-out, so that Slack may still be working on it."""
+    import httpx
+
+    return isinstance(error.__cause__, httpx.TimeoutException)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_LOUD: Final = re.compile(r"<(?=[!@#])")
+
+
+def _harmless(text: str) -> str:
+    """Markdown in which nothing calls a channel, a group or a person: what a model writes must not ring everybody's phone."""
+    return _LOUD.sub("<\u200b", text)
+
+
+def _has_table(markdown: str) -> bool:
+    return bool(re.search(r"(?m)^[ >]*\|?[ :]*-{1,}[ :]*\|[ :|-]*$", markdown))
+
+
+def _dialect() -> Dialect:
+    """What Slack's markdown block shows: no tables, no rules, no language on code.
+
+    Source: docs.slack.dev/reference/block-kit/blocks/markdown-block
+    """
+    from assistant.platforms.markdown import COMMONMARK, escape_markdown
+
+    return replace(
+        COMMONMARK,
+        code_block=lambda text, _language: COMMONMARK.code_block(text, ""),
+        table="code",
+        rule="———",
+        hard_break="\n",
+        escape=lambda text: escape_markdown(text).replace("\\<", "&lt;").replace("\\>", "&gt;"),
+    )
+
+
+def _actions(buttons: Sequence[Button]) -> list[dict[str, Any]]:
+    """The buttons as blocks; what a button is worth comes back as JSON."""
+    elements: list[dict[str, Any]] = []
+    seen: dict[str, int] = {}
+    for button in buttons:
+        count = seen[button.key] = seen.get(button.key, 0) + 1
+        element: dict[str, Any] = {
+            "type": "button",
+            "text": {"type": "plain_text", "text": button.text[:75] or "…", "emoji": True},
+            "action_id": button.key if count == 1 else f"{button.key}{REPEATED}{count}",
+        }
+        if button.value is not None:
+            value = json.dumps(button.value, ensure_ascii=False, separators=(",", ":"))
+            if len(value) > 2000:
+                raise ContentRefused(
+                    f"slack: the value of button {button.key!r} has {len(value)} characters, at most 2000", platform="slack"
+                )
+            element["value"] = value
+        if button.style != "default":
+            element["style"] = button.style
+        elements.append(element)
+    return [{"type": "actions", "elements": elements[n : n + 25]} for n in range(0, len(elements), 25)]

@@ -1,0 +1,501 @@
+"""What Slack's webhooks say, in the house's words. Called only with what a signature has proven."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs
+
+from assistant.errors import Refused
+from assistant.messages import JSON, HttpReply, Kind, Message, Received
+
+logger = logging.getLogger(__name__)
+
+SAID: Final = frozenset({"", "file_share", "thread_broadcast", "me_message"})
+"""Subtypes of a message that a person wrote."""
+
+SLACKBOT: Final = "USLACKBOT"
+
+REPEATED: Final = "~~"
+"""Stands between a button's key and its number where one message has several buttons with the same key."""
+
+Object = Mapping[str, Any]  # decoded JSON: looked at field by field, every field checked where it is read
+
+
+class Own(NamedTuple):
+    """By what the assistant recognises itself."""
+
+    users: frozenset[str]
+    bot_id: str = ""
+
+
+def json_object(text: str | bytes, what: str) -> Object:
+    """The JSON object in `text`; raises Refused for anything else."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused(f"slack: {what} is not JSON") from None
+    if not isinstance(data, dict):
+        raise Refused(f"slack: {what} is not a JSON object")
+    return data
+
+
+def form(body: bytes) -> dict[str, str]:
+    """The fields of a form body, the first value of each; raises Refused for what is none."""
+    try:
+        fields = parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=200, errors="strict")
+    except ValueError:
+        raise Refused("slack: the body is not a form in UTF-8") from None
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _text(data: Object, name: str) -> str:
+    value = data.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _object(data: Object, name: str) -> Object:
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(data: Object, name: str) -> list[Object]:
+    value = data.get(name)
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def milliseconds(ts: str) -> int:
+    """A Slack timestamp ("1700000000.000100") in ms; 0 for what is none."""
+    return int(ts.partition(".")[0]) * 1000 + int(ts.partition(".")[2][:3] or 0) if _TS.fullmatch(ts) else 0
+
+
+_TS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?", re.ASCII)
+
+
+# --- text --------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(r"<([^<>]*)>")
+_ENTITY = re.compile(r"&(amp|lt|gt);")
+_LETTERS: Final = {"amp": "&", "lt": "<", "gt": ">"}
+
+
+def readable(text: str, own: Iterable[str] = ()) -> str:
+    """Slack's mrkdwn as a person reads it: mentions of `own` removed, the others, links and escapes spelled out."""
+    for user in own:
+        text = re.sub(rf"([ \u00a0]?)<@{re.escape(user)}(?:\|[^<>]*)?>([ \u00a0]?)", _gap, text)
+    shown, at = "", 0
+    for token in _TOKEN.finditer(text):
+        shown += _unescape(text[at : token.start()]) + _token(token[1])
+        at = token.end()
+    return (shown + _unescape(text[at:])).strip()
+
+
+def _gap(mention: re.Match[str]) -> str:
+    return " " if mention[1] and mention[2] else ""
+
+
+def _unescape(text: str) -> str:
+    return _ENTITY.sub(lambda found: _LETTERS[found[1]], text)
+
+
+def _token(inside: str) -> str:
+    target, _, label = inside.partition("|")
+    target, label = _unescape(target), _unescape(label)
+    match target[:1]:
+        case "@":
+            return f"@{label.lstrip('@') or target[1:]}"
+        case "#":
+            return f"#{label or target[1:]}"
+        case "!":
+            command = target[1:].partition("^")[0]
+            return label or (f"@{command}" if command in ("here", "channel", "everyone") else target[1:])
+    bare = target.removeprefix("mailto:").removeprefix("tel:")
+    if not label or label in (bare, target, target.partition("://")[2]):
+        return bare
+    return f"{label} ({bare})"
+
+
+def mentions(text: str, own: Iterable[str]) -> bool:
+    """True where `text` names one of `own`."""
+    return any(re.search(rf"<@{re.escape(user)}(\|[^<>]*)?>", text) for user in own)
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+def from_events(body: bytes, own: Own) -> Received:
+    """What a request to the events address amounts to."""
+    envelope = json_object(body, "the body")
+    match envelope.get("type"):
+        case "url_verification":
+            challenge = envelope.get("challenge")
+            if not isinstance(challenge, str):
+                raise Refused("slack: url_verification without a challenge")
+            return Received(reply=HttpReply(200, json.dumps({"challenge": challenge})), challenge=True)
+        case "event_callback":
+            if not isinstance(envelope.get("event"), dict):
+                raise Refused("slack: event_callback without an event")
+            return Received(tuple(_event(envelope, envelope["event"], own)))
+        case "app_rate_limited":
+            logger.warning("slack sends no events this minute: more than 30,000 in an hour")
+    return Received()
+
+
+def own_users(envelope: Object) -> frozenset[str]:
+    """The bot users that an event was delivered for."""
+    return frozenset(
+        user for a in _objects(envelope, "authorizations") if a.get("is_bot") is not False and (user := _text(a, "user_id"))
+    )
+
+
+def _event(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
+    own = own._replace(users=own.users | own_users(envelope))
+    kind = _text(event, "type")
+    if kind in ("message", "app_mention"):
+        yield from _message(envelope, event, own)
+        return
+    channel, user = _text(event, "channel"), _text(event, "user")
+    make = _maker(envelope, event)
+    if kind == "member_joined_channel" and user in own.users and channel:
+        yield make("bot_added", channel, _text(event, "inviter") or user)
+    elif kind == "member_left_channel" and user in own.users and channel:
+        yield make("bot_removed", channel, user)
+    elif kind in ("channel_left", "group_left") and channel:
+        yield make("bot_removed", channel, _text(event, "actor_id") or user)
+    elif kind == "app_home_opened" and event.get("tab") == "messages" and channel and user:
+        yield make("entered", channel, user)
+    elif kind == "assistant_thread_started":
+        thread = _object(event, "assistant_thread")
+        channel, user, root = _text(thread, "channel_id"), _text(thread, "user_id"), _text(thread, "thread_ts")
+        if channel and user:
+            yield make("entered", channel, user, thread=root, address=_address(thread_ts=root))
+
+
+def _maker(envelope: Object, event: Object) -> Callable[..., Message]:
+    event_id = _text(envelope, "event_id")
+    stamp = _text(event, "event_ts") or str(envelope.get("event_time") or "")
+
+    def make(kind: Kind, channel: str, sender: str, **more: Any) -> Message:  # fields of Message, checked by its constructor
+        return Message(
+            **{
+                "kind": kind,
+                "platform": "slack",
+                "channel": "events",
+                "conversation": channel,
+                "sender": sender,
+                "event_id": event_id,
+                "dedup_id": event_id or f"{channel}:{kind}:{stamp}",
+                "tenant": _text(envelope, "team_id") or _text(envelope, "enterprise_id"),
+                "direct": channel.startswith("D"),
+                "sent_at": milliseconds(stamp),
+                **more,
+            }
+        )
+
+    return make
+
+
+def _address(**known: str) -> dict[str, str]:
+    return {name: value for name, value in known.items() if value}
+
+
+def _message(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
+    match _text(event, "subtype"):
+        case "message_changed":
+            yield from _changed(envelope, event, own)
+        case "message_deleted":
+            yield from _deleted(envelope, event, own)
+        case subtype if subtype in SAID and not event.get("hidden"):
+            yield from _said(envelope, event, own)
+
+
+def _from_person(message: Object, own: Own) -> bool:
+    user = _text(message, "user")
+    return (
+        bool(user) and user not in own.users and user != SLACKBOT and not message.get("bot_id") and not message.get("bot_profile")
+    )
+
+
+def _is_direct(event: Object) -> bool:
+    kind = event.get("channel_type")
+    return kind == "im" if kind else _text(event, "channel").startswith("D")
+
+
+def _said(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
+    channel, ts, raw = _text(event, "channel"), _text(event, "ts"), _text(event, "text")
+    direct = _is_direct(event)
+    asked = direct or event.get("type") == "app_mention" or mentions(raw, own.users)
+    if not (channel and ts and asked and _from_person(event, own)):
+        return
+    root = _text(event, "thread_ts")
+    files = _objects(event, "files")
+    kind: Kind = "text"
+    if files:
+        kind = "image" if _text(files[0], "mimetype").startswith("image/") else "file"
+    yield _maker(envelope, event)(
+        kind,
+        channel,
+        _text(event, "user"),
+        text=readable(raw, own.users),
+        message_id=ts,
+        dedup_id=f"{channel}:{ts}",
+        direct=direct,
+        thread=root if direct else root or ts,
+        sent_at=milliseconds(ts),
+        quoted="\n\n".join(
+            readable(_text(a, "text")) for a in _objects(event, "attachments") if a.get("is_msg_unfurl") or a.get("is_share")
+        ),
+        reply_to=root if root != ts else "",
+        **_file(files),
+        address=_address(
+            thread_ts=root if direct else root or ts,
+            user_team=_text(event, "user_team") or _text(event, "team"),
+            **_file_facts(files),
+        ),
+    )
+
+
+def _file(files: list[Object]) -> dict[str, str]:
+    if not files:
+        return {}
+    first = files[0]
+    # Files of other organisations come without an address: their id is looked up when they are fetched.
+    key = _text(first, "url_private_download") or _text(first, "url_private") or _text(first, "id")
+    return {"file_key": key, "file_name": _text(first, "name") or _text(first, "title")}
+
+
+def _file_facts(files: list[Object]) -> dict[str, str]:
+    if not files:
+        return {}
+    more = [{"key": f["file_key"], "name": f["file_name"]} for f in (_file([one]) for one in files[1:])]
+    return {
+        "file_id": _text(files[0], "id"),
+        "mimetype": _text(files[0], "mimetype"),
+        "more_files": json.dumps(more, ensure_ascii=False) if more else "",
+    }
+
+
+def _changed(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
+    now, before = _object(event, "message"), _object(event, "previous_message")
+    channel, ts = _text(event, "channel"), _text(now, "ts")
+    if now.get("subtype") == "tombstone":  # a deleted message whose thread stays
+        yield from _deleted(envelope, {**event, "deleted_ts": ts}, own)
+        return
+    raw, old = _text(now, "text"), _text(before, "text")
+    unchanged = bool(before) and raw == old  # a preview was added, or a reply counted
+    asked = _is_direct(event) or mentions(raw, own.users) or mentions(old, own.users)
+    if not (channel and ts and asked) or unchanged or _text(now, "subtype") not in SAID or not _from_person(now, own):
+        return
+    root, direct = _text(now, "thread_ts"), _is_direct(event)
+    stamp = _text(_object(now, "edited"), "ts") or _text(event, "event_ts") or _text(event, "ts")
+    yield _maker(envelope, event)(
+        "edited",
+        channel,
+        _text(now, "user"),
+        text=readable(raw, own.users),
+        message_id=ts,
+        dedup_id=f"{channel}:{ts}:edited:{stamp}",
+        direct=direct,
+        thread=root if direct else root or ts,
+        address=_address(thread_ts=root if direct else root or ts),
+    )
+
+
+def _deleted(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
+    before = _object(event, "previous_message")
+    channel, ts = _text(event, "channel"), _text(event, "deleted_ts") or _text(before, "ts")
+    direct = _is_direct(event)
+    if not (channel and ts):
+        return
+    if before and not (_from_person(before, own) and (direct or mentions(_text(before, "text"), own.users))):
+        return
+    root = _text(before, "thread_ts")
+    yield _maker(envelope, event)(
+        "recalled",
+        channel,
+        _text(before, "user"),
+        message_id=ts,
+        dedup_id=f"{channel}:{ts}:deleted",
+        direct=direct,
+        thread=root if direct else root or ts,
+        address=_address(thread_ts=root if direct else root or ts),
+    )
+
+
+# --- buttons, shortcuts, forms -----------------------------------------------------------------
+
+
+def from_interactive(body: bytes) -> Received:
+    """What a request to the interactivity address amounts to."""
+    fields = form(body)
+    if "payload" not in fields:
+        raise Refused("slack: the form has no field 'payload'")
+    payload = json_object(fields["payload"], "the field 'payload'")
+    match payload.get("type"):
+        case "block_actions":
+            return Received(tuple(_clicks(payload)))
+        case "view_submission":
+            return Received(tuple(_submitted(payload)))
+        case "shortcut" | "message_action":
+            return Received(tuple(_shortcut(payload)))
+        case "block_suggestion":
+            return Received(reply=HttpReply(200, '{"options":[]}'))
+    return Received()
+
+
+def _common(payload: Object) -> dict[str, Any]:
+    user = _object(payload, "user")
+    team = _text(_object(payload, "team"), "id") or _text(_object(payload, "enterprise"), "id") or _text(user, "team_id")
+    return {
+        "platform": "slack",
+        "channel": "interactive",
+        "sender": _text(user, "id"),
+        "sender_name": _text(user, "username") or _text(user, "name"),
+        "tenant": team,
+        "event_id": _text(payload, "trigger_id"),
+    }
+
+
+def _clicks(payload: Object) -> Iterator[Message]:
+    common = _common(payload)
+    container, shown = _object(payload, "container"), _object(payload, "message")
+    # A click in the app's home or in a dialog stands in no channel: the answer goes to the person.
+    place = _text(_object(payload, "channel"), "id") or _text(container, "channel_id") or common["sender"]
+    ts = _text(shown, "ts") or _text(container, "message_ts")
+    direct = not place.startswith(("C", "G"))
+    root = _text(shown, "thread_ts") or _text(container, "thread_ts")
+    actions = _objects(payload, "actions")
+    for number, action in enumerate(actions):
+        key, stamp = _text(action, "action_id"), _text(action, "action_ts")
+        once = common["event_id"] or f"{place}:{ts}:{key}:{stamp}"
+        if not (common["sender"] and key):
+            continue
+        yield Message(
+            kind="card_action",
+            conversation=place,
+            message_id=ts,
+            dedup_id=once if number == 0 else f"{once}:{number}",
+            action_key=re.sub(rf"{REPEATED}[0-9]+$", "", key),
+            action_value=_chosen(action),
+            direct=direct,
+            thread=root if direct else root or ts,
+            sent_at=milliseconds(stamp),
+            address=_address(
+                thread_ts=root if direct else root or ts,
+                response_url=_text(payload, "response_url"),
+                ephemeral="1" if container.get("is_ephemeral") is True else "",
+                user_team=_text(_object(payload, "user"), "team_id"),
+            ),
+            **common,
+        )
+
+
+_CHOICES: Final = (
+    "value", "selected_date", "selected_time", "selected_date_time", "selected_user", "selected_users", "selected_channel",
+    "selected_channels", "selected_conversation", "selected_conversations", "rich_text_value",
+)  # fmt: skip
+
+
+def _chosen(action: Object) -> JSON:
+    """What was chosen: the value of a button or an option, decoded where it is JSON; a date; ids; a written text."""
+    if option := _object(action, "selected_option"):
+        return _decoded(option.get("value"))
+    if isinstance(action.get("selected_options"), list):
+        return [_decoded(option.get("value")) for option in _objects(action, "selected_options")]
+    value: JSON = next((action[name] for name in _CHOICES if action.get(name) is not None), None)
+    return value if "input" in _text(action, "type") else _decoded(value)
+
+
+def _decoded(value: Any) -> JSON:
+    if not isinstance(value, str):
+        return value  # type: ignore[no-any-return]  # part of decoded JSON
+    try:
+        decoded: JSON = json.loads(value, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return value
+    return decoded
+
+
+def _no_json(word: str) -> JSON:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _submitted(payload: Object) -> Iterator[Message]:
+    common, view = _common(payload), _object(payload, "view")
+    values = _object(_object(view, "state"), "values")
+    key = _text(view, "callback_id") or _text(view, "external_id")
+    if not (common["sender"] and key):
+        return
+    yield Message(
+        kind="card_action",
+        conversation=common["sender"],
+        message_id=_text(view, "id"),
+        dedup_id=common["event_id"] or f"{_text(view, 'id')}:{_text(view, 'hash')}",
+        action_key=key,
+        action_value={
+            name: _chosen(field)
+            for block in values.values()
+            if isinstance(block, dict)
+            for name, field in block.items()
+            if isinstance(field, dict)
+        },
+        **common,
+    )
+
+
+def _shortcut(payload: Object) -> Iterator[Message]:
+    common, about = _common(payload), _object(payload, "message")
+    place = _text(_object(payload, "channel"), "id") or common["sender"]
+    ts = _text(about, "ts") or _text(payload, "message_ts")
+    key, root = _text(payload, "callback_id"), _text(about, "thread_ts")
+    if not (common["sender"] and key):
+        return
+    direct = not place.startswith(("C", "G"))
+    yield Message(
+        kind="menu",
+        conversation=place,
+        message_id=ts,
+        dedup_id=common["event_id"] or f"{place}:{key}:{_text(payload, 'action_ts')}",
+        menu_key=key,
+        quoted=readable(_text(about, "text")),
+        direct=direct,
+        thread=root if direct else root or ts,
+        sent_at=milliseconds(_text(payload, "action_ts")),
+        address=_address(thread_ts=root if direct else root or ts, response_url=_text(payload, "response_url")),
+        **common,
+    )
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+def from_command(body: bytes) -> Received:
+    """What a request to the commands address amounts to."""
+    fields = form(body)
+    command, user, channel = fields.get("command", ""), fields.get("user_id", ""), fields.get("channel_id", "")
+    if not (command and user and channel):
+        raise Refused("slack: the form lacks one of the fields 'command', 'user_id', 'channel_id'")
+    trigger = fields.get("trigger_id", "")
+    return Received(
+        (
+            Message(
+                kind="slash",
+                platform="slack",
+                channel="commands",
+                conversation=channel,
+                sender=user,
+                sender_name=fields.get("user_name", ""),
+                text=readable(fields.get("text", "")),
+                menu_key=command,
+                event_id=trigger,
+                dedup_id=trigger or f"{channel}:{user}:{fields.get('response_url', '')}",
+                tenant=fields.get("team_id", "") or fields.get("enterprise_id", ""),
+                direct=channel.startswith("D"),
+                address=_address(response_url=fields.get("response_url", ""), user_team=fields.get("team_id", "")),
+            ),
+        ),
+        HttpReply(200, "", content_type="text/plain"),
+    )
