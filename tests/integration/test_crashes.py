@@ -75,6 +75,27 @@ def test_a_crash_while_the_answer_grows_leaves_one_visible_reply(aws: Emulator, 
         assert stored(aws) == 1
 
 
+@pytest.mark.parametrize("name", sorted(DESKS))
+def test_a_platform_that_sends_its_webhook_again_gets_no_second_reply(aws: Emulator, name: str) -> None:
+    with DESKS[name]() as desk:
+        house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
+        for minutes in (0, 5, 7 * 60):
+            house.offset = minutes * 60
+            desk.ask(house, "How much leave do I have?")
+            house.drain()
+        assert desk.seen(house) == [ANSWER]
+
+
+@pytest.mark.parametrize("name", sorted(set(DESKS) - {"webchat"}))
+def test_a_reply_whose_acceptance_was_lost_is_not_sent_twice(aws: Emulator, name: str) -> None:
+    with DESKS[name]() as desk:
+        house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
+        desk.ask(house, "How much leave do I have?")
+        desk.vendor.fail(desk.sends, status=0, after=True)
+        house.drain()
+        assert desk.seen(house) == [ANSWER]
+
+
 def stored(aws: Emulator) -> int:
     """Number of turns in the table."""
     items = client(aws, "dynamodb").scan(TableName="assistant")["Items"]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from tests.simulators.feishu import FeishuSimulator
+from tests.simulators.feishu import seal as feishu_seal
+from tests.simulators.feishu import signed as feishu_signed
+from tests.simulators.slack import SlackSimulator
 
 if TYPE_CHECKING:
     from tests.support.house import House
@@ -51,9 +58,109 @@ class WebChatDesk:
         pass
 
 
-DESKS: dict[str, Any] = {"webchat": WebChatDesk}
+class SlackDesk:
+    """A direct message with the bot in Slack."""
+
+    name: ClassVar[str] = "slack"
+    sends: ClassVar[str] = "POST /chat.postMessage"
+    streams: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.vendor = SlackSimulator()
+
+    @property
+    def secrets(self) -> Mapping[str, Mapping[str, str]]:
+        """The app's."""
+        return {"slack": self.vendor.secrets}
+
+    def ask(self, house: House, text: str, *, message: str = "m1") -> None:
+        """Writes to the bot; a message asked before is delivered again."""
+        if message not in self._events:
+            self._events[message] = self.vendor.say("D1", "U1", text)
+        assert house.receive(self.vendor.event(self._events[message], event_id=f"Ev-{message}")).status == 200
+
+    @cached_property
+    def _events(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def seen(self, house: House) -> list[str]:
+        """The bot's posts."""
+        return self.vendor.visible("D1")
+
+    def __enter__(self) -> SlackDesk:
+        self.vendor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.vendor.stop()
 
 
-def later(seconds: float = 0) -> float:
-    """Unix seconds."""
-    return time.time() + seconds
+class FeishuDesk:
+    """A one-to-one chat with the bot in Feishu."""
+
+    name: ClassVar[str] = "feishu"
+    sends: ClassVar[str] = "/reply"
+    streams: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.vendor = FeishuSimulator()
+
+    @property
+    def secrets(self) -> Mapping[str, Mapping[str, str]]:
+        """The app's, with encryption."""
+        return {
+            "feishu": {
+                "app_id": self.vendor.app_id,
+                "app_secret": self.vendor.app_secret,
+                "encrypt_key": "k",
+                "verification_token": "v",
+                "bot_open_id": self.vendor.bot,
+                "api_base": self.vendor.base,
+            }
+        }
+
+    def ask(self, house: House, text: str, *, message: str = "m1") -> None:
+        """Writes to the bot; the event is encrypted and signed."""
+        made = self._made.setdefault(message, int(time.time() * 1000))
+        id_ = self.vendor.asked(f"om_{message}")
+        event = {
+            "schema": "2.0",
+            "header": {
+                "event_id": f"ev_{message}",
+                "event_type": "im.message.receive_v1",
+                "create_time": str(made),
+                "token": "v",
+                "app_id": self.vendor.app_id,
+                "tenant_key": "t1",
+            },
+            "event": {
+                "sender": {"sender_id": {"open_id": "ou_ann"}, "sender_type": "user", "tenant_key": "t1"},
+                "message": {
+                    "message_id": id_,
+                    "create_time": str(made),
+                    "chat_id": "oc_1",
+                    "chat_type": "p2p",
+                    "message_type": "text",
+                    "content": json.dumps({"text": text}, ensure_ascii=False),
+                },
+            },
+        }
+        assert house.receive(feishu_signed(feishu_seal(event, "k"), stamp=int(time.time()), key="k")).status == 200
+
+    @cached_property
+    def _made(self) -> dict[str, int]:
+        return {}
+
+    def seen(self, house: House) -> list[str]:
+        """The bot's messages."""
+        return self.vendor.visible("oc_1")
+
+    def __enter__(self) -> FeishuDesk:
+        self.vendor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.vendor.stop()
+
+
+DESKS: dict[str, Any] = {"webchat": WebChatDesk, "slack": SlackDesk, "feishu": FeishuDesk}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from assistant.assembly import Assistant
 from assistant.dev.emulator import REGION, Emulator
@@ -124,6 +125,11 @@ class House:
         given = {"content-type": "application/json", **(headers or {})}
         event = event_of(*found, method=method, path=f"/webhook{path}", query=query, headers=given, body=raw)
         return self.assistant.intake.handle(Webhook.from_event(event))
+
+    def receive(self, webhook: Webhook) -> HttpReply:
+        """The answer to a request that a simulator made and signed."""
+        path = f"/{webhook.platform}/{webhook.channel}"
+        return self.post(path, webhook.body, headers=webhook.headers, query=urlencode(webhook.query), method=webhook.method)
 
     def say(self, text: str, *, conversation: str = "c", user: str = "u", id: str | None = None) -> str:
         """A web chat message; gives its id."""

@@ -1,0 +1,83 @@
+# make run     starts the assistant on this machine, http://127.0.0.1:8080 (PORT= changes it)
+# make test    runs all tests
+# make check   what CI runs: lint, format, types, tests, the synthesised infrastructure
+# make deploy  brings everything up in the AWS account of your credentials (STAGE=, PROFILE= choose)
+
+PYTHON  ?= python3
+PORT    ?= 8080
+MODEL   ?= builtin
+DATA    ?= .assistant
+SECRETS ?=
+STAGE   ?= dev
+PROFILE ?= basic
+
+VENV := .venv
+BIN  := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run setup test test-quick lint types synth check bench bench-quick test-engine bench-gpu deploy lock clean
+
+run: $(VENV)/.run
+	@$(BIN)/assistant dev --port $(PORT) --data $(DATA) --model $(MODEL) $(if $(SECRETS),--secrets $(SECRETS))
+
+setup: $(VENV)/.dev
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+synth: $(VENV)/.dev
+	for profile in basic enterprise; do $(BIN)/python app.py --profile $$profile --out build/cdk.out/$$profile || exit 1; done
+
+check: lint types test synth
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks
+
+bench-quick: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks --quick
+
+test-engine: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/engine -m engine
+
+bench-gpu: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks.gpu
+
+deploy: $(VENV)/.dev
+	$(BIN)/python -m infra.deploy --stage $(STAGE) --profile $(PROFILE)
+
+# Hash-locked for Python 3.11 to 3.14; addresses are left out, so any index serves.
+LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+lock: $(VENV)/.dev
+	$(LOCK) pyproject.toml -o layers/dependencies/requirements.txt
+	$(LOCK) pyproject.toml requirements/build.in --extra run -o requirements/run.txt
+	$(LOCK) pyproject.toml requirements/build.in --all-extras -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --- set-up -------------------------------------------------------------------------------------
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11; install a newer one and say: make PYTHON=python3.13 …" >&2; exit 1; }
+	@echo "making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml $(VENV)/pyvenv.cfg
+	@echo "installing what running needs (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml $(VENV)/pyvenv.cfg
+	@echo "installing what building and testing need (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.run
