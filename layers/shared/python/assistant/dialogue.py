@@ -150,6 +150,8 @@ class Dialogue:
         if known and known.state == "saved":
             self._metrics.emit((TURN_RESUMED, 1), platform=message.platform)
             turn = known
+            if (stream := platform.stream_id(message)) and known.reply:  # what is fetched may not have been stored any more
+                self._sessions.show(platform.name, stream, _fetched(known.reply, message), final=True)
         else:
             turn = self._answer(message, session, known, platform, delivery, seconds or self._answer_seconds)
         self._step("after save")
@@ -209,9 +211,8 @@ class Dialogue:
                 saved = self._sessions.settle(_cut(growing.turn, stopped.turn, message))
             except Conflict as met:
                 raise Unavailable("another delivery of this message decides its reply") from met
-            if growing.stream_id:
-                reply = saved.reply or Reply(text="")
-                self._sessions.show(platform.name, growing.stream_id, with_sources(reply), final=True)
+            if stream := platform.stream_id(message):  # asked anew: the time to fetch may be over by now
+                self._sessions.show(platform.name, stream, _fetched(saved.reply or Reply(text=""), message), final=True)
             return replace(saved, stream=growing.turn.stream)
 
     def _think(self, message: Message, session: Session, growing: Growing, seconds: float) -> Answer:
@@ -342,10 +343,10 @@ class Growing:
         self._failure: BaseException | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="growing", daemon=True)
-        if resumed:  # an earlier delivery was cut off while it answered: its claim, and its card, are ours now
+        self._resumed = resumed is not None
+        if resumed:  # an earlier delivery was cut off while it answered: its claim, and what it has shown, are ours now
             self.turn = sessions.claim(replace(turn, stream=resumed.stream))
             self.claimed = True
-            self._patience = 0
 
     def __enter__(self) -> Growing:
         self._thread.start()
@@ -368,7 +369,7 @@ class Growing:
 
     def _run(self) -> None:
         try:
-            if self._ended.wait(self._patience):
+            if not self._resumed and self._ended.wait(self._patience):
                 return
             if not self.claimed:
                 self.turn = self._sessions.claim(self.turn)
@@ -387,7 +388,7 @@ class Growing:
         if self._platform.stream_interval <= 0:
             return self._watch()
         if self.turn.stream is None:
-            state = self._platform.open_stream(to=self._message, key=self.turn.id)
+            state = self._platform.open_stream(to=self._message, key=self.turn.id, attempt=2 if self._resumed else 1)
             if state is None:
                 return self._watch()
             self._step("after stream opened")
@@ -436,6 +437,11 @@ def cited(text: str, passages: Sequence[Passage]) -> tuple[Source, ...]:
         for n, p in enumerate(passages, start=1)
         if f"[{n}]" in text
     )
+
+
+def _fetched(reply: Reply, message: Message) -> str:
+    """What everybody in the conversation may fetch: nothing of a private reply to a group, which is sent to its asker."""
+    return "" if reply.silent or (reply.private and not message.direct) else with_sources(reply)
 
 
 def _owner(delivery: Delivery) -> str:
