@@ -177,7 +177,8 @@ def test_numbers_are_read_in_figures_and_in_words(text: str, expected: str) -> N
     ("text", "amount", "currency"),
     [
         ("$12.50", "12.5", "USD"), ("USD 30", "30", "USD"), ("30 dollars", "30", "USD"), ("€30", "30", "EUR"),
-        ("¥30", "30", "CNY"),         ("lunch was 12 yuan", "12", "CNY"), ("HK$50", "50", "HKD"), ("30元", "30", "CNY"), ("30块5", "30.5", "CNY"),
+        ("¥30", "30", "CNY"),         ("lunch was 12 yuan", "12", "CNY"), ("HK$50", "50", "HKD"), ("30元", "30", "CNY"),
+        ("30块5", "30.5", "CNY"),
         ("35块8毛", "35.8", "CNY"), ("三十块", "30", "CNY"), ("30万元", "300000", "CNY"), ("5毛", "0.5", "CNY"),
         ("两千美元", "2000", "USD"), ("88", "88", "CNY"),
     ],
@@ -239,7 +240,8 @@ def test_two_choices_at_once_are_asked_back() -> None:
     ("text", "expected"),
     [
         ("yes please", True), ("OK", True), ("好的", True), ("没问题", True), ("no problem", True), ("不错", True),
-        ("确认", True), ("no", False), ("not really", False), ("不用了", False), ("不对", False), ("maybe", None), ("yesterday", None),
+        ("确认", True), ("no", False), ("not really", False), ("不用了", False), ("不对", False),
+        ("maybe", None), ("yesterday", None),
     ],
 )  # fmt: skip
 def test_yes_and_no_are_told_apart(text: str, expected: bool | None) -> None:
@@ -267,7 +269,8 @@ def test_a_zone_that_does_not_exist_is_refused_with_the_next_step() -> None:
 
 def test_a_time_alone_is_its_clock_time() -> None:
     assert value("time", "下午三点半") == time(15, 30)
-    assert value("time", "9") == time(21, 0)  # the coming nine o'clock, seen from half past ten
+    assert value("time", "at 9") == time(9, 0)
+    assert value("time", "3") == time(15, 0)
 
 
 def test_the_span_is_where_the_value_stands() -> None:

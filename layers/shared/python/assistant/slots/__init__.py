@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
@@ -134,7 +134,8 @@ def _dates(_slot: SlotType, text: str, context: Context) -> list[Found]:
 def _clocks(_slot: SlotType, text: str, context: Context) -> list[Found]:
     found = []
     for when in whens(text, now=context.now):
-        if (moment := moment_of(when, now=context.now)) is not None:
+        another_day = when.day or context.now.date() + timedelta(days=1)  # an hour alone does not depend on what time it is
+        if (moment := moment_of(replace(when, day=another_day), now=context.now)) is not None:
             found.append(Found(value=moment.time(), start=when.begin, end=when.stop))
     if not found and (bare := re.fullmatch(r"\s*(\d{1,2})\s*", folded(text))) and int(bare[1]) <= 24:
         return [Found(value=f.value, start=bare.start(1), end=bare.end(1)) for f in _clocks(_slot, f"at {bare[1]}", context)]
