@@ -44,6 +44,8 @@ def answer(request: ChatRequest) -> str:
         return _say("nothing", request.language)
     found = choose(question, request.passages)
     if not found.units:
+        if not found.near:
+            return _say("nothing", request.language)
         return _say("nothing_close", request.language).format(titles=_titles(found.near, request.passages))
     text = compose(found.units)
     return text if found.sure else f"{_say('closest', request.language)}\n\n{text}"
@@ -173,16 +175,16 @@ def stem(word: str) -> str:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: len(word) - len(ending)] + instead
             break
-    if len(word) > 4 and word[-1] == word[-2] and word[-1] not in "lsz":
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
         word = word[:-1]
     return word.removesuffix("e") if len(word) > 3 else word
 
 
 _ENDINGS: Final = (
-    ("ations", "at"), ("ation", "at"), ("ements", "e"), ("ement", "e"), ("ments", ""), ("ment", ""), ("ings", ""),
-    ("ing", ""), ("ies", "y"), ("ied", "y"), ("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("ers", ""),
-    ("er", ""), ("ed", ""), ("ly", ""), ("es", "e"), ("ss", "ss"), ("us", "us"), ("is", "is"), ("s", ""), ("als", ""),
-    ("al", ""),
+    ("ations", ""), ("ation", ""), ("ating", ""), ("ates", ""), ("ated", ""), ("ate", ""), ("ements", "e"), ("ement", "e"),
+    ("ments", ""), ("ment", ""), ("ings", ""), ("ing", ""), ("ies", "y"), ("ied", "y"), ("sses", "ss"), ("ches", "ch"),
+    ("shes", "sh"), ("xes", "x"), ("ers", ""), ("er", ""), ("ed", ""), ("ly", ""), ("es", "e"), ("ss", "ss"), ("us", "us"),
+    ("is", "is"), ("s", ""), ("als", ""), ("al", ""),
 )  # fmt: skip
 
 
@@ -350,8 +352,14 @@ class Found:
 
 _SURE: Final = 0.5
 """Share of the asked weight above which an answer is given without a caution."""
-_CLOSE: Final = 0.3
+_CLOSE: Final = 0.25
 """Share below which nothing is quoted."""
+_HALF: Final = 0.15
+"""What one character of an asked pair counts."""
+_FAR: Final = 0.12
+"""Share below which not even a title is worth a look."""
+_WHOLE: Final = 0.5
+"""What a term counts that stands elsewhere in the passage of the best unit."""
 _MOST_UNITS: Final = 4
 _MOST_TEXT: Final = 900
 
@@ -371,11 +379,11 @@ def choose(question: Question, passages: Sequence[Passage]) -> Found:
         rank = passages[unit.passage].score / best if best > 0 else 1 / (1 + unit.passage)
         unit.score = _score(unit, weights, total, question=question, rank=rank)
     ranked = sorted(pool, key=lambda u: (-u.score, u.passage, u.place))
-    reached = max(_coverage(u, weights, total) for u in ranked[:5])
+    reached = max(*(_coverage(u, weights, total) for u in ranked[:5]), _WHOLE * _whole_coverage(ranked[0], pool, weights, total))
     if reached < _CLOSE:
         if all(_script(p) != question.script for p in passages):  # found by meaning across languages: words cannot judge it
             return Found(units=tuple(_lead(pool, 0)), near=near)
-        return Found(near=near)
+        return Found(near=near if reached >= _FAR else ())
     chosen = _spread(ranked, weights, question)
     together = set().union(*(u.terms.keys() | u.context for u in chosen))
     covered = sum(w for t, w in weights.items() if t in together) / total
@@ -397,9 +405,20 @@ def _weights(question: Question, pool: Sequence[Unit]) -> dict[str, float]:
 
 
 def _coverage(unit: Unit, weights: Mapping[str, float], total: float) -> float:
-    got = sum(w for t, w in weights.items() if t in unit.terms)
+    got = sum(w if t in unit.terms else w * _part(t, unit.terms) for t, w in weights.items())
     beside = sum(w for t, w in weights.items() if t not in unit.terms and t in unit.context)
     return (got + 0.6 * beside) / total
+
+
+def _part(term: str, seen: Mapping[str, int]) -> float:
+    """What a pair of Chinese characters counts where only single ones of it are there: 生病 and 病假 share their matter."""
+    return _HALF * sum(c in seen for c in term) if len(term) == 2 and _HAN.match(term) else 0.0
+
+
+def _whole_coverage(best: Unit, pool: Sequence[Unit], weights: Mapping[str, float], total: float) -> float:
+    """Coverage by the whole passage of the best unit: its sentences lean on one another."""
+    together: set[str] = set().union(*(u.terms.keys() | u.context for u in pool if u.passage == best.passage))
+    return sum(w for t, w in weights.items() if t in together) / total
 
 
 def _score(unit: Unit, weights: Mapping[str, float], total: float, *, question: Question, rank: float) -> float:

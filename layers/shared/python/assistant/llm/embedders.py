@@ -84,6 +84,13 @@ class OpenAIEmbedder:
             out += again(partial(self._post, marked[i : i + _BATCH]), sleep=self._sleep)
         return out
 
+    def close(self) -> None:
+        """Closes the connections that were kept; the next call opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
     def _post(self, texts: Sequence[str]) -> list[list[float]]:
         import httpx
 

@@ -58,3 +58,9 @@ class Fallback:
         after = [e.retry_after for e in missing if e.retry_after is not None]
         reasons = "; ".join(str(e) for e in missing) or f"no model began within {request.seconds:g} s"
         raise Unavailable(f"no model answers: {reasons}", retry_after=min(after, default=None))
+
+    def close(self) -> None:
+        """Closes the connections that the models kept."""
+        for model in self._models:
+            if (close := getattr(model, "close", None)) is not None:
+                close()

@@ -56,7 +56,7 @@ def _one(spec: str) -> ModelSpec:
             return ModelSpec(kind="openai", model=model, address=url)
         case "sagemaker" | "sagemaker-openai":
             endpoint, _, component = rest.partition("/")
-            if not _ENDPOINT.fullmatch(endpoint) or (component and not _ENDPOINT.fullmatch(component)):
+            if not _ENDPOINT.fullmatch(endpoint) or ("/" in rest and not _ENDPOINT.fullmatch(component)):
                 raise InvalidSetting(f"model {spec!r} names no endpoint; write {kind}:ENDPOINT or {kind}:ENDPOINT/COMPONENT")
             return ModelSpec(kind=kind, address=endpoint, component=component)
         case "bedrock":

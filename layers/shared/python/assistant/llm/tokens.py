@@ -118,6 +118,13 @@ class ServerTokens:
                 self._known.popitem(last=False)
         return counted
 
+    def close(self) -> None:
+        """Closes the connections that were kept; the next count opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
     def _ask(self, text: str) -> int | None:
         import httpx
 
