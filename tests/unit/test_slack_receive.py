@@ -438,8 +438,8 @@ def test_a_command_is_a_message_with_its_name() -> None:
 
 
 FIELDS = [
-    "type", "event", "channel", "user", "text", "ts", "subtype", "message", "previous_message", "files", "actions", "view", "state",
-    "values",
+    "type", "event", "channel", "user", "text", "ts", "subtype", "message", "previous_message", "files", "actions", "view",
+    "state", "values",
 ]  # fmt: skip
 
 
