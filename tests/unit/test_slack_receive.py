@@ -136,7 +136,10 @@ def test_our_verifier_agrees_with_the_vendors(text: str, off: int, damage: str, 
             del headers["x-slack-signature"]
         case "no stamp":
             del headers["x-slack-request-timestamp"]
-    theirs = SignatureVerifier(SECRET, Fixed()).is_valid_request(body, headers)
+    try:
+        theirs = SignatureVerifier(SECRET, Fixed()).is_valid_request(body, headers)
+    except UnicodeDecodeError:  # theirs reads the body as text first
+        theirs = False
     try:
         slack().receive(Webhook(platform="slack", channel="events", headers=headers, body=body))
         ours = True
