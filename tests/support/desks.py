@@ -75,6 +75,7 @@ class SlackDesk:
 
     def ask(self, house: House, text: str, *, message: str = "m1") -> None:
         """Writes to the bot; a message asked before is delivered again."""
+        self.vendor.clock = house.now
         if message not in self._events:
             self._events[message] = self.vendor.say("D1", "U1", text)
         assert house.receive(self.vendor.event(self._events[message], event_id=f"Ev-{message}")).status == 200

@@ -111,8 +111,12 @@ class Platform(ABC):
         Raises a SendError.
         """
 
-    def open_stream(self, *, to: Message, key: str) -> StreamState | None:
-        """Shows an empty, growing reply; None where this conversation cannot show one. Raises a SendError."""
+    def open_stream(self, *, to: Message, key: str, attempt: int = 1) -> StreamState | None:
+        """Shows an empty, growing reply; None where this conversation cannot show one. Raises a SendError.
+
+        Called again with the same `key` when an earlier call may have shown something before its state was stored: then that
+        one has to grow, or to be taken away.
+        """
         return None
 
     def update_stream(self, state: StreamState, text: str, *, to: Message) -> StreamState:

@@ -239,7 +239,7 @@ class Feishu(Platform):
 
     # --- a growing reply ---
 
-    def open_stream(self, *, to: Message, key: str) -> StreamState | None:
+    def open_stream(self, *, to: Message, key: str, attempt: int = 1) -> StreamState | None:
         """A card that streams; where the app may not make one, an ordinary card that is replaced again and again."""
         from assistant.platforms.feishu_cards import card
 
@@ -262,7 +262,7 @@ class Feishu(Platform):
         sent = self._posted("interactive", content, to=to, uuid=f"{key}-s", private=False)
         message = str(sent.get("message_id", ""))
         data = {"mode": "card", "message": message, "mention": mention}
-        if _is_older(sent, headers):  # an earlier try, before a crash, has shown its card: that one has to grow
+        if attempt > 1 or _is_older(sent, headers):  # an earlier try, before a crash, has shown its card: that one has to grow
             entity = self._entity_of(message)
             if not entity:
                 return StreamState(id=message, started_ms=self._now(), data=data | {"mode": "patch"})
