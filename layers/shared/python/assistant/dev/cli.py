@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -32,6 +33,9 @@ COMMANDS: Final[tuple[str, ...]] = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; gives its exit status: 0 good, 1 found a fault, 2 bad usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Chinese gets question marks, not a traceback
     known = [name for name in COMMANDS if find_spec(f"assistant.dev.commands.{name}")]
     parser = argparse.ArgumentParser(prog="assistant", description="An assistant for the chat a company already works in.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
