@@ -105,3 +105,14 @@ def delivery(record: Mapping[str, Any], *, max_receives: int = QUEUE.max_receive
     """The delivery in one record of an SQS event; raises ValueError for a body that is no message."""
     attempt = int(record["attributes"].get("ApproximateReceiveCount", "1"))
     return Delivery(message_from_json(record["body"]), record["messageId"], attempt, attempt >= max_receives)
+
+
+def waiting(url: str, *, client: BaseClient) -> int:
+    """About how many messages stand in the queue at `url`. Raises Unavailable when it does not tell."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    except (BotoCoreError, ClientError) as error:
+        raise Unavailable(f"queue {url.rpartition('/')[2]}: {type(error).__name__}") from error
+    return int(found["Attributes"]["ApproximateNumberOfMessages"])

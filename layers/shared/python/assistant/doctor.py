@@ -1,0 +1,298 @@
+"""What stands in the way of a working assistant: one line a check, each with its exact fix.
+
+The same report is a command (`assistant doctor`), a route (`GET /api/doctor`) and a chat command for administrators.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from assistant.errors import AssistantError
+from assistant.platforms import PLATFORMS, Finding, Platform
+from assistant.queue import waiting
+from assistant.storage import key
+
+if TYPE_CHECKING:
+    from assistant.assembly import Assistant
+    from assistant.messages import JSON
+    from assistant.storage import Item, Table
+
+ORDER: Final = ("fault", "warning", "unknown", "ok")
+QUIET: Final = 7 * 24 * 3600
+"""Seconds without a message after which a platform is suspected to be cut off."""
+
+Way = Literal["in", "out", "refused"]
+
+
+class Line(NamedTuple):
+    """A finding and the part of the assistant it is about: a platform's name, or `assistant`."""
+
+    component: str
+    finding: Finding
+
+
+class Seen:
+    """When each platform was last heard, answered, and when it last refused us. One small write in `every` seconds at most."""
+
+    def __init__(self, table: Table, *, clock: Callable[[], float], every: float = 300) -> None:
+        self._table = table
+        self._clock = clock
+        self._every = every
+        self._noted: dict[tuple[str, str], float] = {}
+
+    def note(self, platform: str, *ways: Way, detail: str = "") -> None:
+        """Remembers that it happened now, unless it did within the last `every` seconds. Raises nothing: it is a side note."""
+        now = self._clock()
+        due = [w for w in ways if now - self._noted.get((platform, w), 0) >= self._every]
+        if not due:
+            return
+        changes: dict[str, int | str] = {f"at_{way}": int(now) for way in due}
+        if "refused" in due:
+            changes["detail"] = detail[:500]
+        try:
+            self._table.update(*_seen_key(platform), changes)
+        except AssistantError:
+            return  # the next message notes it
+        self._noted.update({(platform, way): now for way in due})
+
+    def of(self, platform: str) -> Item:
+        """What is known about the platform: `at_in`, `at_out`, `at_refused` in Unix seconds, `detail` of the last refusal."""
+        return self._table.get(*_seen_key(platform), consistent=False) or {}
+
+
+def _seen_key(platform: str) -> tuple[str, str]:
+    return key("H", platform), "seen"
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def report(assistant: Assistant) -> list[Line]:
+    """Everything that can be looked at from where this runs, worst first within each component."""
+    lines = [Line("assistant", f) for f in _house(assistant)]
+    seen = Seen(assistant.table, clock=assistant.clock)
+    lines += platforms(
+        assistant.platform,
+        configured={name for name in PLATFORMS if _secret(assistant, name)},
+        public_url=assistant.settings.public_url,
+        clock=assistant.clock,
+        seen=seen.of,
+    )
+    return _sorted(lines)
+
+
+def platforms(
+    open_platform: Callable[[str], Platform],
+    *,
+    configured: Iterable[str],
+    public_url: str = "",
+    clock: Callable[[], float],
+    seen: Callable[[str], Item] | None = None,
+) -> list[Line]:
+    """The platforms' part: each configured one asked at the same time, the others named as not connected."""
+    given = set(configured)
+
+    def one(name: str) -> list[Line]:
+        if name not in given:
+            fix = f"docs/platforms/{name}.md shows what to click; store the secret, then ask again"
+            return [Line(name, Finding(check="connected", state="unknown", detail="not connected", fix=fix))]
+        findings: list[Finding] = []
+        try:
+            platform = open_platform(name)
+            findings += platform.diagnose()
+            findings += _reachable(platform, public_url)
+            if seen:
+                findings += _last_seen(name, seen(name), clock())
+        except AssistantError as error:
+            findings.append(Finding(check="diagnosis", state="fault", detail=str(error), fix="see the log of this moment"))
+        return [Line(name, f) for f in findings]
+
+    names = [n for n in PLATFORMS if n in given] + [n for n in PLATFORMS if n not in given]
+    with ThreadPoolExecutor(max_workers=len(PLATFORMS)) as pool:
+        return _sorted([line for lines in pool.map(one, names) for line in lines])
+
+
+def state(lines: Sequence[Line]) -> Literal["ok", "warning", "fault"]:
+    """The whole in one word; what is only unknown counts as ok."""
+    found = {line.finding.state for line in lines}
+    return "fault" if "fault" in found else "warning" if "warning" in found else "ok"
+
+
+def to_json(lines: Sequence[Line]) -> dict[str, JSON]:
+    """The report as `GET /api/doctor` and `--json` give it."""
+    found: list[JSON] = []
+    for component, f in lines:
+        found.append({"component": component, "check": f.check, "state": f.state, "detail": f.detail, "fix": f.fix, "url": f.url})
+    return {"state": state(lines), "findings": found}
+
+
+def from_json(data: Mapping[str, Any]) -> list[Line]:
+    """The report in what `to_json` wrote; raises ValueError for anything else."""
+    try:
+        return [
+            Line(
+                str(f["component"]),
+                Finding(check=f["check"], state=f["state"], detail=f["detail"], fix=f.get("fix", ""), url=f.get("url", "")),
+            )
+            for f in data["findings"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a report of the doctor") from error
+
+
+_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "en": {
+        "ok": "fine",
+        "warning": "warning",
+        "fault": "fault",
+        "unknown": "not known",
+        "all": "Everything is fine.",
+        "fix": "Fix",
+    },
+    "zh-CN": {"ok": "正常", "warning": "警告", "fault": "故障", "unknown": "未知", "all": "一切正常。", "fix": "处理办法"},
+}
+_SIGNS: Final = {"ok": "✅", "warning": "⚠️", "fault": "❌", "unknown": "➖"}
+
+
+def to_markdown(lines: Sequence[Line], *, language: str = "en") -> str:
+    """The report for a chat: a line a component, and everything that needs a hand in full."""
+    words = _WORDS["zh-CN" if language.startswith("zh") else "en"]
+    parts = []
+    for component in dict.fromkeys(line.component for line in lines):
+        found = [f for c, f in lines if c == component]
+        worst = min((f.state for f in found), key=ORDER.index)
+        parts.append(f"{_SIGNS[worst]} **{component}** — {words[worst]}")
+        for f in found:
+            if f.state in ("fault", "warning"):
+                link = f" ({f.url})" if f.url else ""
+                parts.append(
+                    f"- {_SIGNS[f.state]} {f.check}: {f.detail}" + (f"  \n  {words['fix']}: {f.fix}{link}" if f.fix else "")
+                )
+    if state(lines) == "ok":
+        parts.append(words["all"])
+    return "\n".join(parts)
+
+
+# --- single checks -----------------------------------------------------------------------------
+
+
+def _house(assistant: Assistant) -> list[Finding]:
+    settings = assistant.settings
+    findings = [_works("table", lambda: assistant.table.get("health", "health", consistent=False), settings.table_name)]
+    for check, url, bad in (
+        ("queue", settings.turns_queue_url, ""),
+        (
+            "dead letters",
+            settings.dead_letters_url,
+            "look at them with `assistant dlq list`, repair, then `assistant dlq replay`",
+        ),
+    ):
+        if url:
+            findings.append(_queue(assistant, check, url, fix=bad))
+    return findings
+
+
+def _works(check: str, look: Callable[[], object], name: str) -> Finding:
+    try:
+        look()
+    except AssistantError as error:
+        return Finding(check=check, state="fault", detail=str(error), fix=f"does {name!r} exist, and may this function read it?")
+    return Finding(check=check, state="ok", detail=name)
+
+
+def _queue(assistant: Assistant, check: str, url: str, *, fix: str) -> Finding:
+    try:
+        count = waiting(url, client=assistant.client("sqs"))
+    except AssistantError as error:
+        return Finding(check=check, state="fault", detail=str(error), fix="does it exist, and may this function read it?")
+    if fix and count:
+        return Finding(check=check, state="warning", detail=f"{count} messages wait", fix=fix)
+    return Finding(check=check, state="ok", detail=f"{count} messages wait")
+
+
+def _secret(assistant: Assistant, name: str) -> Mapping[str, str]:
+    try:
+        return assistant.secrets.get(name)
+    except AssistantError:
+        return {"unreadable": name}  # configured, and the platform's own check says what is wrong
+
+
+_LOCAL: Final = re.compile(r"https?://(127\.|localhost|0\.0\.0\.0|\[::1?\]|10\.|192\.168\.)")
+
+
+def _reachable(platform: Platform, public_url: str) -> list[Finding]:
+    """Whether the callback addresses answer, and refuse what is not signed."""
+    from assistant.platforms import outbound
+
+    check = "callback address"
+    if platform.name == "webchat":
+        return []
+    if not public_url or _LOCAL.match(public_url):
+        detail = f"{public_url or 'no public address'} cannot be reached from {platform.name}"
+        fix = "deploy, or set public_url to the HTTPS address of a tunnel to this machine"
+        return [Finding(check=check, state="warning", detail=detail, fix=fix)]
+    findings = []
+    for channel in platform.channels:
+        url = f"{public_url.rstrip('/')}/webhook/{platform.name}/{channel}"
+        try:
+            status = outbound.call(
+                platform.name, "POST", url, content=b"{}", headers={"content-type": "application/json"}
+            ).status_code
+        except AssistantError as error:
+            fix = "check public_url, the DNS name and the certificate"
+            findings.append(Finding(check=check, state="fault", detail=f"{url}: {error}", fix=fix))
+            continue
+        findings.append(_judged(check, url, status))
+    return findings
+
+
+def _judged(check: str, url: str, status: int) -> Finding:
+    if status == 401:
+        state: Literal["ok", "warning"] = "ok" if url.startswith("https:") else "warning"
+        fix = "" if state == "ok" else "platforms call HTTPS addresses only"
+        return Finding(check=check, state=state, detail=f"{url} answers, and refuses what is not signed", fix=fix)
+    if 200 <= status < 300:
+        fix = "something else answers there: check public_url"
+        return Finding(check=check, state="fault", detail=f"{url} accepted an unsigned request", fix=fix)
+    fix = "allow the path in the firewall" if status == 403 else "check public_url and the routes of the deployment"
+    return Finding(check=check, state="fault", detail=f"{url} answered {status}", fix=fix)
+
+
+def _last_seen(name: str, seen: Item, now: float) -> list[Finding]:
+    heard, answered, refused = (int(seen.get(f"at_{way}") or 0) for way in ("in", "out", "refused"))
+    if not heard:
+        fix = f"write to the bot once; if nothing comes, its events are not subscribed: docs/platforms/{name}.md"
+        findings = [Finding(check="last message in", state="unknown", detail="never", fix=fix)]
+    else:
+        quiet = now - heard > QUIET
+        findings = [
+            Finding(
+                check="last message in",
+                state="warning" if quiet else "ok",
+                detail=f"{_ago(now - heard)} ago",
+                fix="write to the bot; if nothing comes, look at the event subscription" if quiet else "",
+            )
+        ]
+    if answered:
+        findings.append(Finding(check="last message out", state="ok", detail=f"{_ago(now - answered)} ago"))
+    if refused and refused >= answered:
+        detail = f"{_ago(now - refused)} ago: {str(seen.get('detail') or '') or 'no reason given'}"
+        fix = "the reason names it; the other checks show whether it still holds"
+        findings.append(Finding(check="last refusal", state="warning", detail=detail, fix=fix))
+    return findings
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{int(seconds / size)} {unit}"
+    return f"{max(0, int(seconds))} seconds"
+
+
+def _sorted(lines: Iterable[Line]) -> list[Line]:
+    found = list(lines)
+    components = list(dict.fromkeys(line.component for line in found))
+    return sorted(found, key=lambda line: (components.index(line.component), ORDER.index(line.finding.state)))
