@@ -42,6 +42,8 @@ def answer(request: ChatRequest) -> str:
     question = Question.of(asked[-1], earlier=asked[-2] if len(asked) > 1 else "")
     if not request.passages:
         return _say("nothing", request.language)
+    if (number := asked_by_heading(asked[-1], request.passages)) is not None:
+        return compose(_beginning(units(request.passages[number], number), _MOST_TEXT))
     found = choose(question, request.passages)
     if not found.units:
         if not found.near:
@@ -388,6 +390,37 @@ def choose(question: Question, passages: Sequence[Passage]) -> Found:
     together = set().union(*(u.terms.keys() | u.context for u in chosen))
     covered = sum(w for t, w in weights.items() if t in together) / total
     return Found(units=tuple(chosen), sure=covered >= _SURE, near=near)
+
+
+def asked_by_heading(question: str, passages: Sequence[Passage]) -> int | None:
+    """Which passage stands under a heading that asks the same as `question`: what follows it was written as the answer."""
+    asked = Question.of(question)
+    words = _all_words(question)
+    for number, passage in enumerate(passages):
+        heading = passage.path.rpartition(" › ")[2]
+        if not heading or Question.of(heading).wants != asked.wants:
+            continue
+        same = _all_words(heading)
+        subject = set(terms(heading, question=True))
+        if words == same or (len(words & same) >= 0.6 * len(words | same) and subject == asked.terms.keys()):
+            return number
+    return None
+
+
+def _all_words(text: str) -> frozenset[str]:
+    return frozenset(w for run in _WORD.findall(text.lower()) for w in (run if _HAN.match(run) else (run.replace("-", ""),)))
+
+
+def _beginning(pool: Sequence[Unit], longest: int) -> list[Unit]:
+    """The first units, at least one, as long as they are short enough together."""
+    out: list[Unit] = []
+    length = 0
+    for unit in pool:
+        length += len(unit.text)
+        if out and length > longest:
+            break
+        out.append(unit)
+    return out
 
 
 def _script(passage: Passage) -> Literal["han", "other"]:

@@ -1,0 +1,110 @@
+"""The guides that the assistant explains itself with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assistant.dev.cli import COMMANDS
+from assistant.knowledge import Knowledge, open_knowledge
+from assistant.knowledge.build import Document, build
+from assistant.knowledge.loaders import Limits, markdown
+from assistant.llm import ChatMessage, ChatRequest
+from assistant.llm.builtin import answer
+from assistant.settings import ROUTES
+
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+PAGES = sorted(GUIDES.rglob("*.md"))
+EVERYONE = frozenset({"everyone"})
+
+
+@pytest.fixture(scope="module")
+def knowledge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knowledge]:
+    documents = []
+    for page in PAGES:
+        loaded = markdown.load(page.name, page.read_bytes(), limits=Limits())
+        name = str(page.relative_to(GUIDES))
+        documents.append(Document(id=name, title=loaded.title, sections=loaded.sections, language=page.parent.name))
+    path = tmp_path_factory.mktemp("guides") / "knowledge.sqlite"
+    build(documents, path)
+    knowledge = open_knowledge(path)
+    yield knowledge
+    knowledge.close()
+
+
+def headings(page: Path) -> list[str]:
+    return re.findall(r"^## (.+)$", page.read_text("utf-8"), re.MULTILINE)
+
+
+def test_each_page_exists_in_both_languages_with_the_same_sections() -> None:
+    english = {p.name: len(headings(p)) for p in PAGES if p.parent.name == "en"}
+    chinese = {p.name: len(headings(p)) for p in PAGES if p.parent.name == "zh-CN"}
+    assert english == chinese
+    assert len(english) >= 15
+
+
+def test_what_a_heading_asks_is_answered_from_its_own_page(knowledge: Knowledge) -> None:
+    asked = [(question, str(page.relative_to(GUIDES))) for page in PAGES for question in headings(page)]
+    not_first, not_found = [], []
+    for question, own in asked:
+        found = knowledge.search(question, audience=EVERYONE, limit=5)
+        documents = [p.document for p in found.passages]
+        if own not in documents or not found.confident:
+            not_found.append(question)
+        elif documents[0] != own:
+            not_first.append(question)
+    assert len(asked) > 200
+    assert len(not_found) <= 0.03 * len(asked), not_found
+    assert len(not_first) <= 0.1 * len(asked), not_first
+
+
+@pytest.mark.parametrize(
+    ("question", "page", "words"),
+    [
+        ("What can you do?", "en/what-it-does.md", "documents"),
+        ("How do I connect Slack?", "en/connect-slack.md", "api.slack.com/apps"),
+        ("How do I write a plug-in?", "en/plugins.md", "class Canteen(BotPlugin)"),
+        ("Why does the WeCom bot not answer?", "en/connect-wecom.md", "visibility range"),
+        ("How does roll-out in rings work?", "en/rollout.md", "ten internal users"),
+        ("How can I set up DingTalk?", "en/connect-dingtalk.md", "open-dev.dingtalk.com"),
+        ("how do I run it on my laptop", "en/running-locally.md", "make run"),
+        ("Where is my data stored?", "en/privacy-security.md", "DynamoDB"),
+        ("你能做什么？", "zh-CN/what-it-does.md", "文档"),
+        ("怎么接入飞书？", "zh-CN/connect-feishu.md", "open.feishu.cn"),
+        ("怎么写一个插件？", "zh-CN/plugins.md", "class Canteen(BotPlugin)"),
+        ("灰度发布是怎么进行的？", "zh-CN/rollout.md", "三环"),
+        ("企业微信机器人不回复", "zh-CN/connect-wecom.md", "可见范围"),
+        ("怎么部署到 AWS", "zh-CN/deploying.md", "make deploy"),
+    ],
+)
+def test_the_built_in_engine_explains_the_product(knowledge: Knowledge, question: str, page: str, words: str) -> None:
+    found = knowledge.search(question, audience=EVERYONE)
+    assert found.confident
+    assert found.passages[0].document == page
+    asked = (ChatMessage(role="user", text=question),)
+    said = answer(ChatRequest(system="", messages=asked, passages=found.passages, language=page.partition("/")[0]))
+    assert words in said
+    assert "[1]" in said
+
+
+@pytest.mark.parametrize(
+    "question", ["What is the capital of France?", "How do I bake bread?", "法国的首都是哪里", "今天天气怎么样"]
+)
+def test_what_the_guides_do_not_hold_is_not_answered_from_them(knowledge: Knowledge, question: str) -> None:
+    assert not knowledge.search(question, audience=EVERYONE).confident
+
+
+def test_every_command_that_a_guide_names_exists() -> None:
+    named = {c for p in PAGES for c in re.findall(r"`assistant (\w+)", p.read_text("utf-8"))}
+    assert named <= set(COMMANDS), sorted(named - set(COMMANDS))
+
+
+def test_every_webhook_that_a_guide_names_has_a_route() -> None:
+    named = {w for p in PAGES for w in re.findall(r"/webhook/(\w+)/(\w+)", p.read_text("utf-8"))}
+    from assistant.platforms import PLATFORMS
+
+    assert {platform for platform, _ in named} == set(PLATFORMS)
+    assert any(r.path == "/webhook/{platform}/{channel}" for r in ROUTES)
