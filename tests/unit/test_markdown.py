@@ -80,7 +80,7 @@ def test_a_title_and_sources_stand_around_the_text() -> None:
         sources=(Source(number=1, title="Hand[book]", url="https://h.example/a b", page=3), Source(number=2, title="Memo")),
     )
     assert to_plain(body(reply)) == (
-        "Leave\n\nFourteen days.\n\nopen\n\n[1] Hand[book] (https://h.example/a%20b) · p. 3\n[2] Memo"
+        "Leave\n\nFourteen days.\n\nopen\n\nSources:\n\n• [1] Hand[book] (https://h.example/a%20b), p. 3\n• [2] Memo"
     )
 
 

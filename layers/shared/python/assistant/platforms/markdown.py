@@ -150,20 +150,26 @@ def render(markdown: str, dialect: Dialect) -> str:
 
 
 def body(reply: Reply) -> str:
-    """What a reply says as one Markdown text: title, text, and its sources as a numbered list of links."""
+    """What a reply says as one Markdown text: title, text, and its sources as a list of links, in the language of the text."""
+    from assistant.words import language_of
+
     head = f"**{escape_markdown(reply.title)}**\n\n" if reply.title else ""
-    tail = f"\n\n{sources(reply.sources)}" if reply.sources else ""
-    return f"{head}{closed(reply.text) if tail else reply.text}{tail}"
+    if not reply.sources:
+        return head + reply.text
+    return f"{head}{closed(reply.text)}\n\n{sources(reply.sources, language=language_of(reply.text))}"
 
 
-def sources(found: Sequence[Source]) -> str:
+def sources(found: Sequence[Source], *, language: str = "en") -> str:
     """The list under a reply that says where its statements come from, in Markdown."""
-    lines = []
+    from assistant.words import say
+
+    lines = [f"{say('sources', language)}:"]
     for source in found:
         title = escape_markdown(" ".join(source.title.split()) or source.url)
         name = f"[{title}]({_target(source.url)})" if _SAFE.match(source.url) else title
-        lines.append(f"\\[{source.number}\\] {name}" + (f" · p. {source.page}" if source.page else ""))
-    return "\\\n".join(lines)
+        page = f", {say('page', language, page=source.page)}" if source.page else ""
+        lines.append(f"- \\[{source.number}\\] {name}{page}")
+    return "\n".join(lines)
 
 
 def closed(markdown: str) -> str:
