@@ -1,0 +1,113 @@
+"""What people say to steer a conversation instead of answering: cancel, start over, why, a correction, a person, please.
+
+The phrases are in `locales/repairs.json`, to be translated and extended as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from importlib.resources import files
+from typing import Literal, get_args
+
+from assistant.slots.numbers import folded
+
+Repair = Literal["stop", "cancel", "restart", "why", "hand_over", "back", "skip", "status", "continue"]
+
+_HAN = "\u3400-\u9fff"
+_SIGNS = re.compile(rf"[^\w{_HAN}' ]+")
+
+
+def repair_of(text: str) -> Repair | None:
+    """The repair that `text` is as a whole, politeness aside: "oh, please cancel that!", "那算了吧"; None for anything else."""
+    if len(text) > 80:
+        return None
+    said = _bare(text)
+    phrases = _phrases()
+    if said in phrases:
+        return phrases[said]
+    return phrases.get(_without_politeness(said))
+
+
+def corrects(text: str) -> bool:
+    """True where `text` says that something before it was wrong ("no, I meant Friday", "改成周五")."""
+    plain = folded(text)
+    return bool(_correcting().search(plain))
+
+
+def corrected(text: str) -> str:
+    """`text` without what it takes back, at the same places: of "not Thursday, Friday" the Thursday is blanked."""
+    plain = folded(text)
+    out = list(text)
+    for pattern in _TAKEN_BACK:
+        for match in pattern.finditer(plain):
+            out[match.start() : match.end()] = " " * (match.end() - match.start())
+    return "".join(out)
+
+
+_TAKEN_BACK = (
+    re.compile(r"\bnot\s+[^,;.，。]+?(?:[,;，]|\s+but\b)"),
+    re.compile(r"[,，]\s*not\s+[^,;.，。]+$"),
+    re.compile(r"\binstead\s+of\s+[^,;.，。]+"),
+    re.compile(r"\brather\s+than\s+[^,;.，。]+"),
+    re.compile(r"不是[^,，。；是]+(?:[,，；]|(?=是|而是))"),
+    re.compile(r"[,，]\s*不是[^,，。；]+$"),
+    re.compile(r"\bfrom\s+[^,;.，。]+?\s+to\s+(?=the\b)"),
+    re.compile(r"(?<=把)[^,，。；]+?(?=改成|改为|改到|换成|换到)"),
+)
+
+_QUESTION_WORDS = re.compile(
+    r"\s*(?:what|who|whom|whose|when|where|which|how|why|is|are|was|were|do|does|did|can|could|should|would|will|tell\s+me)\b"
+)
+_ZH_QUESTION = re.compile(r"[吗呢么嘛]\s*[?？。]?\s*$|什么|怎么|如何|哪|几点|多少|为何|谁|是否|能不能|可不可以|有没有|是不是")
+
+
+def asks(text: str) -> bool:
+    """True where `text` reads like a question rather than an answer."""
+    plain = folded(text).strip()
+    return plain.endswith("?") or bool(_QUESTION_WORDS.match(plain)) or bool(_ZH_QUESTION.search(plain))
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"\s+", " ", _SIGNS.sub(" ", folded(text).replace("'", "'"))).strip()
+
+
+def _without_politeness(said: str) -> str:
+    """`said` with polite words taken off both ends, as long as there are any."""
+    polite = _words()["polite"]
+    english, han = set(polite["en"]), sorted(polite["zh-CN"], key=len, reverse=True)
+    before = ""
+    while before != said:
+        before = said
+        words = said.split(" ")
+        if len(words) > 1 and words[0] in english:
+            said = " ".join(words[1:])
+        elif len(words) > 1 and words[-1] in english:
+            said = " ".join(words[:-1])
+        elif said.endswith(" thank you"):
+            said = said.removesuffix(" thank you")
+        for word in han:
+            if len(said) > len(word) and said.startswith(word) and said not in _phrases():
+                said = said.removeprefix(word).strip()
+            if len(said) > len(word) and said.endswith(word) and said not in _phrases():
+                said = said.removesuffix(word).strip()
+    return said
+
+
+@functools.cache
+def _words() -> dict[str, dict[str, list[str]]]:
+    loaded: dict[str, dict[str, list[str]]] = json.loads((files("assistant") / "locales" / "repairs.json").read_text("utf-8"))
+    return loaded
+
+
+@functools.cache
+def _phrases() -> dict[str, Repair]:
+    return {_bare(phrase): kind for kind in get_args(Repair) for language in _words()[kind].values() for phrase in language}
+
+
+@functools.cache
+def _correcting() -> re.Pattern[str]:
+    words = _words()["correction"]
+    english = "|".join(re.escape(w) for w in words["en"])
+    return re.compile(rf"\b(?:{english})\b|{'|'.join(re.escape(w) for w in words['zh-CN'])}")
