@@ -1,11 +1,13 @@
 """The order of what was found: BM25 over what the asker may see, with closeness of the words, and how sure that is.
 
-FTS5 proposes candidates; they are ranked here with numbers that come from the passages the asker may see alone, so that a
-hidden document changes no score.
+The index says which passages hold which words of the question; the rare words decide which passages are looked at, and
+those are ranked by reading them. All numbers come from the passages that the asker may see alone, so that a hidden document
+changes no score, and each question touches a bounded part of the index, however large the base.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -20,17 +22,19 @@ K1: Final = 1.0
 B: Final = 0.4
 HEADING: Final = 0.5
 """How much a word in a title or heading counts against one in the text."""
-COMMON_WEIGHT: Final = 0.1
+COMMON_WEIGHT: Final = 0.07
+"""Weight of a word of questions; a word in one of 240 passages weighs 5, one in half of them 0.7."""
 SINGLE: Final = 0.6
 """How much a single Chinese character counts against a pair."""
 CLOSE: Final = 0.3
 """Weight of two of the question's words standing side by side, as they do in the question."""
 WORDS: Final = 48
 """Words of a question that are looked at: the rarest, where it is longer."""
-CANDIDATES: Final = 12
-POSTINGS: Final = 20_000
-"""Entries of the index that one question may touch; the rarest words go first, common ones only rank what those found."""
-SURE: Final = 0.54
+CANDIDATES: Final = 24
+"""Passages that are read for one question."""
+SAMPLE: Final = 200
+"""Passages that are looked at for a question that has frequent words alone."""
+SURE: Final = 0.56
 """From this certainty on the best hit is worth answering from; docs/knowledge.md tells how it was measured."""
 
 
@@ -62,34 +66,82 @@ def search(connection: sqlite3.Connection, question: str, audiences: Sequence[in
     if not asked or not audiences:
         return Ranking()
     seen = ",".join(str(int(a)) for a in audiences)
-    total, body_size = connection.execute(
+    total, size = connection.execute(
         f"SELECT COALESCE(SUM(passages), 0), SUM(body) FROM sizes WHERE audience IN ({seen})"  # noqa: S608  # whole numbers
     ).fetchone()
     if not total:
         return Ranking()
-    marks = ",".join("?" * len(asked))
-    counts: dict[str, int] = dict(
-        connection.execute(
-            f"SELECT term, SUM(passages) FROM terms WHERE term IN ({marks}) AND audience IN ({seen}) GROUP BY term",  # noqa: S608  # whole numbers
-            asked,
-        )
-    )
-    weights = {w: _weight(w, counts.get(w, 0), total) for w in asked}
+    index = _Index(connection, asked, seen)
+    empty = all(w in COMMON for w in asked)  # "what can you do": then the small words are all there is
+    weights = {w: COMMON_WEIGHT if w in COMMON and not empty else _weight(index.count(w), total) for w in asked}
     if len(asked) > WORDS:
         kept = set(sorted(asked, key=lambda w: -weights[w])[:WORDS])
-        asked = [w for w in asked if w in kept]
-        weights = {w: weights[w] for w in asked}
-    if not (searched := _worth_searching(asked, counts)):
-        return Ranking()
-    rows = connection.execute(
-        f"SELECT p.id, p.heading, p.body FROM (SELECT rowid AS id FROM words WHERE words MATCH ? AND rowid >> {SHIFT} IN ({seen})"  # noqa: S608  # whole numbers
-        f" ORDER BY bm25(words, {HEADING}, 1.0) LIMIT {max(CANDIDATES, limit)}) AS f JOIN passages p ON p.id = f.id",
-        [match_query(searched)],
-    )
-    scale = _Scale(weights, body_size / total)
-    hits = [scale.hit(row, heading, body) for row, heading, body in rows]
+        weights = {w: v for w, v in weights.items() if w in kept}
+    rows = index.candidates(weights, max(CANDIDATES, limit))
+    scale = _Scale(weights, size / total)
+    hits = [
+        scale.hit(row, length, heading, body)
+        for row, length, heading, body in connection.execute(
+            f"SELECT id, size, heading, body FROM passages WHERE id IN ({','.join(map(str, rows))})"  # noqa: S608  # whole numbers
+        )
+    ]
     hits.sort(key=lambda h: (-h.score, h.row))
     return Ranking(tuple(hits[:limit]), _certainty(hits, total))
+
+
+class _Index:
+    """Which of the passages that the asker may see hold which words of the question."""
+
+    def __init__(self, connection: sqlite3.Connection, asked: Sequence[str], seen: str) -> None:
+        self._connection = connection
+        self._query = f"SELECT rowid FROM words WHERE words MATCH ? AND rowid >> {SHIFT} IN ({seen})"  # noqa: S608  # whole numbers
+        marks = ",".join("?" * len(asked))
+        self._all = dict.fromkeys(
+            (r[0] for r in connection.execute(f"SELECT DISTINCT term FROM terms WHERE term IN ({marks})", asked)),  # noqa: S608
+            0,
+        )
+        if self._all:
+            self._all |= dict(
+                connection.execute(
+                    f"SELECT term, SUM(passages) FROM terms WHERE term IN ({marks}) AND audience IN ({seen}) GROUP BY term",  # noqa: S608
+                    asked,
+                ).fetchall()
+            )
+        self._rare: dict[str, list[int]] = {}
+
+    def count(self, word: str) -> int:
+        """In how many visible passages the word stands."""
+        if word in self._all:
+            return self._all[word]
+        if word not in self._rare:
+            self._rare[word] = [r[0] for r in self._connection.execute(self._query, [match_query([word])])]
+        return len(self._rare[word])
+
+    def candidates(self, weights: Mapping[str, float], limit: int) -> list[int]:
+        """The passages that hold most of the question's weight in rare words; in frequent ones where there are none."""
+        scores: dict[int, float] = {}
+        for word, rows in self._rare.items():
+            weight = weights.get(word, 0.0)
+            for row in rows:
+                scores[row] = scores.get(row, 0.0) + weight
+        if len(scores) < limit:
+            for row in self._frequent([w for w in weights if self._all.get(w)]):
+                scores.setdefault(row, 0.0)
+        else:
+            return heapq.nsmallest(limit, scores, key=lambda row: (-scores[row], row))
+        return list(scores)
+
+    def _frequent(self, words: Sequence[str]) -> list[int]:
+        """Passages that hold as many of the frequent words as possible, those with them in their headings first."""
+        words = sorted(words, key=lambda w: (w in COMMON, self._all[w]))[:8]
+        found: dict[int, None] = {}
+        while words and len(found) < SAMPLE:
+            both = " AND ".join(match_query([w]) for w in words)
+            for match in (f"heading : ({both})", both):
+                rows = self._connection.execute(f"{self._query} LIMIT {SAMPLE}", [match])
+                found.update(dict.fromkeys(r[0] for r in rows))
+            words = words[:-1]
+        return list(found)[:SAMPLE]
 
 
 def _certainty(hits: Sequence[Hit], total: int) -> float:
@@ -110,21 +162,8 @@ def _rarest(total: int) -> float:
     return math.log(1 + (total + 0.5) / 0.5)
 
 
-def _weight(word: str, count: int, total: int) -> float:
-    idf = math.log(1 + (total - count + 0.5) / (count + 0.5))
-    return idf * COMMON_WEIGHT if word in COMMON else idf
-
-
-def _worth_searching(asked: Sequence[str], counts: Mapping[str, int]) -> list[str]:
-    """The words that find candidates: the rarest first, as many as the postings allow."""
-    searched: list[str] = []
-    touched = 0
-    for word in sorted((w for w in asked if counts.get(w)), key=lambda w: (w in COMMON, counts[w])):
-        if searched and (touched + counts[word] > POSTINGS or (word in COMMON and len(searched) > 2)):
-            break
-        searched.append(word)
-        touched += counts[word]
-    return searched
+def _weight(count: int, total: int) -> float:
+    return math.log(1 + (total - count + 0.5) / (count + 0.5))
 
 
 class _Scale:
@@ -135,25 +174,37 @@ class _Scale:
         self._weights = {w: v * SINGLE if len(w) == 1 and is_cjk(w) else v for w, v in weights.items()}
         self._whole = sum(weights.values()) or 1.0
         self._body = max(body, 1.0)
-        # single Chinese characters stand between the pairs they belong to: a pair's neighbour is two places on
         strong = [w for w in weights if len(w) > 1 or not is_cjk(w)]
-        self._after = {a: (b, 2 if is_cjk(a) and is_cjk(b) else 1) for a, b in pairwise(strong)}
+        self._cjk = [w for w in weights if is_cjk(w)]
+        # pairs of Chinese characters that overlap in the question: 差旅 and 旅标 are close where 差旅标 stands
+        self._triples = [
+            (a + b[1], min(weights[a], weights[b])) for a, b in pairwise(strong) if is_cjk(a) and is_cjk(b) and a[1] == b[0]
+        ]
+        self._latin = {w: v for w, v in self._weights.items() if not is_cjk(w)}
+        self._after = {a: b for a, b in pairwise(strong) if not (is_cjk(a) or is_cjk(b))}
 
-    def hit(self, row: int, heading: str, body: str) -> Hit:
-        weights, after = self._weights, self._after
-        words = body.split()
+    def hit(self, row: int, size: int, heading: str, body: str) -> Hit:
+        step = 1 / (1 - B + B * size / self._body)
         frequency: dict[str, float] = {}
-        close: dict[str, float] = {}
-        step = 1 / (1 - B + B * len(words) / self._body)
-        for at in [at for at, word in enumerate(words) if word in weights]:  # most words are not asked for: the quickest way past
-            word = words[at]
-            frequency[word] = frequency.get(word, 0.0) + step
-            if word in after and word not in close:
-                follower, distance = after[word]
-                if at + distance < len(words) and words[at + distance] == follower:
-                    close[word] = min(weights[word], weights[follower])
-        for word in set(heading.split()):
-            if word in weights:
+        close = 0.0
+        if self._cjk:
+            for word in self._cjk:
+                if count := body.count(word):
+                    frequency[word] = step * count
+                if word in heading:
+                    frequency[word] = frequency.get(word, 0.0) + HEADING
+            close = sum(v for triple, v in self._triples if triple in body)
+        if self._latin:
+            latin, after = self._latin, self._after
+            words = body.split()
+            beside: dict[str, float] = {}
+            for at in [at for at, word in enumerate(words) if word in latin]:  # most words are not asked for
+                word = words[at]
+                frequency[word] = frequency.get(word, 0.0) + step
+                if word in after and at + 1 < len(words) and words[at + 1] == after[word]:
+                    beside[word] = min(latin[word], latin[after[word]])
+            for word in latin.keys() & heading.split():
                 frequency[word] = frequency.get(word, 0.0) + HEADING
-        score = sum(weights[w] * f * (K1 + 1) / (f + K1) for w, f in frequency.items()) + CLOSE * sum(close.values())
-        return Hit(row, score, sum(self._meaning[w] for w in frequency) / self._whole)
+            close += sum(beside.values())
+        score = sum([self._weights[w] * f * (K1 + 1) / (f + K1) for w, f in frequency.items()]) + CLOSE * close
+        return Hit(row, score, sum([self._meaning[w] for w in frequency]) / self._whole)

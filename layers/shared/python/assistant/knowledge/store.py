@@ -5,8 +5,8 @@
 | `meta` | schema and cut version, this file's version |
 | `audiences`, `audience_tokens` | each different set of audience tokens that some document or fact has, numbered from 1 |
 | `documents` | one row a document, with what `list` shows |
-| `passages`, `words` | the text, and the FTS5 index over its cut words |
-| `terms`, `sizes` | in how many passages a word stands, how many passages there are, both for each audience |
+| `passages`, `words` | the text, and the FTS5 index over its cut words (no copy of the text, no positions) |
+| `terms`, `sizes` | in how many passages a frequent word stands, how many passages there are, both for each audience |
 | `entities`, `aliases`, `relations`, `history` | the graph |
 
 A passage's row number is `audience << 32 | n`: which passages an asker may see is arithmetic on the number that FTS5 hands
@@ -29,11 +29,14 @@ from urllib.parse import quote
 
 from assistant.errors import AssistantError
 from assistant.knowledge.documents import Document, pieces
-from assistant.knowledge.text import CUT_VERSION, cut
+from assistant.knowledge.text import CUT_VERSION, index_words, match_query, squeeze
 from assistant.messages import Passage
 
 SCHEMA_VERSION: Final = "1"
 SHIFT: Final = 32
+SEPARATOR: Final = " › "
+FREQUENT: Final = 256
+"""A word in fewer passages than this is counted by looking its passages up; in more, by the table `terms`."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -46,10 +49,10 @@ CREATE TABLE documents (
 CREATE INDEX documents_by_folder ON documents (folder);
 CREATE TABLE passages (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL, place INTEGER NOT NULL, page INTEGER NOT NULL, path TEXT NOT NULL,
-    heading TEXT NOT NULL, body TEXT NOT NULL, text TEXT NOT NULL);
+    size INTEGER NOT NULL, heading TEXT NOT NULL, body TEXT NOT NULL, text TEXT NOT NULL);
 CREATE INDEX passages_by_document ON passages (document);
 CREATE VIRTUAL TABLE words USING fts5 (
-    heading, body, content='passages', content_rowid='id', tokenize="unicode61 remove_diacritics 0");
+    heading, body, content='', detail=column, columnsize=0, tokenize="unicode61 remove_diacritics 0");
 CREATE TABLE terms (
     term TEXT NOT NULL, audience INTEGER NOT NULL, passages INTEGER NOT NULL, PRIMARY KEY (term, audience)) WITHOUT ROWID;
 CREATE TABLE sizes (
@@ -99,6 +102,8 @@ class Writer:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         fresh = not path.exists() or path.stat().st_size == 0
+        self._fresh = fresh
+        self._changed: Counter[str] = Counter()
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self.connection.execute("PRAGMA journal_mode = MEMORY")
@@ -127,6 +132,7 @@ class Writer:
 
     def commit(self) -> None:
         """Makes all changes so far durable."""
+        self._count_frequent()
         self.connection.execute("COMMIT")
         self.connection.execute("BEGIN IMMEDIATE")
 
@@ -172,25 +178,20 @@ class Writer:
         ).fetchone()[0]  # fmt: skip
         first = int(_meta(self.connection, "next"))
         self._set("next", str(first + len(cut_pieces)))
-        rows = []
-        counts: Counter[str] = Counter()
+        rows, cuts = [], []
         size = 0
         for place, piece in enumerate(cut_pieces):
-            heading = cut(" \n ".join((document.title, *document.aliases, *piece.path)))
-            body = cut(piece.text)
-            size += len(body)
-            counts.update({*heading, *body})
-            rows.append(
-                (
-                    audience << SHIFT | first + place, number, place, piece.page, " › ".join(piece.path), " ".join(heading),
-                    " ".join(body), piece.text,
-                )
-            )  # fmt: skip
-        self.connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        self.connection.executemany(
-            "INSERT INTO words (rowid, heading, body) VALUES (?, ?, ?)", [(r[0], r[5], r[6]) for r in rows]
-        )
-        self._count(audience, counts, len(rows), size)
+            heading = squeeze(" \n ".join((document.title, *document.aliases, *piece.path)))
+            body = squeeze(piece.text)
+            heading_words, body_words = index_words(heading), index_words(body)
+            row = audience << SHIFT | first + place
+            size += len(body_words)
+            rows.append((row, number, place, piece.page, SEPARATOR.join(piece.path), len(body_words), heading, body, piece.text))
+            cuts.append((row, " ".join(heading_words), " ".join(body_words)))
+            self._changed.update({*heading_words, *body_words})
+        self.connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self.connection.executemany("INSERT INTO words (rowid, heading, body) VALUES (?, ?, ?)", cuts)
+        self._resize(audience, len(rows), size)
         return True
 
     def remove(self, document_id: str) -> bool:
@@ -199,15 +200,18 @@ class Writer:
         if not row:
             return False
         number, audience = row
-        rows = self.connection.execute("SELECT id, heading, body FROM passages WHERE document = ?", [number]).fetchall()
-        self.connection.executemany("INSERT INTO words (words, rowid, heading, body) VALUES ('delete', ?, ?, ?)", rows)
-        counts: Counter[str] = Counter()
         size = 0
-        for _, heading, body in rows:
-            heading_words, body_words = heading.split(), body.split()
-            size += len(body_words)
-            counts.update({*heading_words, *body_words})
-        self._count(audience, {t: -n for t, n in counts.items()}, -len(rows), -size)
+        cuts = []
+        # the index keeps no copy of its words: it is told again what it was told when the passage came in
+        found = self.connection.execute("SELECT id, size, heading, body FROM passages WHERE document = ?", [number])
+        for passage, length, heading, body in found:
+            heading_words, body_words = index_words(heading), index_words(body)
+            size += length
+            cuts.append((passage, " ".join(heading_words), " ".join(body_words)))
+            for word in {*heading_words, *body_words}:
+                self._changed[word] += 0
+        self.connection.executemany("INSERT INTO words (words, rowid, heading, body) VALUES ('delete', ?, ?, ?)", cuts)
+        self._resize(audience, -len(cuts), -size)
         self.connection.execute("DELETE FROM passages WHERE document = ?", [number])
         self.connection.execute("DELETE FROM documents WHERE number = ?", [number])
         self.connection.execute("DELETE FROM relations WHERE document = ?", [document_id])
@@ -220,20 +224,28 @@ class Writer:
         self.connection.execute("VACUUM")
         self.connection.execute("BEGIN IMMEDIATE")
 
-    def _count(self, audience: int, counts: dict[str, int] | Counter[str], passages: int, size: int) -> None:
-        self.connection.executemany(
-            "INSERT INTO terms VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET passages = passages + excluded.passages",
-            [(t, audience, n) for t, n in sorted(counts.items())],
-        )
-        if passages < 0:
-            self.connection.executemany(
-                "DELETE FROM terms WHERE term = ? AND audience = ? AND passages <= 0", [(t, audience) for t in counts]
-            )
+    def _resize(self, audience: int, passages: int, size: int) -> None:
         self.connection.execute(
             "INSERT INTO sizes VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
             " passages = passages + excluded.passages, body = body + excluded.body",
             [audience, passages, size],
         )
+
+    def _count_frequent(self) -> None:
+        """Brings `terms` up to date for the words that were touched: exact numbers for all that stand in many passages."""
+        touched = [w for w, n in self._changed.items() if not self._fresh or n >= FREQUENT]
+        for word in touched:
+            self.connection.execute("DELETE FROM terms WHERE term = ?", [word])
+            match = match_query([word])
+            found = "SELECT rowid FROM words WHERE words MATCH ?"
+            few = self.connection.execute(f"SELECT COUNT(*) FROM ({found} LIMIT {FREQUENT})", [match]).fetchone()[0]  # noqa: S608  # fixed text
+            if few >= FREQUENT:
+                self.connection.execute(
+                    f"INSERT INTO terms SELECT ?, rowid >> {SHIFT}, COUNT(*) FROM ({found}) GROUP BY 2",  # noqa: S608  # fixed text
+                    [word, match],
+                )
+        self._changed.clear()
+        self._fresh = False
 
     def _set(self, key: str, value: str) -> None:
         self.connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", [key, value])

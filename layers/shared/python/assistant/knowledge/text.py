@@ -36,18 +36,30 @@ def is_cjk(text: str) -> bool:
     return _ANY_CJK.search(text) is not None
 
 
+def squeeze(text: str) -> str:
+    """What of `text` is searched, in order and separated by blanks: stemmed words, whole runs of Chinese characters."""
+    return " ".join(
+        cjk or stem(word[:_LONGEST]) for cjk, word in _PIECES.findall(_GROUPED.sub("", _APOSTROPHE.sub(" ", fold(text))))
+    )
+
+
+def index_words(squeezed: str) -> list[str]:
+    """The index words in what `squeeze` gave: Chinese runs become characters and pairs of them."""
+    words: list[str] = []
+    for piece in squeezed.split():
+        if piece.isascii() or not is_cjk(piece):
+            words.append(piece)
+            continue
+        for first, second in zip(piece, piece[1:] + " ", strict=True):
+            words.append(first)
+            if second != " ":
+                words.append(first + second)
+    return words
+
+
 def cut(text: str) -> list[str]:
     """The index words of `text`, in order: "差旅标准 applies" → 差 差旅 旅 旅标 标 标准 准 appli."""
-    words: list[str] = []
-    for cjk, word in _PIECES.findall(_GROUPED.sub("", _APOSTROPHE.sub(" ", fold(text)))):
-        if cjk:
-            for first, second in zip(cjk, cjk[1:] + " ", strict=True):
-                words.append(first)
-                if second != " ":
-                    words.append(first + second)
-        else:
-            words.append(stem(word[:_LONGEST]))
-    return words
+    return index_words(squeeze(text))
 
 
 def match_query(words: list[str]) -> str:
