@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from infra import node
 
@@ -29,13 +32,23 @@ def compose(app: cdk.App, deployment: Deployment, bundle: Bundle) -> None:
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 
 
+def application(*, outdir: str | None = None, context: Mapping[str, str] | None = None) -> cdk.App:
+    """An app with the context of cdk.json, under what the CDK's command line or `context` gives."""
+    settled = json.loads(Path(__file__).with_name("cdk.json").read_text())["context"]
+    return cdk.App(outdir=outdir, context={**settled, **(context or {})})
+
+
+def described(app: cdk.App) -> Deployment:
+    """The deployment that the app's context and the environment describe; raises InvalidSetting."""
+    given = {name: value for name in context_names() if (value := app.node.try_get_context(name)) is not None}
+    return Deployment.of(given, env=os.environ)
+
+
 def main() -> int:
     """Synthesises the stacks into the cloud assembly; exit status 2 for a deployment that cannot be."""
-    app = cdk.App()
+    app = application()
     try:
-        given = {name: value for name in context_names() if (value := app.node.try_get_context(name)) is not None}
-        deployment = Deployment.of(given, env=os.environ)
-        compose(app, deployment, build())
+        compose(app, described(app), build())
     except InvalidSetting as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -76,14 +76,9 @@ class Bundle:
 def build(root: Path = ROOT / "build" / "bundle", *, source: Path = ROOT, machine: str = MACHINE, python: str = PYTHON) -> Bundle:
     """The bundles for `machine` and `python`, built where something changed since the last time."""
     interpreter = _interpreter(python)
-    requirements = source / "layers" / "dependencies" / "requirements.txt"
-    tag = f"{machine}|{python}|{bool(interpreter)}|{_digest([Path(__file__)])}"
+    tag = _tag(machine, python, interpreter)
     bundle = Bundle(root=root, compiled=interpreter is not None)
-    if _changed(root / "dependencies.stamp", f"{tag}|{_digest([requirements])}"):
-        _third_party(bundle, requirements, machine, python)
-        for name in ("dependencies", "boto3"):
-            _compile(bundle.layer(name), "/opt", interpreter)
-        _stamp(root / "dependencies.stamp", f"{tag}|{_digest([requirements])}")
+    third_party(bundle, source=source, machine=machine, python=python, interpreter=interpreter)
     for name in ("shared", "plugins"):
         files = sorted(p for p in (source / "layers" / name).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
         mark = f"{tag}|{_digest(files)}"
@@ -105,7 +100,25 @@ def build(root: Path = ROOT / "build" / "bundle", *, source: Path = ROOT, machin
     return bundle
 
 
-def _third_party(bundle: Bundle, requirements: Path, machine: str, python: str) -> None:
+def third_party(
+    bundle: Bundle, *, source: Path = ROOT, machine: str = MACHINE, python: str = PYTHON, interpreter: str | None = None
+) -> None:
+    """Builds the layers `dependencies` and `boto3` from the lock file; `machine` "host" is the one this runs on."""
+    requirements = source / "layers" / "dependencies" / "requirements.txt"
+    mark = f"{_tag(machine, python, interpreter)}|{_digest([requirements])}"
+    if not _changed(bundle.root / "dependencies.stamp", mark):
+        return
+    _install(bundle, requirements, machine, python)
+    for name in ("dependencies", "boto3"):
+        _compile(bundle.layer(name), "/opt", interpreter)
+    _stamp(bundle.root / "dependencies.stamp", mark)
+
+
+def _tag(machine: str, python: str, interpreter: str | None) -> str:
+    return f"{machine}|{python}|{bool(interpreter)}|{_digest([Path(__file__)])}"
+
+
+def _install(bundle: Bundle, requirements: Path, machine: str, python: str) -> None:
     everything = bundle.layer("dependencies") / "python"
     sdk = bundle.layer("boto3") / "python"
     for folder in (everything, sdk):

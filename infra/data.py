@@ -13,7 +13,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from assistant.storage import SCHEMA
-from infra.deployment import PLATFORMS, Deployment
+from infra.deployment import SECRETS, Deployment
 from infra.review import accept
 
 
@@ -26,7 +26,7 @@ class DataStack(cdk.Stack):
         self.key = self._key(deployment)
         self.table = self._table(deployment)
         self.bucket = self._bucket(deployment)
-        self.secrets: Mapping[str, secretsmanager.Secret] = {p: self._secret(p, deployment) for p in PLATFORMS}
+        self.secrets: Mapping[str, secretsmanager.Secret] = {name: self._secret(name, deployment) for name in SECRETS}
         for name, value in (
             ("TableName", self.table.table_name),
             ("BucketName", self.bucket.bucket_name),
@@ -98,14 +98,14 @@ class DataStack(cdk.Stack):
         )
         return bucket
 
-    def _secret(self, platform: str, deployment: Deployment) -> secretsmanager.Secret:
+    def _secret(self, name: str, deployment: Deployment) -> secretsmanager.Secret:
         # Generated, never written in the template: a later deployment then cannot overwrite what an operator has stored.
-        field = "api_key" if platform == "webchat" else "not_configured"
+        field = "api_key" if name == "webchat" else "not_configured"
         secret = secretsmanager.Secret(
             self,
-            f"Secret-{platform}",
-            secret_name=deployment.secret_names[platform],
-            description=f"Credentials for {platform}; store one JSON object, see docs/platforms/",
+            f"Secret-{name}",
+            secret_name=deployment.secret_names[name],
+            description=f"Credentials for {name}; store one JSON object, see docs/platforms/",
             encryption_key=self.key,
             generate_secret_string=secretsmanager.SecretStringGenerator(
                 secret_string_template="{}",  # noqa: S106  # an empty object, to which the generated field is added
@@ -115,7 +115,7 @@ class DataStack(cdk.Stack):
             ),
             removal_policy=self._removal,
         )
-        _pin(secret, f"Secret{platform.title()}")
+        _pin(secret, f"Secret{name.title()}")
         accept(
             secret,
             "AwsSolutions-SMG4",
@@ -123,9 +123,9 @@ class DataStack(cdk.Stack):
         )
         return secret
 
-    def allow_secrets(self, role: iam.Role, *platforms: str) -> None:
-        """Lets `role` read the credentials of `platforms`."""
-        secrets = [self.secrets[p].secret_arn for p in platforms]
+    def allow_secrets(self, role: iam.Role, *names: str) -> None:
+        """Lets `role` read the secrets called `names`."""
+        secrets = [self.secrets[name].secret_arn for name in names]
         role.add_to_principal_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=secrets))
         self._allow_key(role, "secretsmanager", "kms:Decrypt")
 

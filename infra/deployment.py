@@ -13,6 +13,8 @@ from assistant.queue import QUEUE
 
 PLATFORMS: Final = ("webchat", "feishu", "dingtalk", "wecom", "slack", "teams")
 """Names under which each platform's secret is stored: `assistant/{stage}/{platform}`."""
+SECRETS: Final = (*PLATFORMS, "model")
+"""All secrets: those of the platforms, and the key of a model outside AWS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +109,8 @@ class Deployment:
 
     @property
     def secret_names(self) -> Mapping[str, str]:
-        """Secret's name in Secrets Manager for each platform."""
-        return {p: f"assistant/{self.stage}/{p}" for p in PLATFORMS}
+        """Name in Secrets Manager of each secret."""
+        return {name: f"assistant/{self.stage}/{name}" for name in SECRETS}
 
     @classmethod
     def of(cls, given: Mapping[str, Any], *, env: Mapping[str, str]) -> Self:

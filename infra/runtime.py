@@ -24,7 +24,7 @@ from assistant.queue import QUEUE, QueueSettings
 from assistant.settings import ROUTES, Settings
 from infra.bundle import FUNCTIONS, Bundle
 from infra.data import DataStack
-from infra.deployment import PLATFORMS, Deployment
+from infra.deployment import PLATFORMS, SECRETS, Deployment
 from infra.functions import AssistantFunction, Layers, log_period
 from infra.network import Network
 from infra.review import accept
@@ -152,18 +152,21 @@ class RuntimeStack(cdk.Stack):
 
         webhook.allow("sqs:SendMessage", on=[queue])
         data.allow_secrets(webhook.role, *PLATFORMS)
-        data.allow_table(webhook.role, "PutItem")  # proof that a signature was not seen before
+        data.allow_table(
+            webhook.role, *_READ, "PutItem", "UpdateItem"
+        )  # seen signatures, keys of vendors, replies that are fetched
 
-        dialogue.allow("sqs:SendMessage", on=[queue])  # a blocked turn goes on by itself after its authorisation
+        dialogue.allow("sqs:SendMessage", on=[queue, dead])  # a failing message is buried with its reason
+        dialogue.allow("sqs:ChangeMessageVisibility", on=[queue])  # back-off between deliveries
         data.allow_table(dialogue.role, *_WRITE)
-        data.allow_secrets(dialogue.role, *PLATFORMS)
+        data.allow_secrets(dialogue.role, *SECRETS)
         data.allow_documents(dialogue.role, write=True)  # bodies too large for an item are spilled
         data.allow_envelopes(dialogue.role)
 
         http.allow("sqs:SendMessage", "sqs:GetQueueAttributes", on=[queue, dead])
         http.allow("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", on=[dead])  # list, show, replay
         data.allow_table(http.role, *_WRITE)
-        data.allow_secrets(http.role, *PLATFORMS)
+        data.allow_secrets(http.role, *SECRETS)
         data.allow_documents(http.role, write=True)
         data.allow_envelopes(http.role)
 
@@ -177,7 +180,7 @@ class RuntimeStack(cdk.Stack):
 
         init.allow("sqs:GetQueueAttributes", on=[queue, dead])
         data.allow_table(init.role, *_WRITE, "DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups")
-        data.allow_secrets(init.role, *PLATFORMS)
+        data.allow_secrets(init.role, *SECRETS)
         data.allow_documents(init.role, write=True)
 
         for function in (dialogue, http, init):

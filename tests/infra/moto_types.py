@@ -1,0 +1,330 @@
+"""Teaches moto's CloudFormation the resource types it lacks, each by one call of the service's own API.
+
+moto has the services (API Gateway, Secrets Manager, alarms, scaling, canaries …) but its CloudFormation skips their types, so
+that a stack "succeeds" without them. Each type here is made with a boto3 call to the same emulated AWS: parameters are checked
+against the service's model, and what was made can be read back through boto3 like anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import boto3
+from moto.cloudformation import parsing
+from moto.core.common_models import CloudFormationModel
+
+Properties = dict[str, Any]
+"""A resource's properties as the template gives them, references resolved. `Any`: each type has its own shape."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A resource's physical id, and what `Fn::GetAtt` reads."""
+
+    id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Aws:
+    """boto3 clients of the emulated AWS."""
+
+    def __init__(self, endpoint: str, region: str, account: str = "") -> None:
+        self.endpoint = endpoint
+        self.region = region
+        self.account = account
+
+    def client(self, service: str) -> Any:  # boto3 makes its clients' classes while running
+        """The client of `service`."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=self.region,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+
+class Cloud:
+    """What the deployment made of the types that are taught here, by type."""
+
+    endpoint = ""
+    custom: Callable[[Aws, Properties], Made] | None = None
+    """Runs a custom resource's function, as AWS does while a stack is created."""
+    made: ClassVar[list[tuple[str, Properties, Made]]] = []
+
+
+Maker = Callable[[Aws, str, Properties], Made]
+TYPES: dict[str, Maker] = {}
+
+
+def maker(kind: str) -> Callable[[Maker], Maker]:
+    """Registers the function that makes resources of CloudFormation's type `kind`."""
+
+    def register(make: Maker) -> Maker:
+        TYPES[kind] = make
+        return make
+
+    return register
+
+
+def teach(endpoint: str) -> None:
+    """Registers all TYPES; they are made in the emulated AWS at `endpoint` from now on."""
+    Cloud.endpoint = endpoint
+    Cloud.made = []
+    Cloud.custom = None
+    for kind, make in TYPES.items():
+        if kind not in _MODELS:
+            _MODELS[kind] = _model(kind, make)
+    parsing.get_model_list.cache_clear()
+    parsing.get_model_map.cache_clear()
+    parsing.get_name_type_map.cache_clear()
+
+
+_MODELS: dict[str, type[CloudFormationModel]] = {}
+"""moto finds its models among the subclasses that are alive: they are kept here."""
+
+
+def _model(kind: str, make: Maker) -> type[CloudFormationModel]:
+    class Taught(CloudFormationModel):
+        """One resource of the type."""
+
+        def __init__(self, made: Made) -> None:
+            self.made = made
+
+        @property
+        def physical_resource_id(self) -> str:
+            return self.made.id
+
+        @staticmethod
+        def cloudformation_name_type() -> str:
+            return ""
+
+        @staticmethod
+        def cloudformation_type() -> str:
+            return kind
+
+        @classmethod
+        def has_cfn_attr(cls, attr: str) -> bool:
+            return True
+
+        def get_cfn_attribute(self, attribute_name: str) -> str:
+            if attribute_name not in self.made.attributes:
+                raise KeyError(f"{kind} has no attribute {attribute_name} in tests/infra/moto_types.py; add it to its maker")
+            return self.made.attributes[attribute_name]
+
+        @classmethod
+        def create_from_cloudformation_json(
+            cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **kwargs: Any
+        ) -> Taught:
+            properties = _plain(cloudformation_json.get("Properties", {}))
+            made = make(Aws(Cloud.endpoint, region_name, account_id), resource_name, properties)
+            Cloud.made.append((kind, properties, made))
+            return cls(made)
+
+    Taught.__name__ = Taught.__qualname__ = kind.replace("::", "")
+    return Taught
+
+
+def _plain(value: Any) -> Any:
+    """`value` without moto's own mapping types and without `AWS::NoValue`, neither of which boto3 takes."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_plain(v) for v in value if v is not None]
+    return value
+
+
+def _some(properties: Properties, *names: str) -> Properties:
+    return {n: properties[n] for n in names if n in properties}
+
+
+# --- HTTP API ----------------------------------------------------------------------------------
+
+
+@maker("AWS::ApiGatewayV2::Api")
+def _api(aws: Aws, name: str, properties: Properties) -> Made:
+    made = aws.client("apigatewayv2").create_api(**_some(properties, "Name", "ProtocolType", "Description"))
+    return Made(made["ApiId"], {"ApiEndpoint": made["ApiEndpoint"], "ApiId": made["ApiId"]})
+
+
+@maker("AWS::ApiGatewayV2::Integration")
+def _integration(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = _some(properties, "ApiId", "IntegrationType", "IntegrationUri", "PayloadFormatVersion")
+    return Made(aws.client("apigatewayv2").create_integration(**wanted)["IntegrationId"])
+
+
+@maker("AWS::ApiGatewayV2::Route")
+def _route(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = _some(properties, "ApiId", "RouteKey", "Target", "AuthorizationType")
+    return Made(aws.client("apigatewayv2").create_route(**wanted)["RouteId"])
+
+
+@maker("AWS::ApiGatewayV2::Stage")
+def _stage(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = _some(properties, "ApiId", "StageName", "AutoDeploy", "AccessLogSettings", "DefaultRouteSettings")
+    aws.client("apigatewayv2").create_stage(**wanted)
+    return Made(properties["StageName"])
+
+
+# --- secrets -----------------------------------------------------------------------------------
+
+
+@maker("AWS::SecretsManager::Secret")
+def _secret(aws: Aws, name: str, properties: Properties) -> Made:
+    text = properties.get("SecretString")
+    if generate := properties.get("GenerateSecretString"):
+        alphabet = string.ascii_letters + string.digits
+        value = "".join(secrets.choice(alphabet) for _ in range(int(generate.get("PasswordLength", 32))))
+        text = value
+        if "SecretStringTemplate" in generate:
+            text = json.dumps({**json.loads(generate["SecretStringTemplate"]), generate["GenerateStringKey"]: value})
+    wanted = _some(properties, "Name", "Description", "KmsKeyId")
+    made = aws.client("secretsmanager").create_secret(SecretString=text or "", **wanted)
+    return Made(made["ARN"], {"Id": made["ARN"]})
+
+
+# --- functions ---------------------------------------------------------------------------------
+
+
+@maker("AWS::Lambda::LayerVersion")  # moto has the type, but does not say afterwards where its zip file lies
+def _layer(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = _some(properties, "Description", "CompatibleRuntimes", "CompatibleArchitectures")
+    made = aws.client("lambda").publish_layer_version(LayerName=name, Content=properties["Content"], **wanted)
+    return Made(made["LayerVersionArn"], {"LayerVersionArn": made["LayerVersionArn"]})
+
+
+@maker("AWS::Lambda::Function")  # moto has the type, but drops layers, processor, snapshot and concurrency
+def _function(aws: Aws, name: str, properties: Properties) -> Made:
+    client = aws.client("lambda")
+    left_out = {"Tags", "ReservedConcurrentExecutions"}
+    wanted = {k: v for k, v in properties.items() if k not in left_out}
+    wanted["Environment"] = {"Variables": {k: str(v) for k, v in properties.get("Environment", {}).get("Variables", {}).items()}}
+    wanted.setdefault("FunctionName", name[:64])
+    made = client.create_function(**wanted)
+    if reserved := properties.get("ReservedConcurrentExecutions"):
+        client.put_function_concurrency(FunctionName=wanted["FunctionName"], ReservedConcurrentExecutions=int(reserved))
+    return Made(wanted["FunctionName"], {"Arn": made["FunctionArn"]})
+
+
+@maker("AWS::Lambda::Version")  # moto has the type, without the number that an alias asks for
+def _version(aws: Aws, name: str, properties: Properties) -> Made:
+    made = aws.client("lambda").publish_version(FunctionName=properties["FunctionName"].split(":")[-1])
+    return Made(made["FunctionArn"], {"Version": made["Version"], "FunctionArn": made["FunctionArn"]})
+
+
+@maker("AWS::Lambda::Alias")
+def _alias(aws: Aws, name: str, properties: Properties) -> Made:
+    made = aws.client("lambda").create_alias(
+        FunctionName=properties["FunctionName"].split(":")[-1],
+        Name=properties["Name"],
+        FunctionVersion=properties["FunctionVersion"],
+    )
+    return Made(made["AliasArn"], {"AliasArn": made["AliasArn"]})
+
+
+@maker("AWS::ApplicationAutoScaling::ScalableTarget")
+def _target(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = _some(properties, "ServiceNamespace", "ResourceId", "ScalableDimension", "MinCapacity", "MaxCapacity", "RoleARN")
+    wanted |= {k: int(wanted[k]) for k in ("MinCapacity", "MaxCapacity")}
+    aws.client("application-autoscaling").register_scalable_target(**wanted)
+    return Made("|".join(properties[k] for k in ("ResourceId", "ScalableDimension", "ServiceNamespace")))
+
+
+@maker("AWS::ApplicationAutoScaling::ScalingPolicy")
+def _policy(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = _some(
+        properties, "PolicyName", "PolicyType", "TargetTrackingScalingPolicyConfiguration", "StepScalingPolicyConfiguration"
+    )
+    resource, dimension, namespace = properties["ScalingTargetId"].split("|")
+    made = aws.client("application-autoscaling").put_scaling_policy(
+        ResourceId=resource, ScalableDimension=dimension, ServiceNamespace=namespace, **wanted
+    )
+    return Made(made["PolicyARN"])
+
+
+@maker("AWS::CodeDeploy::Application")
+def _application(aws: Aws, name: str, properties: Properties) -> Made:
+    application = properties.get("ApplicationName", name)
+    aws.client("codedeploy").create_application(applicationName=application, computePlatform=properties["ComputePlatform"])
+    return Made(application)
+
+
+@maker("AWS::CodeDeploy::DeploymentGroup")
+def _deployment_group(aws: Aws, name: str, properties: Properties) -> Made:
+    alarms = properties.get("AlarmConfiguration", {})
+    rollback = properties.get("AutoRollbackConfiguration", {})
+    style = properties.get("DeploymentStyle", {})
+    aws.client("codedeploy").create_deployment_group(
+        applicationName=properties["ApplicationName"],
+        deploymentGroupName=name,
+        serviceRoleArn=properties["ServiceRoleArn"],
+        deploymentConfigName=properties["DeploymentConfigName"],
+        alarmConfiguration={
+            "enabled": bool(alarms.get("Enabled")),
+            "alarms": [{"name": a["Name"]} for a in alarms.get("Alarms", ())],
+        },
+        autoRollbackConfiguration={"enabled": bool(rollback.get("Enabled")), "events": rollback.get("Events", [])},
+        deploymentStyle={"deploymentType": style["DeploymentType"], "deploymentOption": style["DeploymentOption"]},
+    )
+    return Made(name)
+
+
+# --- watching ----------------------------------------------------------------------------------
+
+
+@maker("AWS::CloudWatch::Alarm")
+def _alarm(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = {k: v for k, v in properties.items() if k != "Tags"}
+    wanted.setdefault("AlarmName", name)
+    for query in wanted.get("Metrics", ()):
+        if "Stat" in query.get("MetricStat", {}):
+            query["MetricStat"]["Period"] = int(query["MetricStat"]["Period"])
+    for number in ("EvaluationPeriods", "DatapointsToAlarm", "Period"):
+        if number in wanted:
+            wanted[number] = int(wanted[number])
+    aws.client("cloudwatch").put_metric_alarm(**wanted)
+    return Made(wanted["AlarmName"], {"Arn": f"arn:aws:cloudwatch:{aws.region}:{aws.account}:alarm:{wanted['AlarmName']}"})
+
+
+# --- keys (moto has the type, but stumbles over a template's tags) ------------------------------
+
+
+@maker("AWS::KMS::Key")
+def _key(aws: Aws, name: str, properties: Properties) -> Made:
+    client = aws.client("kms")
+    tags = [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in properties.get("Tags", ())]
+    policy = json.dumps(properties["KeyPolicy"])
+    made = client.create_key(Policy=policy, Description=properties.get("Description", ""), Tags=tags)["KeyMetadata"]
+    if properties.get("EnableKeyRotation"):
+        client.enable_key_rotation(KeyId=made["KeyId"])
+    return Made(made["KeyId"], {"Arn": made["Arn"], "KeyId": made["KeyId"]})
+
+
+# --- policies of resources ---------------------------------------------------------------------
+
+
+def _without_transport(document: Properties) -> Properties:
+    """The policy without "only over TLS", which moto obeys and plain HTTP breaks; test_templates.py asserts that rule."""
+    kept = [s for s in document["Statement"] if "aws:SecureTransport" not in s.get("Condition", {}).get("Bool", {})]
+    return {**document, "Statement": kept}
+
+
+@maker("AWS::S3::BucketPolicy")
+def _bucket_policy(aws: Aws, name: str, properties: Properties) -> Made:
+    document = _without_transport(properties["PolicyDocument"])
+    if document["Statement"]:
+        aws.client("s3").put_bucket_policy(Bucket=properties["Bucket"], Policy=json.dumps(document))
+    return Made(properties["Bucket"])
+
+
+@maker("AWS::SQS::QueuePolicy")
+def _queue_policy(aws: Aws, name: str, properties: Properties) -> Made:
+    policy = json.dumps(_without_transport(properties["PolicyDocument"]))
+    for url in properties["Queues"]:
+        aws.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    return Made(name)

@@ -1,0 +1,76 @@
+"""The stacks, deployed into an emulated account by the real command line, answer a signed Slack event with a reply in Slack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from assistant.settings import ROUTES
+from tests.infra.cloud import Account
+from tests.infra.conftest import Assembly
+from tests.simulators.slack import SlackSimulator
+
+
+@pytest.fixture(scope="module")
+def account(
+    assembly: Callable[[str], Assembly], third_party: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
+    """An account with the stacks of the basic profile in it."""
+    with Account(tmp_path_factory.mktemp("account"), third_party=third_party) as made:
+        made.deploy(assembly("basic").folder)
+        yield made
+
+
+def test_a_signed_slack_event_is_answered_in_slack_by_what_was_deployed(account: Account) -> None:
+    with SlackSimulator() as slack:
+        account.store_secret("assistant/dev/slack", slack.secrets)
+        slack.channel("D0ANN", "U0ANN")
+        event = slack.event(slack.say("D0ANN", "U0ANN", "What can you do?"))
+        answer = account.request("POST", "/webhook/slack/events", headers=event.headers, body=event.body)
+        assert answer["statusCode"] == 200
+        assert slack.visible("D0ANN") == []  # the webhook function only queues
+        assert account.drain() == 1
+        assert slack.visible("D0ANN")[-1]
+        again = account.request("POST", "/webhook/slack/events", headers=event.headers, body=event.body)
+        assert again["statusCode"] == 200
+        seen = slack.visible("D0ANN")
+        account.drain()
+        assert slack.visible("D0ANN") == seen
+
+
+def test_a_forged_event_is_refused_by_what_was_deployed_and_queues_nothing(account: Account) -> None:
+    with SlackSimulator() as slack:
+        account.store_secret("assistant/dev/slack", slack.secrets)
+        event = slack.event(slack.say("D0BOB", "U0BOB", "Hello"))
+        forged = {**event.headers, "x-slack-signature": "v0=" + "0" * 64}
+        answer = account.request("POST", "/webhook/slack/events", headers=forged, body=event.body)
+        assert answer["statusCode"] == 401
+        assert account.drain() == 0
+
+
+def test_every_route_is_deployed_to_the_live_alias_of_its_function(account: Account) -> None:
+    client = account.aws.client("apigatewayv2")
+    api = client.get_apis()["Items"][0]["ApiId"]
+    integrations = {i["IntegrationId"]: i["IntegrationUri"] for i in client.get_integrations(ApiId=api)["Items"]}
+    deployed = {
+        r["RouteKey"]: integrations[r["Target"].removeprefix("integrations/")].split(":function:")[1]
+        for r in client.get_routes(ApiId=api)["Items"]
+    }
+    assert deployed == {f"{r.method} {r.path}": f"assistant-dev-{r.function}:live" for r in ROUTES}
+
+
+def test_a_generated_key_opens_the_web_chat(account: Account) -> None:
+    stored = account.aws.client("secretsmanager").get_secret_value(SecretId="assistant/dev/webchat")["SecretString"]
+    assert len(json.loads(stored)["api_key"]) == 40
+
+
+def test_functions_are_deployed_as_declared(account: Account) -> None:
+    client = account.aws.client("lambda")
+    found = {f["FunctionName"]: f for f in client.list_functions()["Functions"]}
+    webhook = found["assistant-dev-webhook"]
+    assert webhook["Architectures"] == ["arm64"]
+    assert len(webhook["Layers"]) == 4
+    assert all(f["Runtime"] == "python3.13" for n, f in found.items() if n.startswith("assistant-dev-"))
