@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -25,6 +25,8 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+DESKTOP = {"width": 1280, "height": 860}
+PHONE = {"width": 390, "height": 844}
 skipped: list[str] = []
 
 
@@ -77,3 +79,44 @@ def axe() -> str:
         with tarfile.open(archives[-1]) as archive:
             archive.extract("package/axe.min.js", folder, filter="data")
     return script.read_text()
+
+
+@pytest.fixture
+def open_at(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens an address in a browser of its own; a script error or a breach of the content security policy fails the test."""
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def open_(url: str, **options: Any) -> Page:
+        context = browser.new_context(**{"reduced_motion": "reduce", "viewport": DESKTOP, "locale": "en-GB", **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "console", lambda m: errors.append(m.text) if "Content Security Policy" in m.text or "Trusted" in m.text else None
+        )
+        page.goto(url)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def picture(page: Page, name: str) -> None:
+    """Keeps what the page looks like in build/screenshots."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def check(page: Page, axe: str, name: str) -> list[str]:
+    """A picture of the page, and what axe and the width of the screen have against it."""
+    picture(page, name)
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    problems = [f"{name}: {v['id']}: {v['help']}: {[n['target'] for n in v['nodes']]}" for v in found["violations"]]
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        problems.append(f"{name}: wider than the screen")
+    return problems

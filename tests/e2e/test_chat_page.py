@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.conftest import SCREENSHOTS
+from tests.e2e.conftest import DESKTOP, PHONE, check
 from tests.e2e.fake_api import KEY, FakeApi
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Page
 
-DESKTOP = {"width": 1280, "height": 860}
-PHONE = {"width": 390, "height": 844}
 RICH = """The **travel policy** grants fourteen days of leave per year [1]. In short:
 
 1. Ask your manager *before* booking
@@ -59,30 +57,13 @@ Open = Callable[..., "Page"]
 
 
 @pytest.fixture
-def open_page(browser: Browser, api: FakeApi) -> Iterator[Open]:
-    """Opens the signed-in page; a script error or a breach of the content security policy fails the test."""
-    contexts: list[BrowserContext] = []
-    errors: list[str] = []
+def open_page(open_at: Callable[..., Page], api: FakeApi) -> Open:
+    """Opens the page on the played API, signed in unless told otherwise."""
 
     def open_(*, signed_in: bool = True, **options: Any) -> Page:
-        options.setdefault("reduced_motion", "reduce")
-        options.setdefault("viewport", DESKTOP)
-        options.setdefault("locale", "en-GB")
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(8000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "console", lambda m: errors.append(m.text) if "Content Security Policy" in m.text or "Trusted" in m.text else None
-        )
-        page.goto(f"{api.base}/#key={KEY}" if signed_in else api.base)
-        return page
+        return open_at(f"{api.base}/#key={KEY}" if signed_in else api.base, **options)
 
-    yield open_
-    for context in contexts:
-        context.close()
-    assert errors == []
+    return open_
 
 
 def ask(page: Page, text: str) -> None:
@@ -93,11 +74,6 @@ def ask(page: Page, text: str) -> None:
 def answered(page: Page, text: str, *, timeout: float = 8000) -> None:
     """Waits until the assistant's words are on the screen."""
     page.locator(".body", has_text=text).last.wait_for(timeout=timeout)
-
-
-def picture(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 # --- the key ---
@@ -523,17 +499,6 @@ def test_every_state_of_the_page_passes_axe_and_fits_the_screen(
         page.wait_for_timeout(300)  # the menu slides in
         problems += check(page, axe, f"{name}-menu")
     assert problems == []
-
-
-def check(page: Page, axe: str, name: str) -> list[str]:
-    """A picture of the page, and what axe and the width of the screen have against it."""
-    picture(page, name)
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    problems = [f"{name}: {v['id']}: {v['help']}: {[n['target'] for n in v['nodes']]}" for v in found["violations"]]
-    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-        problems.append(f"{name}: wider than the screen")
-    return problems
 
 
 def test_the_menu_of_the_phone_opens_closes_and_gives_the_focus_back(open_page: Open) -> None:

@@ -66,7 +66,7 @@ async function request(method, path, { body, seconds = 15, withKey = true, signa
   const said = data?.error?.message ?? data?.error ?? data?.reason ?? data?.detail ?? data?.message;
   throw new ApiError(kindOf(response.status), {
     status: response.status,
-    reason: typeof said === "string" ? said : "",
+    reason: typeof said === "string" ? said.replace(/^webchat: /, "") : "",
     retryAfter: Number(response.headers.get("retry-after")) || 0,
   });
 }

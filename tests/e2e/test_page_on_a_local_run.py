@@ -1,0 +1,73 @@
+"""The chat page on the real local run: browser → HTTP → webhook → queue → dialogue → table → browser."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.conftest import PHONE, check
+from tests.support.running import Running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Open = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("page") / "state") as process:
+        yield process
+
+
+def test_a_newcomer_opens_the_printed_address_asks_and_reads_the_answer_with_its_source(
+    running: Running, open_at: Open, axe: str
+) -> None:
+    page = open_at(f"{running.url}/#key={running.key}")
+    page.get_by_role("button", name="How do I connect Slack?").click()
+    page.get_by_role("heading", name="Sources").wait_for()
+    assert "api.slack.com/apps" in page.locator(".body").inner_text()
+    assert page.get_by_role("link", name="How do I connect Slack?").is_visible()  # among the conversations
+    assert check(page, axe, "local-run-desktop") == []
+    page.reload()
+    page.get_by_role("heading", name="Sources").wait_for()
+    assert page.locator(".turn").count() == 1
+
+
+def test_an_unknown_question_gets_an_honest_answer(running: Running, open_at: Open) -> None:
+    page = open_at(f"{running.url}/#key={running.key}")
+    page.get_by_label("Your message").fill("Who won the 1974 chess olympiad in Nice?")
+    page.keyboard.press("Enter")
+    page.locator(".body", has_text="I found nothing about that").wait_for()
+    assert page.locator(".sources").count() == 0
+
+
+def test_the_page_speaks_chinese_on_a_phone(running: Running, open_at: Open, axe: str) -> None:
+    page = open_at(f"{running.url}/#key={running.key}", locale="zh-CN", viewport=PHONE, is_mobile=True, has_touch=True)
+    page.get_by_role("button", name="怎么写一个插件？").click()
+    page.get_by_role("heading", name="来源").wait_for()
+    assert "BotPlugin" in page.locator(".body").inner_text()
+    assert check(page, axe, "local-run-phone") == []
+
+
+def test_the_health_screen_names_every_part(running: Running, open_at: Open) -> None:
+    page = open_at(f"{running.url}/#key={running.key}")
+    page.get_by_role("link", name="Health").click()
+    page.get_by_text("Everything works.").wait_for()
+    names = page.get_by_role("rowheader").all_inner_texts()
+    assert names == list(running.call("GET", "/health")[1]["components"])
+
+
+def test_a_file_the_browser_has_is_not_sent_again(running: Running) -> None:
+    with urllib.request.urlopen(f"{running.url}/console/app.js") as first:
+        tag = first.headers["etag"]
+        assert "script-src 'self'" in first.headers["content-security-policy"]
+    again = urllib.request.Request(f"{running.url}/console/app.js", headers={"if-none-match": tag})
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(again)
+    assert answer.value.code == 304
+    answer.value.close()
