@@ -17,8 +17,8 @@ FLOORS = {
     0: {"messages", "errors", "words"},
     1: {"settings", "observability", "storage", "cache", "queue", "secrets"},
     2: {"platforms", "llm", "nlu", "slots", "flows", "tools", "plugins", "sessions", "knowledge", "oauth", "rollout"},
-    3: {"intake", "dialogue", "worker"},
-    4: {"assembly", "api", "doctor"},
+    3: {"intake", "dialogue", "worker", "deadletters"},
+    4: {"assembly", "api", "doctor", "initialise", "openai_door"},
     5: {"testing", "dev", "console"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 from mangum import Mangum
+from pydantic import BaseModel
 
 from assistant import console
-from assistant.errors import AssistantError, Refused, Unavailable
+from assistant.errors import Refused, Unavailable
+from assistant.initialise import components, initialise
 from assistant.messages import Message
+from assistant.openai_door import add_openai
 from assistant.sessions import Turn
 
 if TYPE_CHECKING:
     from assistant.assembly import Assistant
+
+
+class Chosen(BaseModel):
+    """Dead letters by id, or all of them."""
+
+    ids: list[str] = []
+    all: bool = False
 
 
 def create_app(assistant: Assistant) -> FastAPI:
@@ -40,15 +50,29 @@ def create_app(assistant: Assistant) -> FastAPI:
 
     @app.get("/health")
     def health() -> JSONResponse:
-        components = _components(assistant)
-        good = all(state == "ok" for state in components.values())
-        return JSONResponse({"status": "ok" if good else "degraded", "components": components}, 200 if good else 503)
+        states = components(assistant)
+        good = all(state == "ok" for state in states.values())
+        return JSONResponse({"status": "ok" if good else "degraded", "components": states}, 200 if good else 503)
 
     @app.get("/api/conversations/{conversation}/turns", dependencies=[Depends(key_holder)])
     def turns(
         conversation: str, after: Annotated[str, Query(max_length=400)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> dict[str, Any]:
         return public_turns(assistant, conversation, after=after, limit=limit)
+
+    @app.post("/api/init", dependencies=[Depends(key_holder)])
+    def init() -> dict[str, Any]:
+        return {"steps": [step.to_dict() for step in initialise(assistant)]}
+
+    @app.get("/api/dead-letters", dependencies=[Depends(key_holder)])
+    def dead_letters() -> dict[str, Any]:
+        return {"letters": assistant.dead_letters.list()}
+
+    @app.post("/api/dead-letters/replay", dependencies=[Depends(key_holder)])
+    def replay(chosen: Chosen) -> dict[str, Any]:
+        return assistant.dead_letters.replay(frozenset(chosen.ids), every=chosen.all)
+
+    add_openai(app, assistant, key_holder)
 
     @app.get("/", include_in_schema=False)
     def index(if_none_match: Annotated[str, Header()] = "") -> Response:
@@ -113,27 +137,6 @@ def _public(turn: Turn) -> dict[str, Any]:
         ],
         "buttons": [{"text": b.text, "key": b.key, "value": b.value, "style": b.style} for b in (reply.buttons if reply else ())],
     }
-
-
-def _components(assistant: Assistant) -> dict[str, str]:
-    """State of each part the assistant cannot work without; nothing here costs more than a small read."""
-    checks: dict[str, Callable[[], object]] = {
-        "table": lambda: assistant.table.get("health", "health", consistent=False),
-        "queue": lambda: assistant.client("sqs").get_queue_attributes(
-            QueueUrl=assistant.settings.turns_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
-        ),
-        "secrets": lambda: assistant.secrets.get("webchat"),
-    }
-    states = {}
-    for name, check in checks.items():
-        try:
-            check()
-            states[name] = "ok"
-        except AssistantError:
-            states[name] = "unavailable"
-        except Exception as error:  # health tells, whatever a client library raises
-            states[name] = type(error).__name__
-    return states
 
 
 def _static(path: str, if_none_match: str) -> Response:

@@ -16,6 +16,7 @@ from assistant.settings import Settings
 
 if TYPE_CHECKING:
     from assistant.cache import Cache
+    from assistant.deadletters import DeadLetters
     from assistant.dialogue import Dialogue, KnowledgeBase, Step
     from assistant.intake import Intake
     from assistant.llm import ChatModel
@@ -187,6 +188,14 @@ class Assistant:
             patience=PATIENCE if self._patience is None else self._patience,
             answer_seconds=self.settings.answer_seconds,
         )
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """What could not be answered."""
+        from assistant.deadletters import DeadLetters
+
+        settings = self.settings
+        return DeadLetters(settings.dead_letters_url, turns_url=settings.turns_queue_url, client=self.client("sqs"))
 
     @cached_property
     def worker(self) -> Worker:

@@ -7,12 +7,13 @@ Saved before it is sent: whatever stops the process, the next delivery finds the
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from assistant.errors import (
@@ -26,7 +27,7 @@ from assistant.errors import (
     UnsupportedType,
     VendorUnavailable,
 )
-from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, TextDelta
+from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, TextDelta, Usage
 from assistant.messages import ASKING, Message, Passage, Reply, Sent, Source, StreamState
 from assistant.observability import (
     CACHED_TOKENS,
@@ -91,6 +92,20 @@ class Answer:
 
     reply: Reply
     model: str = ""
+    usage: Usage = field(default_factory=Usage)
+    reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, by whom, wherever it came from."""
+
+    text: str
+    audience: frozenset[str]
+    tenant: str
+    language: str
+    session: str = ""
+    max_tokens: int = 1024
 
 
 Step = Callable[[str], None]
@@ -229,17 +244,35 @@ class Dialogue:
         return self._ask_model(message, session, growing, seconds, language)
 
     def _ask_model(self, message: Message, session: Session, growing: Growing, seconds: float, language: str) -> Answer:
-        found = self._knowledge.search(message.text, audience=_audience(message), limit=5)
+        history = _history(session.turns)
+        question = Question(
+            text=message.text,
+            audience=_audience(message),
+            tenant=message.tenant,
+            language=language,
+            session=hashlib.sha256(session.pk.encode()).hexdigest()[:32],
+        )
+        return self.reply_to(question, history, push=growing.push, seconds=seconds)
+
+    def reply_to(
+        self, question: Question, history: tuple[ChatMessage, ...], *, push: Callable[[str], None], seconds: float
+    ) -> Answer:
+        """What knowledge and model answer; `push` hears the whole text so far, each time there is more.
+
+        Raises Unavailable where the model cannot be reached or breaks off, ModelError where it refuses.
+        """
+        found = self._knowledge.search(question.text, audience=question.audience, limit=5)
         passages = found.passages if found.confident else ()
         request = ChatRequest(
             system=SYSTEM,
-            messages=(*_history(session.turns), ChatMessage(role="user", text=message.text)),
+            messages=(*history, ChatMessage(role="user", text=question.text)),
             passages=passages,
             facts=time.strftime("Today is %A, %Y-%m-%d (UTC).", time.gmtime(self._clock())),
-            language=language,
+            language=question.language,
+            max_tokens=question.max_tokens,
             seconds=seconds,
-            tenant=message.tenant,
-            session=growing.turn.id,
+            tenant=question.tenant,
+            session=question.session,
         )
         text = ""
         done: Done | None = None
@@ -247,7 +280,7 @@ class Dialogue:
             for event in events:
                 if isinstance(event, TextDelta):
                     text += event.text
-                    growing.push(text)
+                    push(text)
                 elif isinstance(event, Done):
                     done = event
         if done is None:
@@ -260,7 +293,8 @@ class Dialogue:
             (WITHOUT_MODEL, float(done.model == "builtin")),
             model=done.model,
         )
-        return Answer(Reply(text=text.strip(), sources=cited(text, passages)), model=done.model)
+        reply = Reply(text=text.strip(), sources=cited(text, passages))
+        return Answer(reply, model=done.model, usage=done.usage, reason=done.reason)
 
     # --- showing it ---
 

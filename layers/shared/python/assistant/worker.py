@@ -111,12 +111,11 @@ class Worker:
 
     def _bury(self, record: Mapping[str, Any], reason: str) -> bool:
         """Puts the record into the dead letters with its reason; False leaves that to the queue, without one."""
-        attributes = record["attributes"]
         try:
             self._client().send_message(
                 QueueUrl=self._dead_letters_url,
                 MessageBody=record["body"],
-                MessageGroupId=attributes.get("MessageGroupId", "unknown"),
+                MessageGroupId=record["messageId"],  # no order among dead letters: one that is looked at hides no other
                 MessageDeduplicationId=record["messageId"],
                 MessageAttributes={"reason": {"DataType": "String", "StringValue": reason or "unknown"}},
             )

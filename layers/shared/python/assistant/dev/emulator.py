@@ -66,7 +66,7 @@ class Emulator:
         app: Wsgi = DomainDispatcherApplication(create_backend_app)
         app = Queues(app, self._journal, self._backends)
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_quiet(MotoRequestHandler))
-        threading.Thread(target=self._server.serve_forever, name="emulator", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="emulator", daemon=True).start()
 
     def clear(self) -> None:
         """Empties the table, the queues and the bucket."""

@@ -212,7 +212,7 @@ def serve(listening: socket.socket, functions: Functions) -> Any:
 
     host, port = listening.getsockname()[:2]
     server = make_server(host, port, Gateway(functions), threaded=True, request_handler=Quiet, fd=listening.fileno())
-    threading.Thread(target=server.serve_forever, name="gateway", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), name="gateway", daemon=True).start()
     return server
 
 

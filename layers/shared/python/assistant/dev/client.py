@@ -1,0 +1,64 @@
+"""A running assistant, local or deployed, as the command line talks to it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from assistant.errors import InvalidSetting
+
+
+class Remote:
+    """HTTP with the API key; a context manager."""
+
+    def __init__(self, url: str, key: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise InvalidSetting(f"URL {url!r} does not start with http:// or https://; check --url")
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def call(self, method: str, path: str, **request: Any) -> Any:
+        """The decoded answer. Raises InvalidSetting where the assistant cannot be reached or refuses."""
+        try:
+            answer = self._http.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise InvalidSetting(
+                f"{self.url} does not answer ({type(error).__name__}); is `assistant dev` running, or check --url"
+            ) from None
+        if answer.status_code == 401:
+            raise InvalidSetting(f"{self.url} refuses the API key; check --api-key or ASSISTANT_API_KEY")
+        try:
+            data = answer.json()
+        except ValueError:
+            raise InvalidSetting(f"{self.url}{path} answered {answer.status_code} without JSON; check --url") from None
+        if answer.is_error and answer.status_code != 503:
+            raise InvalidSetting(f"{self.url}{path} answered {answer.status_code}: {data.get('error', data)}")
+        return data
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--url`, `--api-key` and `--data`."""
+    env = os.environ
+    parser.add_argument("--url", default=env.get("ASSISTANT_URL") or "http://127.0.0.1:8080", help="of the assistant")
+    parser.add_argument("--api-key", default=env.get("ASSISTANT_API_KEY", ""), help="default: the local run's own")
+    parser.add_argument("--data", type=Path, default=Path(".assistant"), metavar="DIR", help="the local run's data folder")
+
+
+def connect(args: argparse.Namespace) -> Remote:
+    """The assistant that the options name."""
+    key = args.api_key
+    if not key and (kept := args.data / "api-key").exists():
+        key = kept.read_text(encoding="ascii").strip()
+    if not key:
+        raise InvalidSetting("no API key; give --api-key, set ASSISTANT_API_KEY, or name the local run's --data folder")
+    return Remote(args.url, key)

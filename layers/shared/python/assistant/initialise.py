@@ -1,0 +1,108 @@
+"""What a new deployment or a new data folder needs before its first message; run again, it changes nothing that is good."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from assistant.errors import AssistantError
+from assistant.storage import Conflict
+
+if TYPE_CHECKING:
+    from assistant.assembly import Assistant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of the report."""
+
+    name: str
+    state: Literal["created", "kept", "ok", "fault"]
+    detail: str
+    fix: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """The step as JSON."""
+        return asdict(self)
+
+
+class InitialisationFailed(AssistantError):
+    """A step is not good; the text names each one with its next step."""
+
+
+def initialise(assistant: Assistant, *, progress: Callable[[Step], None] = lambda step: None) -> list[Step]:
+    """Creates what is missing, then looks whether everything works. `progress` hears of each step when it is done."""
+    report: list[Step] = []
+
+    def note(step: Step) -> None:
+        report.append(step)
+        progress(step)
+
+    note(_attempt("system parameters", lambda: _parameters(assistant), fix="check the role's access to the table"))
+    note(_attempt("default knowledge", lambda: _knowledge(assistant), fix="check the role's access to the bucket"))
+    for name, state in components(assistant).items():
+        good = state == "ok"
+        note(Step(name=name, state="ok" if good else "fault", detail=state, fix="" if good else f"look at the logs for {name}"))
+    return report
+
+
+def require_good(report: Sequence[Step]) -> None:
+    """Raises InitialisationFailed where a step of the report is not good."""
+    if bad := [s for s in report if s.state == "fault"]:
+        raise InitialisationFailed("; ".join(f"{s.name}: {s.detail} → {s.fix}" for s in bad))
+
+
+def _attempt(name: str, act: Callable[[], tuple[Literal["created", "kept"], str]], *, fix: str) -> Step:
+    try:
+        state, detail = act()
+    except Exception as error:  # the report names whatever went wrong and goes on
+        return Step(name=name, state="fault", detail=f"{type(error).__name__}: {error}", fix=fix)
+    return Step(name=name, state=state, detail=detail)
+
+
+def _parameters(assistant: Assistant) -> tuple[Literal["created", "kept"], str]:
+    settings = assistant.settings
+    body = json.dumps(
+        {"stage": settings.stage, "tenant": settings.tenant, "timezone": settings.timezone, "model": settings.model}
+    )
+    try:
+        assistant.table.put(
+            {"pk": "SYSTEM", "sk": "parameters", "body": body, "made": int(assistant.clock())},
+            condition="attribute_not_exists(#pk)",
+        )
+    except Conflict as met:
+        made = time.strftime("%Y-%m-%d", time.gmtime(float(met.item.get("made") or 0)))
+        return "kept", f"stage {settings.stage}, made on {made}"
+    return "created", f"stage {settings.stage}"
+
+
+def _knowledge(assistant: Assistant) -> tuple[Literal["created", "kept"], str]:
+    version = getattr(assistant.knowledge, "version", "")
+    found = assistant.knowledge.search("what can you do", audience=frozenset({"everyone"}), limit=1)
+    if not found.passages:
+        raise LookupError("the knowledge holds no passage about the assistant itself")
+    return "kept", f"version {version}"
+
+
+def components(assistant: Assistant) -> dict[str, str]:
+    """State of each part that the assistant cannot work without; nothing here costs more than a small read."""
+    checks: dict[str, Callable[[], Any]] = {
+        "table": lambda: assistant.table.get("SYSTEM", "parameters", consistent=False),
+        "queue": lambda: assistant.client("sqs").get_queue_attributes(
+            QueueUrl=assistant.settings.turns_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+        ),
+        "secrets": lambda: assistant.secrets.get("webchat"),
+    }
+    states = {}
+    for name, check in checks.items():
+        try:
+            check()
+            states[name] = "ok"
+        except AssistantError:
+            states[name] = "unavailable"
+        except Exception as error:  # health tells, whatever a client library raises
+            states[name] = type(error).__name__
+    return states
