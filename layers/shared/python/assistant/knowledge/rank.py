@@ -10,13 +10,13 @@ from __future__ import annotations
 import heapq
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from assistant.knowledge.store import SHIFT
-from assistant.knowledge.text import COMMON, cut, is_cjk, match_query
+from assistant.knowledge.text import COMMON, cut, index_words, is_cjk, match_query
 
 K1: Final = 1.0
 B: Final = 0.4
@@ -26,6 +26,10 @@ COMMON_WEIGHT: Final = 0.07
 """Weight of a word of questions; a word in one of 240 passages weighs 5, one in half of them 0.7."""
 SINGLE: Final = 0.6
 """How much a single Chinese character counts against a pair."""
+MEANING: Final = 4.0
+"""Weight of known words below which a question is ranked by its small words too."""
+ALIKE: Final = 3.0
+"""Weight of a heading that asks the very question."""
 CLOSE: Final = 0.3
 """Weight of two of the question's words standing side by side, as they do in the question."""
 WORDS: Final = 48
@@ -34,7 +38,9 @@ CANDIDATES: Final = 24
 """Passages that are read for one question."""
 SAMPLE: Final = 200
 """Passages that are looked at for a question that has frequent words alone."""
-SURE: Final = 0.56
+UNSEEN: Final = 0.7
+"""How much a pair of Chinese characters that stands nowhere speaks against a hit."""
+SURE: Final = 0.57
 """From this certainty on the best hit is worth answering from; docs/knowledge.md tells how it was measured."""
 
 
@@ -72,17 +78,22 @@ def search(connection: sqlite3.Connection, question: str, audiences: Sequence[in
     if not total:
         return Ranking()
     index = _Index(connection, asked, seen)
-    empty = all(w in COMMON for w in asked)  # "what can you do": then the small words are all there is
-    weights = {w: COMMON_WEIGHT if w in COMMON and not empty else _weight(index.count(w), total) for w in asked}
+    weights = {w: _weight(index.count(w), total) for w in asked if w not in COMMON}
+    meaning = sum(v for w, v in weights.items() if index.count(w))
+    if meaning >= MEANING:
+        small = dict.fromkeys((w for w in asked if w in COMMON), COMMON_WEIGHT)
+    else:  # "what can the assistant do": the small words are nearly all there is
+        small = {w: _weight(index.count(w), total) / 2 for w in asked if w in COMMON}
+    weights = {w: weights[w] if w in weights else small[w] for w in asked}
     if len(asked) > WORDS:
         kept = set(sorted(asked, key=lambda w: -weights[w])[:WORDS])
         weights = {w: v for w, v in weights.items() if w in kept}
     rows = index.candidates(weights, max(CANDIDATES, limit))
-    scale = _Scale(weights, size / total)
+    scale = _Scale(weights, size / total, {w for w in weights if w not in COMMON and not index.count(w)})
     hits = [
-        scale.hit(row, length, heading, body)
-        for row, length, heading, body in connection.execute(
-            f"SELECT id, size, heading, body FROM passages WHERE id IN ({','.join(map(str, rows))})"  # noqa: S608  # whole numbers
+        scale.hit(row, length, heading, body, heading[-ending:] if ending else "")
+        for row, length, heading, body, ending in connection.execute(
+            f"SELECT id, size, heading, body, ending FROM passages WHERE id IN ({','.join(map(str, rows))})"  # noqa: S608  # whole numbers
         )
     ]
     hits.sort(key=lambda h: (-h.score, h.row))
@@ -169,10 +180,12 @@ def _weight(count: int, total: int) -> float:
 class _Scale:
     """Scores passages for one question."""
 
-    def __init__(self, weights: Mapping[str, float], body: float) -> None:
-        self._meaning = weights
+    def __init__(self, weights: Mapping[str, float], body: float, unseen: Set[str]) -> None:
+        self._asked = frozenset(weights)
+        # a pair that stands nowhere is most often the end of one Chinese word and the beginning of the next
+        self._meaning = {w: v * UNSEEN if w in unseen and is_cjk(w) and len(w) > 1 else v for w, v in weights.items()}
         self._weights = {w: v * SINGLE if len(w) == 1 and is_cjk(w) else v for w, v in weights.items()}
-        self._whole = sum(weights.values()) or 1.0
+        self._whole = sum(self._meaning.values()) or 1.0
         self._body = max(body, 1.0)
         strong = [w for w in weights if len(w) > 1 or not is_cjk(w)]
         self._cjk = [w for w in weights if is_cjk(w)]
@@ -183,7 +196,7 @@ class _Scale:
         self._latin = {w: v for w, v in self._weights.items() if not is_cjk(w)}
         self._after = {a: b for a, b in pairwise(strong) if not (is_cjk(a) or is_cjk(b))}
 
-    def hit(self, row: int, size: int, heading: str, body: str) -> Hit:
+    def hit(self, row: int, size: int, heading: str, body: str, ending: str) -> Hit:
         step = 1 / (1 - B + B * size / self._body)
         frequency: dict[str, float] = {}
         close = 0.0
@@ -207,4 +220,7 @@ class _Scale:
                 frequency[word] = frequency.get(word, 0.0) + HEADING
             close += sum(beside.values())
         score = sum([self._weights[w] * f * (K1 + 1) / (f + K1) for w, f in frequency.items()]) + CLOSE * close
+        if ending:
+            own = set(index_words(ending))
+            score += ALIKE * (len(own & self._asked) / len(own | self._asked)) ** 2
         return Hit(row, score, sum([self._meaning[w] for w in frequency]) / self._whole)

@@ -49,7 +49,8 @@ CREATE TABLE documents (
 CREATE INDEX documents_by_folder ON documents (folder);
 CREATE TABLE passages (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL, place INTEGER NOT NULL, page INTEGER NOT NULL, path TEXT NOT NULL,
-    size INTEGER NOT NULL, heading TEXT NOT NULL, body TEXT NOT NULL, text TEXT NOT NULL);
+    size INTEGER NOT NULL,
+    ending INTEGER NOT NULL, heading TEXT NOT NULL, body TEXT NOT NULL, text TEXT NOT NULL);
 CREATE INDEX passages_by_document ON passages (document);
 CREATE VIRTUAL TABLE words USING fts5 (
     heading, body, content='', detail=column, columnsize=0, tokenize="unicode61 remove_diacritics 0");
@@ -182,14 +183,17 @@ class Writer:
         size = 0
         for place, piece in enumerate(cut_pieces):
             heading = squeeze(" \n ".join((document.title, *document.aliases, *piece.path)))
+            ending = len(squeeze(piece.path[-1])) if piece.path else 0
             body = squeeze(piece.text)
             heading_words, body_words = index_words(heading), index_words(body)
             row = audience << SHIFT | first + place
             size += len(body_words)
-            rows.append((row, number, place, piece.page, SEPARATOR.join(piece.path), len(body_words), heading, body, piece.text))
+            rows.append(
+                (row, number, place, piece.page, SEPARATOR.join(piece.path), len(body_words), ending, heading, body, piece.text)
+            )
             cuts.append((row, " ".join(heading_words), " ".join(body_words)))
             self._changed.update({*heading_words, *body_words})
-        self.connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self.connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self.connection.executemany("INSERT INTO words (rowid, heading, body) VALUES (?, ?, ?)", cuts)
         self._resize(audience, len(rows), size)
         return True
