@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Literal, get_args
 
@@ -23,11 +24,7 @@ def repair_of(text: str) -> Repair | None:
     """The repair that `text` is as a whole, politeness aside: "oh, please cancel that!", "那算了吧"; None for anything else."""
     if len(text) > 80:
         return None
-    said = _bare(text)
-    phrases = _phrases()
-    if said in phrases:
-        return phrases[said]
-    return phrases.get(_without_politeness(said))
+    return next((_phrases()[said] for said in _readings(_bare(text)) if said in _phrases()), None)
 
 
 def corrects(text: str) -> bool:
@@ -73,26 +70,22 @@ def _bare(text: str) -> str:
     return re.sub(r"\s+", " ", _SIGNS.sub(" ", folded(text).replace("'", "'"))).strip()
 
 
-def _without_politeness(said: str) -> str:
-    """`said` with polite words taken off both ends, as long as there are any."""
+def _readings(said: str) -> Iterator[str]:
+    """`said`, then what is left of it when polite words are taken off either end, in every order, the longest first."""
     polite = _words()["polite"]
-    english, han = set(polite["en"]), sorted(polite["zh-CN"], key=len, reverse=True)
-    before = ""
-    while before != said:
-        before = said
-        words = said.split(" ")
-        if len(words) > 1 and words[0] in english:
-            said = " ".join(words[1:])
-        elif len(words) > 1 and words[-1] in english:
-            said = " ".join(words[:-1])
-        elif said.endswith(" thank you"):
-            said = said.removesuffix(" thank you")
-        for word in han:
-            if len(said) > len(word) and said.startswith(word) and said not in _phrases():
-                said = said.removeprefix(word).strip()
-            if len(said) > len(word) and said.endswith(word) and said not in _phrases():
-                said = said.removesuffix(word).strip()
-    return said
+    seen = {said}
+    waiting = [said]
+    while waiting:
+        said = waiting.pop(0)
+        yield said
+        shorter = {said.removeprefix(f"{word} ") for word in polite["en"]} | {
+            said.removesuffix(f" {word}") for word in polite["en"]
+        }
+        for word in polite["zh-CN"]:
+            shorter |= {said.removeprefix(word).strip(), said.removesuffix(word).strip()}
+        fresh = sorted(shorter - seen - {""}, key=len, reverse=True)
+        seen.update(fresh)
+        waiting += fresh
 
 
 @functools.cache

@@ -23,7 +23,6 @@ from assistant.errors import InvalidSetting
 from assistant.nlu import calibration, linear
 from assistant.nlu.background import BACKGROUND
 from assistant.nlu.features import Grams, Vocabulary, grams
-from assistant.nlu.linear import Features
 
 OUT_OF_SCOPE = "oos"
 """The intent of examples that belong to none of the others."""
@@ -66,10 +65,7 @@ class Understander:
 
     def understand(self, text: str) -> Understanding:
         """The intent of `text` with its confidence. Any text is allowed, also an empty or a very long one."""
-        found = self._vocabulary.vector(grams(text))
-        ranked = self._ranked(found)
-        if not found[0] or not ranked:
-            return Understanding(intent="", confidence=0.0, best="")
+        ranked = self.ranked(grams(text))
         named = tuple((self.intents[k], round(score, 4)) for score, k in ranked[:5] if k != self._none)
         best = next((k for _, k in ranked if k != self._none), self._none)
         if best == self._none:
@@ -79,8 +75,9 @@ class Understander:
         sure = confidence >= self.decision.threshold
         return Understanding(intent=name if sure else "", confidence=confidence, best=name, alternatives=named)
 
-    def _ranked(self, found: Features) -> list[tuple[float, int]]:
-        """All classes with their scores, best first."""
+    def ranked(self, text: Grams) -> list[tuple[float, int]]:
+        """All intents by number with their scores, best first."""
+        found = self._vocabulary.vector(text)
         classes = len(self.intents)
         lanes = bytearray(classes * 4)
         packed = total = 0
@@ -162,8 +159,11 @@ def _array(raw: bytes) -> array[int]:
 # --- training ----------------------------------------------------------------------------------
 
 FOLDS = 3
-GIVEN_UP = 0.01
-"""Share of right answers that may be given up as "none of these" in order to catch what is out of scope."""
+STRANGERS = 0.04
+"""Share of messages taken to be out of scope where the examples show what that is: it weighs a rejected right answer against an
+accepted wrong one, and so sets the threshold."""
+STRANGERS_UNKNOWN = 0.5
+"""The same where only everyday sentences stand in for them: stricter, because they are easier to tell apart than real ones."""
 
 
 def train(examples: Iterable[tuple[str, str]], *, seed: int = 1) -> Understander:
@@ -176,12 +176,13 @@ def train(examples: Iterable[tuple[str, str]], *, seed: int = 1) -> Understander
     known = [(text, intent) for text, intent in examples if text.strip()]
     if not any(intent != OUT_OF_SCOPE for _, intent in known):
         raise InvalidSetting("no examples of any intent; give at least one text with the intent it stands for")
-    if not any(intent == OUT_OF_SCOPE for _, intent in known):
+    shown = any(intent == OUT_OF_SCOPE for _, intent in known)
+    if not shown:
         known += zip(BACKGROUND, repeat(OUT_OF_SCOPE))
     intents = sorted({intent for _, intent in known})
     texts = [grams(text) for text, _ in known]
     labels = [intents.index(intent) for _, intent in known]
-    decision = _calibrated(texts, labels, intents, seed=seed)
+    decision = _calibrated(texts, labels, intents, seed=seed, strangers=STRANGERS if shown else STRANGERS_UNKNOWN)
     return _fitted(texts, labels, intents, decision=decision, seed=seed)
 
 
@@ -206,36 +207,45 @@ def _quantised(rows: Sequence[int], *, classes: int) -> tuple[bytes, float]:
     )
 
 
-def _calibrated(texts: Sequence[Grams], labels: Sequence[int], intents: Sequence[str], *, seed: int) -> Calibration:
-    """Weights and threshold from the answers to held-out examples."""
+def _calibrated(
+    texts: Sequence[Grams], labels: Sequence[int], intents: Sequence[str], *, seed: int, strangers: float
+) -> Calibration:
+    """Weights and threshold from the answers to held-out examples.
+
+    Each fold holds out neighbours: examples are collected in bunches, and a text whose twin was learned tells nothing.
+    """
+    total = Counter(labels)
     seen: Counter[int] = Counter()
     fold_of: list[int] = []
     for label in labels:
-        fold_of.append(seen[label] % FOLDS)
+        fold_of.append(seen[label] * FOLDS // total[label])
         seen[label] += 1
     none = intents.index(OUT_OF_SCOPE)
-    unset = Calibration((0.0,), 0.0)
     signals: list[tuple[float, ...]] = []
     right: list[bool] = []
     outside: list[bool] = []
     for fold in range(FOLDS):
-        kept = [i for i, f in enumerate(fold_of) if f != fold]
-        model = _fitted([texts[i] for i in kept], [labels[i] for i in kept], intents, decision=unset, seed=seed)
+        kept = [i for i, f in enumerate(fold_of) if f != fold or total[labels[i]] < 2]
+        model = _fitted([texts[i] for i in kept], [labels[i] for i in kept], intents, decision=_UNDECIDED, seed=seed)
         for i, f in enumerate(fold_of):
-            if f != fold or seen[labels[i]] < 2:
+            if f != fold or total[labels[i]] < 2:
                 continue
-            ranked = model._ranked(model._vocabulary.vector(texts[i]))
-            best = next(k for _, k in ranked if k != none)
+            ranked = model.ranked(texts[i])
             signals.append(_signal(ranked, none))
-            right.append(best == labels[i])
+            right.append(next(k for _, k in ranked if k != none) == labels[i])
             outside.append(labels[i] == none)
     if not any(right) or all(right):
-        return Calibration((4.0, 0.0, 0.0, 0.0), 0.5)
-    strangers, good = max(1, sum(outside)), sum(right)
-    shares = [good / strangers if out else 1.0 for out in outside]
-    weights = calibration.fit(signals, right, shares)
-    sure = sorted(calibration.probability(weights, s) for s, r in zip(signals, right, strict=True) if r)
-    return Calibration(tuple(weights), sure[int(len(sure) * GIVEN_UP)])
+        return _UNDECIDED
+    weight = strangers / (1 - strangers) * outside.count(False) / max(1, sum(outside))
+    shares = [weight if out else 1.0 for out in outside]
+    weights = tuple(calibration.fit(signals, right, shares))
+    confident = [calibration.probability(weights, signal) for signal in signals]
+    judged = [(c, 1.0 if good else 0.0, weight if out else 0.0) for c, good, out in zip(confident, right, outside, strict=True)]
+    return Calibration(weights, calibration.threshold(judged))
+
+
+_UNDECIDED = Calibration((4.0, 0.0, 0.0, 0.0), 0.5)
+"""Where the examples are too few to calibrate on: as sure as the lead over "none" is long."""
 
 
 def _signal(ranked: Sequence[tuple[float, int]], none: int) -> tuple[float, float, float]:

@@ -38,6 +38,25 @@ def fit(
     return weights
 
 
+def threshold(judged: Sequence[tuple[float, float, float]]) -> float:
+    """Where to draw the line through `(confidence, gain if accepted, gain if rejected)`, for the largest sum of gains.
+
+    In the middle of the gap where several lines are equally good, so that nobody stands on it.
+    """
+    ordered = sorted(judged)
+    gained = best = sum(accepted for _, accepted, _ in ordered)
+    first = last = 0
+    for place, (_, accepted, rejected) in enumerate(ordered, start=1):
+        gained += rejected - accepted
+        if gained > best + 1e-9:
+            best, first, last = gained, place, place
+        elif gained > best - 1e-9 and place == last + 1:
+            last = place
+    low = ordered[first - 1][0] if first else 0.0
+    high = ordered[last][0] if last < len(ordered) else 1.0
+    return (low + high) / 2
+
+
 def probability(weights: Sequence[float], signal: Sequence[float]) -> float:
     """The fitted probability that an answer with this signal is right."""
     return _squashed(sum(w * v for w, v in zip(weights, signal, strict=False)) + weights[-1])

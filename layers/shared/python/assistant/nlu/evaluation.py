@@ -159,7 +159,8 @@ def plot(report: Report) -> str:
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 30}" height="{top + height + 60}" '
-        'font-family="sans-serif" font-size="12"><style>.grid{stroke:#ddd}.line{fill:none;stroke:#1f6feb;stroke-width:2}.chosen{fill:#d1242f}</style>'
+        'font-family="sans-serif" font-size="12"><style>.grid{stroke:#ddd}.chosen{fill:#d1242f}'
+        ".line{fill:none;stroke:#1f6feb;stroke-width:2}</style>"
         f'<rect width="100%" height="100%" fill="#fff"/>{grid}<polyline points="{line}" class="line"/>{chosen}'
         f'<text x="{left + width / 2}" y="{top + height + 44}" text-anchor="middle">out-of-scope recall</text>'
         f'<text x="{left}" y="{top - 12}">in-scope accuracy</text></svg>\n'

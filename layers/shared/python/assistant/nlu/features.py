@@ -22,6 +22,9 @@ _QUOTES = str.maketrans("‘’", "''")
 LONGEST = 600
 """Characters of a text that are looked at; what a person asks stands in its beginning."""
 
+RARITY = 0.3
+"""Power of the inverse document frequency: short texts have few frequent words that say nothing, so rarity counts for little."""
+
 Grams: TypeAlias = "tuple[Counter[int], Counter[int]]"
 """How often each word n-gram and each character n-gram occurs; a gram is named by a 32-bit hash."""
 
@@ -33,15 +36,19 @@ def tokens(text: str) -> list[str]:
 
 
 def grams(text: str) -> Grams:
-    """The grams of `text`: words and pairs of words (with its beginning and end), 2 to 5 characters in a row."""
+    """The grams of `text`: words, pairs of words (with its beginning and end), and 1 to 4 characters in a row within words."""
     found = tokens(text)
     marked = ["^", *found, "$"]
     words = Counter(crc32(token.encode(), 1) for token in found)
     words.update(crc32(f"{a} {b}".encode(), 1) for a, b in pairwise(marked))
-    line = f" {_joined(found)} "
-    characters = Counter(
-        crc32(line[start : start + length].encode(), 2) for length in (2, 3, 4, 5) for start in range(len(line) - length + 1)
-    )
+    characters: Counter[int] = Counter()
+    for word in _joined(found).split(" "):
+        padded = f" {word} "
+        characters.update(
+            crc32(padded[start : start + length].encode(), 2)
+            for length in (1, 2, 3, 4)
+            for start in range(len(padded) - length + 1)
+        )
     return words, characters
 
 
@@ -65,7 +72,7 @@ class Vocabulary:
         self.counts = counts
         self.texts = texts
         self._rows = dict(zip(names, range(len(names)), strict=True))
-        rarity = {n: math.log((1 + texts) / (1 + n)) + 1 for n in set(counts)}
+        rarity = {n: (math.log((1 + texts) / (1 + n)) + 1) ** RARITY for n in set(counts)}
         self._rarity = [rarity[n] for n in counts]
 
     def __len__(self) -> int:

@@ -36,7 +36,7 @@ def train(
     *,
     rows: int,
     classes: int,
-    cost: float = 1.0,
+    cost: float = 4.0,
     rounds: int = 5,
     seed: int = 1,
 ) -> list[int]:
