@@ -1,0 +1,302 @@
+"""What Teams' activities say, in the house's words. Called only with what a token has vouched for."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from assistant.errors import Refused
+from assistant.messages import JSON, HttpReply, Kind, Message, Received
+
+Object = Mapping[str, Any]  # decoded JSON: looked at field by field, every field checked where it is read
+
+VALUE: Final = "assistant_value"
+"""Under this name a card carries what its button is worth."""
+
+FILE_CARD: Final = "application/vnd.microsoft.teams.file.download.info"
+
+
+def json_object(body: bytes) -> Object:
+    """The activity in `body`; raises Refused for anything else."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused("teams: the body is not JSON") from None
+    if not isinstance(data, dict):
+        raise Refused("teams: the body is not a JSON object")
+    return data
+
+
+def text_of(data: Object, name: str) -> str:
+    """The string under `name`, "" where there is none."""
+    value = data.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def object_of(data: Object, name: str) -> Object:
+    """The object under `name`, an empty one where there is none."""
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(data: Object, name: str) -> list[Object]:
+    value = data.get(name)
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def milliseconds(timestamp: str) -> int:
+    """An ISO 8601 time in ms since 1970; 0 for what is none."""
+    short = re.sub(r"(\.\d{1,6})\d*", r"\1", timestamp)  # Teams writes seven digits
+    try:
+        moment = datetime.fromisoformat(short)
+        return int(moment.timestamp() * 1000) if moment.tzinfo else 0
+    except (ValueError, OverflowError, OSError):
+        return 0
+
+
+# --- text --------------------------------------------------------------------------------------
+
+_AT = re.compile(r"<at(?:\s[^<>]*)?>(.*?)</at>", re.DOTALL)
+_BLANK = " \u00a0"
+
+
+def readable(text: str, entities: Sequence[Object], own: str) -> str:
+    """`text` as a person reads it: mentions of `own` removed, the others by their names, escapes undone once.
+
+    Mentions are taken in their order: a colleague may bear the bot's name.
+    """
+    text = re.sub(r"&nbsp;", "\u00a0", text)
+    shown, rest = "", text
+    for entity in entities:
+        if entity.get("type") != "mention":
+            continue
+        mentioned = object_of(entity, "mentioned")
+        name = text_of(mentioned, "name")
+        written = text_of(entity, "text").replace("&nbsp;", "\u00a0") or f"<at>{name}</at>"
+        before, found, after = rest.partition(written)
+        if not found:
+            continue
+        if text_of(mentioned, "id") == own:
+            before, rest = _closed_gap(before, after)
+        else:
+            before, rest = before + html.escape(name or _inner(written), quote=False), after
+        shown += before
+    shown += rest
+    shown = _AT.sub(lambda at: at[1], shown)
+    return html.unescape(shown).replace("\r\n", "\n").strip(f"{_BLANK}\t\r\n")
+
+
+def _inner(written: str) -> str:
+    found = _AT.search(written)
+    return html.unescape(found[1]) if found else written
+
+
+def _closed_gap(before: str, after: str) -> tuple[str, str]:
+    """What stands around a mention that is taken out, with one blank where there were two."""
+    if before[-1:] in (" ", "\u00a0") and (not after or after[0] in " \u00a0.,;:!?，。；：！？"):
+        return before[:-1], after
+    return (before, after[1:]) if after[:1] in (" ", "\u00a0") and not before.strip() else (before, after)
+
+
+def _mentions(activity: Object, own: str) -> bool:
+    return any(
+        e.get("type") == "mention" and text_of(object_of(e, "mentioned"), "id") == own for e in _objects(activity, "entities")
+    )
+
+
+# --- activities --------------------------------------------------------------------------------
+
+ACCEPTED: Final = HttpReply(202, "", content_type="text/plain")
+
+
+def received(activity: Object) -> Received:
+    """What an activity amounts to."""
+    kind = activity.get("type")
+    if kind == "invoke":
+        return _invoked(activity)
+    conversation, sender = text_of(object_of(activity, "conversation"), "id"), text_of(object_of(activity, "from"), "id")
+    own = text_of(object_of(activity, "recipient"), "id")
+    if not conversation or (kind in ("message", "messageUpdate") and (not sender or _is_bot(activity, own))):
+        return Received(reply=ACCEPTED)
+    return Received(tuple(_messages(activity, own)), ACCEPTED)
+
+
+def _is_bot(activity: Object, own: str) -> bool:
+    """Whether a bot, this one or another, wrote it."""
+    sender = object_of(activity, "from")
+    id_ = text_of(sender, "id")
+    return id_ == own or id_.startswith("28:") or sender.get("role") in ("bot", "skill")
+
+
+def _messages(activity: Object, own: str) -> Iterator[Message]:
+    conversation = text_of(object_of(activity, "conversation"), "id")
+    id_, day = text_of(activity, "id"), text_of(activity, "timestamp")[:10]
+    event = text_of(object_of(activity, "channelData"), "eventType")
+    match activity.get("type"):
+        case "message":
+            yield from _said(activity, own)
+        case "messageUpdate" if event in ("editMessage", "") and id_ and (_is_direct(activity) or _mentions(activity, own)):
+            once = f"{conversation}:{id_}:edited:{text_of(activity, 'timestamp')}"
+            yield _message(activity, "edited", once, message_id=id_, text=_text(activity, own))
+        case "messageDelete" if event in ("softDeleteMessage", "") and id_:
+            yield _message(activity, "recalled", f"{conversation}:{id_}:deleted", message_id=id_)
+        # Both activities come when a bot is added. The day keeps them together and lets a later installation greet again.
+        case "conversationUpdate" if _names(activity, "membersAdded", own):
+            yield _message(activity, "bot_added", f"{conversation}:bot_added:{day}")
+        case "conversationUpdate" if _names(activity, "membersRemoved", own):
+            yield _message(activity, "bot_removed", f"{conversation}:bot_removed:{day}")
+        case "installationUpdate" if activity.get("action") == "add":
+            yield _message(activity, "bot_added", f"{conversation}:bot_added:{day}")
+        case "installationUpdate" if activity.get("action") == "remove":
+            yield _message(activity, "bot_removed", f"{conversation}:bot_removed:{day}")
+
+
+def _names(activity: Object, field: str, own: str) -> bool:
+    return bool(own) and any(text_of(member, "id") == own for member in _objects(activity, field))
+
+
+def _is_direct(activity: Object) -> bool:
+    conversation = object_of(activity, "conversation")
+    kind = conversation.get("conversationType")
+    return kind == "personal" if kind else not conversation.get("isGroup") and "@thread" not in text_of(conversation, "id")
+
+
+def _text(activity: Object, own: str) -> str:
+    return readable(text_of(activity, "text"), _objects(activity, "entities"), own)
+
+
+def _message(
+    activity: Object, kind: Kind, dedup_id: str, **more: Any
+) -> Message:  # fields of Message, checked by its constructor
+    conversation, sender = object_of(activity, "conversation"), object_of(activity, "from")
+    data, id_ = object_of(activity, "channelData"), text_of(conversation, "id")
+    direct = _is_direct(activity)
+    address = {
+        "service_url": text_of(activity, "serviceUrl"),
+        "bot_id": text_of(object_of(activity, "recipient"), "id"),
+        "bot_name": text_of(object_of(activity, "recipient"), "name"),
+        "activity_id": text_of(activity, "id"),
+        "aad_object_id": text_of(sender, "aadObjectId"),
+        "team_id": text_of(object_of(data, "team"), "id"),
+    }
+    fields: dict[str, Any] = {
+        "conversation": id_,
+        "sender": text_of(sender, "id"),
+        "sender_name": text_of(sender, "name"),
+        "event_id": text_of(activity, "id"),
+        "tenant": text_of(conversation, "tenantId") or text_of(object_of(data, "tenant"), "id"),
+        "thread": id_.partition(";messageid=")[2],
+        "direct": direct,
+        "locale": text_of(activity, "locale"),
+        "sent_at": milliseconds(text_of(activity, "timestamp")),
+        "address": {name: value for name, value in address.items() if value},
+    }
+    more_address = more.pop("address", {})
+    fields["address"] |= more_address
+    return Message(**{"kind": kind, "platform": "teams", "channel": "messages", "dedup_id": dedup_id, **fields, **more})
+
+
+def _said(activity: Object, own: str) -> Iterator[Message]:
+    conversation, id_ = text_of(object_of(activity, "conversation"), "id"), text_of(activity, "id")
+    once = f"{conversation}:{id_}"
+    if not id_:
+        return
+    text = _text(activity, own)
+    if activity.get("value") is not None and not text:
+        key, value = _submitted(activity["value"])
+        about = text_of(activity, "replyToId") or id_
+        yield _message(activity, "card_action", once, message_id=about, action_key=key, action_value=value)
+        return
+    if not (_is_direct(activity) or _mentions(activity, own)):
+        return  # heard only because the app may read everything
+    kind, file = _file(activity)
+    yield _message(
+        activity,
+        kind,
+        once,
+        message_id=id_,
+        text=text,
+        reply_to=text_of(activity, "replyToId"),
+        quoted=_quoted(activity),
+        **file,
+    )
+
+
+def _file(activity: Object) -> tuple[Kind, dict[str, Any]]:
+    """The first file or picture of a message: its kind and where it is."""
+    for attachment in _objects(activity, "attachments"):
+        declared, name = text_of(attachment, "contentType"), text_of(attachment, "name")
+        content = object_of(attachment, "content")
+        if declared == FILE_CARD and (url := text_of(content, "downloadUrl")):
+            return "file", {"file_key": url, "file_name": name}
+        if declared.startswith("image/") and (url := text_of(attachment, "contentUrl")):
+            return "image", {"file_key": url, "file_name": name, "address": {"file_needs_token": "1"}}
+    return "text", {}
+
+
+def _quoted(activity: Object) -> str:
+    for attachment in _objects(activity, "attachments"):
+        if attachment.get("contentType") == "messageReference":
+            content = attachment.get("content")
+            if isinstance(content, str):
+                try:
+                    content = json.loads(content)
+                except (ValueError, RecursionError):
+                    continue
+            if isinstance(content, dict):
+                return text_of(content, "messagePreview")
+    return ""
+
+
+def _submitted(value: Any) -> tuple[str, JSON]:  # decoded JSON of a card
+    """Key and value of a submitted card: ours carry both by name, others are given whole."""
+    if not isinstance(value, dict):
+        return "", value
+    data = {k: v for k, v in value.items() if k != "msteams"}
+    key = next((data[name] for name in ("action_key", "verb", "action", "key", "id") if isinstance(data.get(name), str)), "")
+    return key, _worth(data)
+
+
+def _worth(data: JSON) -> JSON:
+    """What a button is worth: our value where it stands alone, else all the fields of the card."""
+    if isinstance(data, dict) and VALUE in data:
+        fields = {k: v for k, v in data.items() if k not in (VALUE, "action_key")}
+        return {"value": data[VALUE], **fields} if fields else data[VALUE]
+    return data
+
+
+def _invoked(activity: Object) -> Received:
+    """An invoke is answered at once, in the same HTTP response."""
+    value = object_of(activity, "value")
+    match activity.get("name"):
+        case "adaptiveCard/action":
+            action = object_of(value, "action")
+            key = text_of(action, "verb") or text_of(action, "id")
+            conversation, id_ = text_of(object_of(activity, "conversation"), "id"), text_of(activity, "id")
+            if not (key and conversation and id_ and text_of(object_of(activity, "from"), "id")):
+                raise Refused("teams: a card action lacks its verb, conversation, sender or id")
+            chinese = text_of(activity, "locale").lower().startswith("zh")
+            answer = {
+                "statusCode": 200,
+                "type": "application/vnd.microsoft.activity.message",
+                "value": "已收到" if chinese else "Received",
+            }
+            reply = HttpReply(200, json.dumps(answer, ensure_ascii=False))
+            if value.get("trigger") == "automatic":
+                return Received(reply=reply)  # the client refreshes a card that somebody looks at; nobody clicked
+            message = _message(
+                activity,
+                "card_action",
+                f"{conversation}:{id_}",
+                message_id=text_of(activity, "replyToId") or id_,
+                action_key=key,
+                action_value=_worth(action.get("data")),
+            )
+            return Received((message,), reply)
+        case "message/submitAction":
+            return Received(reply=HttpReply(200, "{}"))
+    return Received(reply=HttpReply(501, "", content_type="text/plain"))
