@@ -250,7 +250,6 @@ def test_a_failing_post_is_looked_for_before_it_is_repeated(
 
 def test_a_second_delivery_posts_only_the_missing_parts(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
     reply = Reply(text="word " * 6000)
-    vendor.fail("chat.postMessage", times=0)
     first = slack.send(reply, to=asked, key=KEY)
     vendor.channels["C1"].posts.remove(vendor.posts("C1")[1])  # as if the process had died after the first part
     second = slack.send(reply, to=asked, key=KEY, attempt=2)
