@@ -10,8 +10,7 @@ import pytest
 
 from assistant.dev.cli import COMMANDS
 from assistant.knowledge import Knowledge, open_knowledge
-from assistant.knowledge.build import Document, build
-from assistant.knowledge.loaders import Limits, markdown
+from assistant.knowledge.default import default_knowledge
 from assistant.llm import ChatMessage, ChatRequest
 from assistant.llm.builtin import answer
 from assistant.settings import ROUTES
@@ -23,16 +22,15 @@ EVERYONE = frozenset({"everyone"})
 
 @pytest.fixture(scope="module")
 def knowledge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knowledge]:
-    documents = []
-    for page in PAGES:
-        loaded = markdown.load(page.name, page.read_bytes(), limits=Limits())
-        name = str(page.relative_to(GUIDES))
-        documents.append(Document(id=name, title=loaded.title, sections=loaded.sections, language=page.parent.name))
     path = tmp_path_factory.mktemp("guides") / "knowledge.sqlite"
-    build(documents, path)
+    default_knowledge(path)
     knowledge = open_knowledge(path)
     yield knowledge
     knowledge.close()
+
+
+def document(page: Path) -> str:
+    return f"assistant/guides/{page.relative_to(GUIDES).as_posix()}"
 
 
 def headings(page: Path) -> list[str]:
@@ -47,7 +45,7 @@ def test_each_page_exists_in_both_languages_with_the_same_sections() -> None:
 
 
 def test_what_a_heading_asks_is_answered_from_its_own_page(knowledge: Knowledge) -> None:
-    asked = [(question, str(page.relative_to(GUIDES))) for page in PAGES for question in headings(page)]
+    asked = [(question, document(page)) for page in PAGES for question in headings(page)]
     not_first, not_found = [], []
     for question, own in asked:
         found = knowledge.search(question, audience=EVERYONE, limit=5)
@@ -83,7 +81,7 @@ def test_what_a_heading_asks_is_answered_from_its_own_page(knowledge: Knowledge)
 def test_the_built_in_engine_explains_the_product(knowledge: Knowledge, question: str, page: str, words: str) -> None:
     found = knowledge.search(question, audience=EVERYONE)
     assert found.confident
-    assert found.passages[0].document == page
+    assert found.passages[0].document == f"assistant/guides/{page}"
     asked = (ChatMessage(role="user", text=question),)
     said = answer(ChatRequest(system="", messages=asked, passages=found.passages, language=page.partition("/")[0]))
     assert words in said

@@ -17,9 +17,9 @@ FLOORS = {
     0: {"messages", "errors", "words"},
     1: {"settings", "observability", "storage", "cache", "queue", "secrets"},
     2: {"platforms", "llm", "nlu", "slots", "flows", "tools", "plugins", "sessions", "knowledge", "oauth", "rollout"},
-    3: {"intake", "dialogue", "worker", "deadletters"},
+    3: {"intake", "dialogue", "worker", "deadletters", "console"},
     4: {"assembly", "api", "doctor", "initialise", "openai_door"},
-    5: {"testing", "dev", "console"},
+    5: {"testing", "dev"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
@@ -87,7 +87,7 @@ def test_a_function_reads_in_a_minute_and_imports_no_neighbour(path: Path) -> No
     assert not [n for n in imported(path) if n.startswith("functions")]
 
 
-HEAVY = ("fastapi", "pydantic", "httpx", "mangum", "assistant.llm", "assistant.dialogue", "assistant.knowledge")
+HEAVY = (
     "fastapi",
     "pydantic",
     "httpx",

@@ -1,11 +1,12 @@
 """The web page: static files (plain HTML, CSS and JavaScript modules, no build step) and the headers they are served with.
 
-`/` is the page; everything it loads is under `/console/`.
+`/` is the page; everything it loads is under `/console/`, the product's own guides under `/console/docs/`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from importlib import resources
 from typing import Final
@@ -44,11 +45,14 @@ def page(path: str = "", *, if_none_match: str = "") -> HttpReply:
     Raises Refused (404) for anything that is not a file of the page.
     """
     name = path or "index.html"
-    if name not in names():
+    if name.startswith("docs/"):
+        text, content_type = _guide(name.removeprefix("docs/"))
+    elif name in names():
+        text, content_type = _file(name), CONTENT_TYPES[name.rpartition(".")[2]]
+    else:
         raise Refused(f"no file {name[:80]!r} in the console", status=404)
-    text, tag = _file(name)
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
     headers = {**HEADERS, "etag": tag}
-    content_type = CONTENT_TYPES[name.rpartition(".")[2]]
     if tag in [seen.strip() for seen in if_none_match.split(",")]:
         return HttpReply(304, "", content_type, headers)
     return HttpReply(200, text, content_type, headers)
@@ -62,6 +66,29 @@ def names() -> frozenset[str]:
 
 
 @cache
-def _file(name: str) -> tuple[str, str]:
-    content = (resources.files(__name__) / name).read_bytes()
-    return content.decode(), f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+def _file(name: str) -> str:
+    return (resources.files(__name__) / name).read_text("utf-8")
+
+
+def _guide(name: str) -> tuple[str, str]:
+    """The Markdown of one guide, or the list of all of them with their titles."""
+    found = _guides()
+    if name == "index.json":
+        listed = [{"path": path, "title": _title(text)} for path, text in found.items()]
+        return json.dumps(listed, ensure_ascii=False), "application/json"
+    if name not in found:
+        raise Refused(f"no guide {name[:80]!r}", status=404)
+    return found[name], "text/markdown; charset=utf-8"
+
+
+@cache
+def _guides() -> dict[str, str]:
+    from assistant.knowledge.default import pages
+
+    root = pages()
+    paths = sorted([*root.glob("*.md"), *root.glob("guides/*/*.md")])
+    return {path.relative_to(root).as_posix(): path.read_text("utf-8") for path in paths}
+
+
+def _title(text: str) -> str:
+    return next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), "")

@@ -9,8 +9,10 @@ const THEMES = ["system", "light", "dark"];
 const theme = kept(localStorage, "theme", "system");
 const root = document.getElementById("app");
 
-/** Screens beside the chat: the address `#/name` shows what `load` gives. */
+/** Screens beside the chat: the address `#/name` or `#/name/rest` shows what `load` gives. `open`: also without a key. */
 const SCREENS = [
+  { name: "docs", icon: "book", label: "nav_docs", load: () => import("./docs.js"), open: true },
+  { name: "letters", icon: "inbox", label: "nav_letters", load: () => import("./letters.js") },
   { name: "health", icon: "pulse", label: "nav_health", load: () => import("./health.js") },
 ];
 
@@ -177,14 +179,34 @@ function fillMenu() {
     el("li", {}, el("a", { href: "#/", "aria-current": name === "" ? "page" : null }, icon("chat"), t("nav_chat"))),
     ...SCREENS.map((s) => el("li", {}, el("a", { href: `#/${s.name}`, "aria-current": name === s.name ? "page" : null }, icon(s.icon), t(s.label)))),
   );
-  const title = name === "" ? items.find((item) => item.id === open)?.title || t("new_conversation") : t(SCREENS.find((s) => s.name === name).label);
+  setTitle(name === "" ? items.find((item) => item.id === open)?.title || t("new_conversation") : t(SCREENS.find((s) => s.name === name).label));
+}
+
+function setTitle(title) {
   frame.title.textContent = title;
   document.title = `${title} · ${t("product")}`;
 }
 
+const restOfAddress = () => /^#\/[\w-]+\/([\w./-]+)/.exec(location.hash)?.[1] ?? "";
+
 function screenName() {
   const name = /^#\/([\w-]+)/.exec(location.hash)?.[1] ?? "";
   return SCREENS.some((s) => s.name === name) ? name : "";
+}
+
+/** The frame for those who have no key: the screen alone, and the way to sign in. */
+function showAlone() {
+  screen?.stop?.();
+  const title = el("h1", { class: "title", dir: "auto" });
+  const main = el("main", { id: "main", tabindex: "-1" });
+  root.classList.add("alone");
+  root.replaceChildren(el("div", { class: "page" },
+    el("header", { class: "top" }, el("span", { class: "mark", "aria-hidden": "true" }, icon("chat")), title,
+      el("div", { class: "frame-tools" }, el("a", { class: "text-button", href: "#/" }, t("sign_in")), languageButton(), themeButton())),
+    main));
+  frame = { list: el("ul"), nav: el("ul"), side: el("nav"), opener: el("button"), title, main };
+  document.documentElement.lang = currentLanguage();
+  render();
 }
 
 function startNew() {
@@ -206,6 +228,7 @@ function go(name) {
 }
 
 function leave() {
+  root.classList.remove("alone", "menu-open");
   screen?.stop?.();
   screen = null;
   frame = null;
@@ -225,7 +248,7 @@ async function render() {
   } else {
     const { default: make } = await SCREENS.find((s) => s.name === name).load();
     if (screenName() !== name) return;
-    screen = make({ onKeyRefused: () => showSignIn(t("signed_out_bad_key")) });
+    screen = make({ onKeyRefused: () => showSignIn(t("signed_out_bad_key")), rest: restOfAddress(), setTitle });
   }
   frame.main.replaceChildren(screen.node);
   screen.start();
@@ -235,16 +258,18 @@ async function render() {
 
 function show() {
   if (!key.get()) {
-    showSignIn();
+    if (SCREENS.find((s) => s.name === screenName())?.open) showAlone();
+    else showSignIn();
     return;
   }
+  root.classList.remove("alone");
   screen?.stop?.();
   buildFrame();
   render();
 }
 
 addEventListener("hashchange", () => {
-  if (key.takeFromAddress()) show();
+  if (key.takeFromAddress() || !key.get()) show();
   else if (frame) {
     render();
     menu(false, { keepFocus: true });

@@ -659,7 +659,7 @@ function sourceList(sources) {
     const url = safeUrl(source.url);
     const label = [el("span", { class: "number", "aria-hidden": "true" }, String(source.number)), el("span", { class: "title", dir: "auto" }, source.title + where)];
     return el("li", { value: String(source.number) }, url
-      ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer", title: url }, label, el("span", { class: "visually-hidden" }, ` (${t("new_window")})`))
+      ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer", title: source.title }, label, el("span", { class: "visually-hidden" }, ` (${t("new_window")})`))
       : el("span", { class: "plain" }, label));
   });
   return el("div", { class: "sources" }, el("h3", {}, t("sources")), el("ol", {}, items));

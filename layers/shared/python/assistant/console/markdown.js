@@ -10,14 +10,15 @@ const DEEPEST = 8; // nesting of lists and quotes
 /**
  * Shows `source` in `container`; called again with a longer source, it changes only the blocks that changed.
  * `sources`: Map of number → {title, url} for [1]-style references. `streaming`: the text goes on, so open marks are closed.
+ * `top`: level of the highest heading. `resolve`: gives the address on this page for a document's relative link, or "".
  */
-export function renderMarkdown(container, source, { sources = new Map(), streaming = false } = {}) {
+export function renderMarkdown(container, source, { sources = new Map(), streaming = false, top = 3, resolve = null } = {}) {
   const blocks = parseBlocks(source.replace(/\r\n?/g, "\n").split("\n"));
   const levels = [...new Set(blocks.filter((b) => b.type === "heading").map((b) => b.level))].sort();
   const before = container.markdownBlocks ?? [];
   const after = blocks.map((block, index) => {
     const last = streaming && index === blocks.length - 1;
-    const level = block.type === "heading" ? Math.min(6, 3 + levels.indexOf(block.level)) : 0;
+    const level = block.type === "heading" ? Math.min(6, top + levels.indexOf(block.level)) : 0;
     return { block, last, level, key: `${block.type}|${level}|${last}|${sources.size}|${block.raw}` };
   });
   let same = 0;
@@ -27,7 +28,7 @@ export function renderMarkdown(container, source, { sources = new Map(), streami
     if (index < same) {
       entry.node = before[index].node;
     } else {
-      entry.node = build(entry.block, { sources, streaming: entry.last, level: entry.level, depth: 0 });
+      entry.node = build(entry.block, { sources, streaming: entry.last, level: entry.level, depth: 0, resolve });
       container.append(entry.node);
     }
   }
@@ -214,7 +215,7 @@ function build(block, how) {
     case "table":
       return tableBlock(block, how);
     default:
-      return el("p", {}, inline(block.text, how));
+      return el("p", { class: how.sources.size && /^(?:\[\d{1,3}\]\s*)+$/.test(block.text) ? "cites" : null }, inline(block.text, how));
   }
 }
 
@@ -439,8 +440,12 @@ function inline(text, how) {
       return true;
     }
     const inLink = { ...how, streaming: false, sources: new Map(), inLink: true };
-    const children = image ? [icon("download"), label || t("image")] : how.inLink ? [label] : inline(label, inLink);
-    put(how.inLink ? el("span", {}, children) : anchor(target[1] ?? target[2], image ? children.slice(1) : children));
+    const children = image ? [label || t("image")] : how.inLink ? [label] : inline(label, inLink);
+    const address = target[1] ?? target[2];
+    const here = !image && how.resolve?.(address);
+    if (how.inLink) put(el("span", {}, children));
+    else if (here) put(el("a", { href: here }, children));
+    else put(anchor(address, children));
     at = end + 1 + target[0].length;
     return true;
   }

@@ -22,7 +22,11 @@ _PACKAGED: Final = Path(__file__).with_name("pages")
 _CHECKOUT: Final = Path(__file__).parents[5] / "docs"
 
 
-def default_documents(*, base_url: str = "") -> Iterator[Document]:
+PAGES_URL: Final = "/#/docs"
+"""Where the web page shows the guides, on whatever address it is served."""
+
+
+def default_documents(*, base_url: str = PAGES_URL) -> Iterator[Document]:
     """The product's guides. `base_url` is where `docs/` can be read in a browser, without a slash at the end."""
     root = pages()
     for path in sorted([*root.glob("*.md"), *root.glob("guides/*/*.md")]):
@@ -43,7 +47,7 @@ def default_documents(*, base_url: str = "") -> Iterator[Document]:
         )
 
 
-def default_knowledge(target: Path, *, base_url: str = "") -> int:
+def default_knowledge(target: Path, *, base_url: str = PAGES_URL) -> int:
     """Builds the default knowledge file at `target` (well under a second) and gives the number of documents in it."""
     return build(default_documents(base_url=base_url), target)
 
