@@ -39,6 +39,17 @@ class Knowledge:
         self._readers = Readers(path)
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self._readers.path
+
+    def size(self) -> tuple[int, int]:
+        """How many documents and passages there are in all, hidden ones too: for administrators."""
+        with self._readers.reading() as connection:
+            documents, passages = connection.execute("SELECT COUNT(*), COALESCE(SUM(passages), 0) FROM documents").fetchone()
+        return int(documents), int(passages)
+
+    @property
     def version(self) -> str:
         """Changes whenever anything in the knowledge does."""
         return self._readers.version

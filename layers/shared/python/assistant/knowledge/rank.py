@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from assistant.knowledge.store import SHIFT
+from assistant.knowledge.store import FREQUENT, SHIFT
 from assistant.knowledge.text import COMMON, cut, index_words, is_cjk, match_query
 
 K1: Final = 1.0
@@ -51,6 +51,8 @@ class Hit:
     row: int
     score: float
     covered: float
+    alike: float = 0.0
+    """How far its heading asks the same, 0–1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def search(connection: sqlite3.Connection, question: str, audiences: Sequence[in
     ).fetchone()
     if not total:
         return Ranking()
-    index = _Index(connection, asked, seen)
+    index = _Index(connection, asked, audiences)
     weights = {w: _weight(index.count(w), total) for w in asked if w not in COMMON}
     meaning = sum(v for w, v in weights.items() if index.count(w))
     if meaning >= MEANING:
@@ -91,42 +93,57 @@ def search(connection: sqlite3.Connection, question: str, audiences: Sequence[in
     rows = index.candidates(weights, max(CANDIDATES, limit))
     scale = _Scale(weights, size / total, {w for w in weights if w not in COMMON and not index.count(w)})
     hits = [
-        scale.hit(row, length, heading, body, heading[-ending:] if ending else "")
+        scale.hit(row, length, heading, body, heading[len(heading) - ending :])
         for row, length, heading, body, ending in connection.execute(
             f"SELECT id, size, heading, body, ending FROM passages WHERE id IN ({','.join(map(str, rows))})"  # noqa: S608  # whole numbers
         )
     ]
     hits.sort(key=lambda h: (-h.score, h.row))
-    return Ranking(tuple(hits[:limit]), _certainty(hits, total))
+    certainty = _certainty(hits, total)
+    if all(w in COMMON for w in asked):  # small words prove nothing, unless they are just what a heading asks
+        certainty = hits[0].alike if hits else 0.0
+    return Ranking(tuple(hits[:limit]), certainty)
 
 
 class _Index:
-    """Which of the passages that the asker may see hold which words of the question."""
+    """Which of the passages that the asker may see hold which words of the question.
 
-    def __init__(self, connection: sqlite3.Connection, asked: Sequence[str], seen: str) -> None:
+    A word is rare or frequent by the passages that the asker may see; how the others use it is not even asked.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, asked: Sequence[str], audiences: Sequence[int]) -> None:
         self._connection = connection
+        self._audiences = audiences
+        seen = ",".join(str(int(a)) for a in audiences)
         self._query = f"SELECT rowid FROM words WHERE words MATCH ? AND rowid >> {SHIFT} IN ({seen})"  # noqa: S608  # whole numbers
         marks = ",".join("?" * len(asked))
-        self._all = dict.fromkeys(
-            (r[0] for r in connection.execute(f"SELECT DISTINCT term FROM terms WHERE term IN ({marks})", asked)),  # noqa: S608
-            0,
+        self._counted: dict[str, int] = dict(
+            connection.execute(
+                f"SELECT term, SUM(passages * (audience IN ({seen}))) FROM terms WHERE term IN ({marks}) GROUP BY term",  # noqa: S608
+                asked,
+            ).fetchall()
         )
-        if self._all:
-            self._all |= dict(
-                connection.execute(
-                    f"SELECT term, SUM(passages) FROM terms WHERE term IN ({marks}) AND audience IN ({seen}) GROUP BY term",  # noqa: S608
-                    asked,
-                ).fetchall()
-            )
         self._rare: dict[str, list[int]] = {}
 
     def count(self, word: str) -> int:
         """In how many visible passages the word stands."""
-        if word in self._all:
-            return self._all[word]
+        if (counted := self._counted.get(word, 0)) >= FREQUENT:
+            return counted
         if word not in self._rare:
-            self._rare[word] = [r[0] for r in self._connection.execute(self._query, [match_query([word])])]
+            self._rare[word] = self._passages(word)
         return len(self._rare[word])
+
+    def _passages(self, word: str) -> list[int]:
+        match = match_query([word])
+        if word not in self._counted:
+            return [r[0] for r in self._connection.execute(self._query, [match])]
+        # many passages that the asker may not see hold it: skip over them, an audience's row numbers stand together
+        query = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
+        return [
+            r[0]
+            for audience in (self._audiences if self._counted[word] else ())
+            for r in self._connection.execute(query, [match, audience << SHIFT, (audience + 1 << SHIFT) - 1])
+        ]
 
     def candidates(self, weights: Mapping[str, float], limit: int) -> list[int]:
         """The passages that hold most of the question's weight in rare words; in frequent ones where there are none."""
@@ -136,22 +153,24 @@ class _Index:
             for row in rows:
                 scores[row] = scores.get(row, 0.0) + weight
         if len(scores) < limit:
-            for row in self._frequent([w for w in weights if self._all.get(w)]):
+            frequent = [w for w in weights if self._counted.get(w, 0) >= FREQUENT]
+            for row in self._frequent(frequent, limit):
                 scores.setdefault(row, 0.0)
         else:
             return heapq.nsmallest(limit, scores, key=lambda row: (-scores[row], row))
         return list(scores)
 
-    def _frequent(self, words: Sequence[str]) -> list[int]:
+    def _frequent(self, words: Sequence[str], limit: int) -> list[int]:
         """Passages that hold as many of the frequent words as possible, those with them in their headings first."""
-        words = sorted(words, key=lambda w: (w in COMMON, self._all[w]))[:8]
+        telling = [w for w in words if w not in COMMON] or words
+        telling = sorted(telling, key=lambda w: self._counted[w])[:4]
         found: dict[int, None] = {}
-        while words and len(found) < SAMPLE:
-            both = " AND ".join(match_query([w]) for w in words)
+        while telling and len(found) < limit:
+            both = " AND ".join(match_query([w]) for w in telling)
             for match in (f"heading : ({both})", both):
                 rows = self._connection.execute(f"{self._query} LIMIT {SAMPLE}", [match])
                 found.update(dict.fromkeys(r[0] for r in rows))
-            words = words[:-1]
+            telling = telling[:-1]
         return list(found)[:SAMPLE]
 
 
@@ -220,7 +239,7 @@ class _Scale:
                 frequency[word] = frequency.get(word, 0.0) + HEADING
             close += sum(beside.values())
         score = sum([self._weights[w] * f * (K1 + 1) / (f + K1) for w, f in frequency.items()]) + CLOSE * close
-        if ending:
-            own = set(index_words(ending))
-            score += ALIKE * (len(own & self._asked) / len(own | self._asked)) ** 2
-        return Hit(row, score, sum([self._meaning[w] for w in frequency]) / self._whole)
+        own = set(index_words(ending))
+        alike = len(own & self._asked) / len(own | self._asked)
+        score += ALIKE * alike**2
+        return Hit(row, score, sum([self._meaning[w] for w in frequency]) / self._whole, alike)

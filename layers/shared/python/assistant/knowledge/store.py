@@ -183,7 +183,7 @@ class Writer:
         size = 0
         for place, piece in enumerate(cut_pieces):
             heading = squeeze(" \n ".join((document.title, *document.aliases, *piece.path)))
-            ending = len(squeeze(piece.path[-1])) if piece.path else 0
+            ending = len(squeeze(piece.path[-1])) if piece.path else len(heading)
             body = squeeze(piece.text)
             heading_words, body_words = index_words(heading), index_words(body)
             row = audience << SHIFT | first + place
