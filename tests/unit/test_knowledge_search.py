@@ -289,8 +289,9 @@ def test_a_document_without_audience_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("caresses", "caress"), ("ponies", "poni"), ("cats", "cat"), ("feed", "feed"), ("agreed", "agre"), 
-        ("plastered", "plaster"),         ("motoring", "motor"), ("sing", "sing"), ("conflated", "conflat"), ("hopping", "hop"), ("falling", "fall"),
+        ("caresses", "caress"), ("ponies", "poni"), ("cats", "cat"), ("feed", "feed"), ("agreed", "agre"),
+        ("plastered", "plaster"), ("motoring", "motor"), ("sing", "sing"), ("conflated", "conflat"),
+        ("hopping", "hop"), ("falling", "fall"),
         ("filing", "file"), ("happy", "happi"), ("sky", "sky"), ("relational", "relat"), ("conditional", "condit"),
         ("vietnamization", "vietnam"), ("operator", "oper"), ("triplicate", "triplic"), ("electrical", "electr"),
         ("adjustment", "adjust"), ("adoption", "adopt"), ("probate", "probat"), ("rate", "rate"), ("controll", "control"),
