@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from tests.e2e.fake_api import KEY, FakeApi
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -82,6 +84,13 @@ def axe() -> str:
 
 
 @pytest.fixture
+def api() -> Iterator[FakeApi]:
+    """The played API."""
+    with FakeApi() as api:
+        yield api
+
+
+@pytest.fixture
 def open_at(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens an address in a browser of its own; a script error or a breach of the content security policy fails the test."""
     contexts: list[BrowserContext] = []
@@ -103,6 +112,19 @@ def open_at(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def open_page(open_at: Callable[..., Page], api: FakeApi) -> Callable[..., Page]:
+    """Opens the page on the played API, signed in unless told otherwise."""
+
+    def open_(*, signed_in: bool = True, at: str = "", **options: Any) -> Page:
+        page = open_at(f"{api.base}/#key={KEY}" if signed_in else f"{api.base}/{at}", **options)
+        if signed_in and at:
+            page.goto(f"{api.base}/{at}")
+        return page
+
+    return open_
 
 
 def picture(page: Page, name: str) -> None:

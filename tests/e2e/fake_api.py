@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,11 +59,17 @@ class FakeApi(Simulator):
         self.default: dict[str, Any] = {"steps": ["Fourteen days."]}
         self.turns: dict[str, list[FakeTurn]] = {}
         self.asked: list[str] = []
+        self.stopped = threading.Event()
+        self.letters: list[dict[str, Any]] = []
         self.components: dict[str, Any] = {
             "table": {"state": "ok"},
             "queue": {"state": "ok"},
             "model": {"state": "ok", "detail": "builtin"},
         }
+
+    def wait_for_stop(self) -> bool:
+        """Whether somebody ended an answer within five seconds."""
+        return self.stopped.wait(5)
 
     def before(self, call: Call) -> Answer | None:
         """The key is needed for everything but the page and its health."""
@@ -93,11 +100,29 @@ class FakeApi(Simulator):
         good = all(c["state"] == "ok" for c in self.components.values())
         return Answer(200 if good else 503, {"status": "ok" if good else "fault", "components": self.components})
 
+    @route("GET", r"/api/dead-letters")
+    def dead_letters(self, call: Call) -> Answer:
+        """What could not be answered."""
+        return Answer(200, {"letters": self.letters})
+
+    @route("POST", r"/api/dead-letters/replay")
+    def replay(self, call: Call) -> Answer:
+        """Puts letters back."""
+        asked = call.json()
+        gone = [letter["id"] for letter in self.letters if asked.get("all") or letter["id"] in asked.get("ids", [])]
+        self.letters = [letter for letter in self.letters if letter["id"] not in gone]
+        return Answer(200, {"replayed": gone, "missing": [i for i in asked.get("ids", []) if i not in gone]})
+
     @route("POST", r"/webhook/webchat/messages")
     def message(self, call: Call) -> Answer:
         """Takes a message once for its id."""
         data = call.json()
         turns = self.turns.setdefault(data["conversation"], [])
+        if data.get("text") == "stop" and any(t.hold for t in turns):
+            for turn in turns:
+                turn.hold, turn.steps = False, ["Stopped."]
+            self.stopped.set()
+            return Answer(202, {"id": data["id"]})
         if all(t.id != data["id"] for t in turns):
             said = data["text"] if "text" in data else f"{data['action']['key']}={json.dumps(data['action']['value'])}"
             self.asked.append(said)

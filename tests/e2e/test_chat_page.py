@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -47,23 +47,7 @@ BUTTONS = [
 ]
 
 
-@pytest.fixture
-def api() -> Iterator[FakeApi]:
-    with FakeApi() as api:
-        yield api
-
-
 Open = Callable[..., "Page"]
-
-
-@pytest.fixture
-def open_page(open_at: Callable[..., Page], api: FakeApi) -> Open:
-    """Opens the page on the played API, signed in unless told otherwise."""
-
-    def open_(*, signed_in: bool = True, **options: Any) -> Page:
-        return open_at(f"{api.base}/#key={KEY}" if signed_in else api.base, **options)
-
-    return open_
 
 
 def ask(page: Page, text: str) -> None:
@@ -205,6 +189,23 @@ def test_a_choice_is_sent_once_and_stays_chosen_after_a_reload(open_page: Open, 
     assert page.get_by_role("button", name="Apply for leave").is_disabled()
     assert page.get_by_role("button", name="Not now").is_disabled()
     assert api.asked == ["Leave", 'apply={"days": 1}']
+
+
+def test_an_answer_can_be_stopped_and_the_stop_is_no_question_of_its_own(open_page: Open, api: FakeApi) -> None:
+    api.script["Everything"] = {"steps": ["One, two"], "hold": True}
+    page = open_page()
+    ask(page, "Everything")
+    page.get_by_role("button", name="Stop the answer").click()
+    assert api.wait_for_stop()
+    page.get_by_role("button", name="Send").wait_for()
+    assert page.locator(".turn").count() == 1
+    api.script["More"] = {"steps": [""], "hold": True}
+    ask(page, "More")
+    page.get_by_role("button", name="Stop the answer").wait_for()
+    ask(page, "Stop!")
+    page.get_by_role("button", name="Send").wait_for()
+    assert page.locator(".turn").count() == 2
+    assert api.asked == ["Everything", "More"]
 
 
 # --- when things go wrong ---

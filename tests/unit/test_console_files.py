@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from assistant import console
 from assistant.errors import Refused
+from assistant.queue import STOP_WORDS
 
 
 def test_the_page_is_served_with_a_policy_that_runs_nothing_but_our_own_files() -> None:
@@ -58,3 +60,19 @@ def test_every_word_of_the_page_exists_in_both_languages() -> None:
         english, chinese = (set(re.findall(r"(?:^|[\s,{])(\w+): \"", block)) for block in blocks.groups())
         assert english == chinese, name
         assert len(english) > 5
+
+
+def test_the_page_knows_the_words_that_stop_an_answer() -> None:
+    found = re.search(r"STOP_WORDS = new Set\((\[.*?\])\)", console.page("chat.js").body)
+    assert found
+    assert set(json.loads(found[1])) == STOP_WORDS
+
+
+def test_the_guides_are_listed_and_served_and_nothing_beside_them() -> None:
+    listed = json.loads(console.page("docs/index.json").body)
+    assert {"path": "guides/en/plugins.md", "title": "Writing a plug-in"} in listed
+    for entry in listed:
+        assert console.page(f"docs/{entry['path']}").content_type == "text/markdown; charset=utf-8"
+    for path in ("docs/", "docs/guides/en", "docs/../README.md", "docs/guides/en/nothing.md"):
+        with pytest.raises(Refused):
+            console.page(path)

@@ -13,6 +13,10 @@ const LONGEST_WAIT_MS = 15000; // between tries while the server is away
 const LARGEST_BYTES = 200 * 1024;
 const KEPT_CONVERSATIONS = 50;
 
+// As the server knows them: such a message ends a running answer and gets none of its own.
+const STOP_WORDS = new Set(["stop", "/stop", "cancel that", "停", "停止", "停下", "别说了", "停一下"]);
+const isStop = (text) => STOP_WORDS.has(text.replace(/^[ .!。！]+|[ .!。！]+$/g, "").toLowerCase());
+
 const conversations = kept(localStorage, "conversations", []);
 const current = kept(localStorage, "conversation", "");
 const user = kept(localStorage, "user", "");
@@ -85,12 +89,13 @@ export class Chat {
     });
     this.input.value = this.store.get().draft;
     this.sendButton = el("button", { type: "submit", class: "send", "aria-label": t("send"), title: t("send") }, icon("send"));
+    this.stopButton = el("button", { type: "button", class: "send", "aria-label": t("stop"), title: t("stop"), hidden: true, onclick: () => this.interrupt() }, icon("stop"));
     this.problem = el("p", { class: "problem", role: "alert", hidden: true });
     const form = el(
       "form",
       { class: "composer", onsubmit: (event) => { event.preventDefault(); this.submit(); } },
       this.problem,
-      el("div", { class: "field" }, el("label", { for: "composer-input", class: "visually-hidden" }, t("composer_label")), this.input, this.sendButton),
+      el("div", { class: "field" }, el("label", { for: "composer-input", class: "visually-hidden" }, t("composer_label")), this.input, this.stopButton, this.sendButton),
       el("p", { id: "composer-hint", class: "hint" }, t("composer_hint")),
     );
     return el("div", { class: "chat" }, this.scroller, el("div", { class: "below" }, this.jump, this.banner, form));
@@ -123,6 +128,7 @@ export class Chat {
     this.input.style.height = "auto";
     this.input.style.height = `${Math.min(this.input.scrollHeight, 220)}px`;
     this.sendButton.disabled = !this.input.value.trim();
+    this.showButtons();
     this.problem.hidden = true;
     this.keep((stored) => { stored.draft = this.input.value; });
   }
@@ -144,7 +150,39 @@ export class Chat {
     }
     this.input.value = "";
     this.typed();
-    this.ask(text);
+    if (isStop(text) && this.answering()) this.interrupt();
+    else this.ask(text);
+  }
+
+  answering() {
+    return [...this.turns.values()].some((turn) => turn.state === "answering");
+  }
+
+  /** Ends the answer that is being written. A stop gets no answer of its own, so it does not go through the outbox. */
+  async interrupt() {
+    this.stopButton.disabled = true;
+    try {
+      await api.send({ conversation: this.conversation, user: userId(), id: newId(), text: "stop", locale: currentLanguage() });
+      announce(t("stopping"));
+      this.hurry();
+    } catch (error) {
+      if (error.kind === "key") this.onKeyRefused();
+      else {
+        this.problem.textContent = errorText(error);
+        this.problem.hidden = false;
+      }
+    } finally {
+      setTimeout(() => { this.stopButton.disabled = false; }, 1500);
+    }
+  }
+
+  /** While an answer is written and nothing is typed, the button ends the answer; otherwise it sends. */
+  showButtons() {
+    const stop = this.answering() && !this.input.value.trim();
+    const focused = document.activeElement === this.stopButton;
+    this.stopButton.hidden = !stop;
+    this.sendButton.hidden = stop;
+    if (focused && !stop) this.input.focus();
   }
 
   /** Sends `text` as a new message. */
@@ -236,14 +274,11 @@ export class Chat {
   /** Takes an unsent message back into the field, so that nothing a person wrote is lost. */
   discard(id) {
     const entry = this.store.get().outbox.find((e) => e.id === id);
-    this.dropFromOutbox(id);
-    this.views.get(id)?.remove();
-    this.views.delete(id);
+    this.forget(id);
     if (entry && !entry.action && !this.input.value) {
       this.input.value = entry.text;
       this.typed();
     }
-    this.updateEmpty();
     this.input.focus();
   }
 
@@ -336,8 +371,19 @@ export class Chat {
       this.inOrder();
     }
     this.updateEmpty();
+    this.showButtons();
     if (first) this.toEnd();
-    for (const entry of this.store.get().outbox) this.views.get(entry.id)?.showPending(entry);
+    for (const entry of this.store.get().outbox) {
+      if (entry.state === "accepted" && isStop(entry.text) && Date.now() - entry.at > 8000 && !this.answering()) this.forget(entry.id);
+      else this.views.get(entry.id)?.showPending(entry);
+    }
+  }
+
+  forget(id) {
+    this.dropFromOutbox(id);
+    this.views.get(id)?.remove();
+    this.views.delete(id);
+    this.updateEmpty();
   }
 
   /** Takes out of the outbox what `turn` answers: the message itself, or a follow-up that was answered together with others. */
@@ -347,11 +393,8 @@ export class Chat {
       const own = entry.id === turn.id;
       const together = !own && !entry.action && turn.at >= entry.at - 300000 && entry.text.length > 3 && turn.question.includes(`\n${entry.text}`);
       if (!own && !together) continue;
-      this.dropFromOutbox(entry.id);
-      if (together) {
-        this.views.get(entry.id)?.remove();
-        this.views.delete(entry.id);
-      }
+      if (together) this.forget(entry.id);
+      else this.dropFromOutbox(entry.id);
     }
   }
 

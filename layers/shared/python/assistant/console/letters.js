@@ -64,10 +64,10 @@ export default function letters({ onKeyRefused }) {
       all.indeterminate = chosen.size > 0 && chosen.size < found.length;
     };
     const all = el("input", { type: "checkbox", "aria-label": t("letters_select_all"), onchange: () => {
-      for (const box of boxes) {
-        box.checked = all.checked;
-        box.dispatchEvent(new Event("change"));
-      }
+      const wanted = all.checked;
+      for (const box of boxes) box.checked = wanted;
+      for (const letter of found) chosen[wanted ? "add" : "delete"](letter.id);
+      count();
     } });
     const rows = found.map((letter) => {
       const when = letter.sent_at ? new Intl.DateTimeFormat(currentLanguage(), { dateStyle: "medium", timeStyle: "medium" }).format(letter.sent_at) : t("letters_unknown");

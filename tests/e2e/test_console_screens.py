@@ -1,0 +1,132 @@
+"""The screens beside the chat, in a real browser against a played API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.conftest import DESKTOP, PHONE, check
+from tests.e2e.fake_api import FakeApi
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Open = Callable[..., "Page"]
+
+LETTERS = [
+    {
+        "id": f"0000000{n}-aaaa",
+        "reason": reason,
+        "platform": platform,
+        "channel": "events",
+        "kind": "text",
+        "conversation": f"oc_{n}a5f2",
+        "sender": f"ou_{n}",
+        "message_id": f"om_{n}",
+        "event_id": f"e{n}",
+        "dedup_id": f"om_{n}",
+        "sent_at": 1_770_000_000_000 + n * 60_000,
+        "trace": f"Root=1-6980-{n}",
+    }
+    for n, (platform, reason) in enumerate(
+        [("feishu", "the model did not answer within 120 s"), ("slack", "channel_not_found"), ("webchat", "moved by the queue")]
+    )
+]
+SIZES: dict[str, dict[str, Any]] = {
+    "desktop": {"viewport": DESKTOP},
+    "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "is_mobile": True, "has_touch": True, "locale": "zh-CN"},
+}
+
+
+def test_the_guides_are_listed_and_read_in_the_readers_language(open_page: Open) -> None:
+    page = open_page(locale="zh-CN")
+    page.get_by_role("link", name="使用指南").click()
+    page.get_by_role("link", name="接入飞书").click()
+    page.get_by_role("heading", name="怎么接入飞书？").wait_for()
+    page.get_by_role("link", name="English").click()
+    page.get_by_role("heading", name="How do I connect Feishu?").wait_for()
+    assert page.title() == "Connecting Feishu or Lark · 智能助手"
+    page.go_back()
+    page.get_by_role("heading", name="怎么接入飞书？").wait_for()
+
+
+def test_a_source_under_an_answer_opens_the_guide_without_a_key(open_page: Open, api: FakeApi) -> None:
+    url = "/#/docs/guides/en/connect-slack.md"
+    api.default = {
+        "steps": ["See the guide [1]."],
+        "sources": [{"number": 1, "title": "Connecting Slack", "url": url, "page": 0}],
+    }
+    page = open_page()
+    page.get_by_role("button", name="How do I connect Slack?").click()
+    with page.context.expect_page() as opened:
+        page.locator(".sources a").click()
+    guide = opened.value
+    guide.get_by_role("heading", name="How do I connect Slack?").wait_for()
+    assert guide.get_by_role("link", name="Sign in").is_visible()
+    guide.get_by_role("link", name="Sign in").click()
+    guide.get_by_label("API key").wait_for()
+
+
+def test_a_guide_that_does_not_exist_is_said_so(open_page: Open) -> None:
+    page = open_page(signed_in=False, at="#/docs/guides/en/nothing.md")
+    page.get_by_text("This guide does not exist.").wait_for()
+    page.get_by_role("link", name="All guides").click()
+    page.get_by_role("link", name="Writing a plug-in").wait_for()
+
+
+def test_without_dead_letters_the_screen_says_what_would_stand_there(open_page: Open) -> None:
+    page = open_page(at="#/letters")
+    page.get_by_role("heading", name="No dead letters").wait_for()
+
+
+def test_chosen_dead_letters_are_replayed_after_a_question(open_page: Open, api: FakeApi) -> None:
+    api.letters = list(LETTERS)
+    page = open_page(at="#/letters")
+    page.get_by_label("Select: ").nth(1).check()
+    page.get_by_role("button", name="Replay selected (1)").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert len(api.letters) == 3
+    page.get_by_role("button", name="Replay selected (1)").click()
+    page.get_by_role("dialog").get_by_role("button", name="Replay").click()
+    page.locator(".verdict", has_text="1 put back into the queue.").wait_for()
+    assert [letter["platform"] for letter in api.letters] == ["feishu", "webchat"]
+    page.get_by_label("Select all").check()
+    page.get_by_role("button", name="Replay selected (2)").click()
+    page.get_by_role("dialog").get_by_role("button", name="Replay").click()
+    page.get_by_role("heading", name="No dead letters").wait_for()
+
+
+def test_a_hostile_reason_is_shown_as_text(open_page: Open, api: FakeApi) -> None:
+    api.letters = [{**LETTERS[0], "reason": "<img src=x onerror=alert(1)>", "sender": None, "sent_at": 0}]
+    page = open_page(at="#/letters")
+    page.get_by_text("<img src=x onerror=alert(1)>").wait_for()
+    assert page.locator("main img").count() == 0
+
+
+def test_a_server_that_refuses_is_quoted(open_page: Open, api: FakeApi) -> None:
+    api.fail("GET /api/dead-letters", status=403)
+    page = open_page(at="#/letters")
+    page.get_by_text("Your key does not allow this.").wait_for()
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_screens_pass_axe_and_fit(open_page: Open, api: FakeApi, axe: str, name: str) -> None:
+    api.letters = list(LETTERS)
+    page = open_page(**SIZES[name])
+    page.wait_for_selector(".empty")
+    problems = []
+    for screen, ready in {
+        "docs": ".guide-groups",
+        "docs/guides/en/connecting.md": ".guide table",
+        "docs/guides/zh-CN/plugins.md": ".guide pre",
+        "letters": ".letters table",
+    }.items():
+        page.evaluate("where => { location.hash = where }", f"#/{screen}")
+        page.wait_for_selector(ready)
+        problems += check(page, axe, f"{name}-{screen.replace('/', '-').removesuffix('.md')}")
+    page.get_by_role("button", name="Replay all" if name != "phone" else "全部重新处理").click()
+    problems += check(page, axe, f"{name}-letters-question")
+    assert problems == []
