@@ -75,10 +75,10 @@ NEEDED: Final[Mapping[str, str]] = {
     "app_mentions:read": "hear when it is mentioned",
     "chat:write": "answer",
     "im:history": "hear what is written to it",
-    "channels:history": "find its own reply again in public channels, so that nothing is posted twice",
-    "commands": "slash commands and shortcuts",
 }
 USEFUL: Final[Mapping[str, str]] = {
+    "channels:history": "find its own reply again in public channels, so that nothing is posted twice",
+    "commands": "offer slash commands and shortcuts",
     "groups:history": "find its own reply again in private channels",
     "mpim:history": "find its own reply again in group conversations",
     "im:write": "write to a person first, and privately to whoever asked in a channel",
