@@ -19,6 +19,7 @@ from assistant.errors import InvalidSetting  # noqa: E402
 from infra.bundle import Bundle, BundleError, build  # noqa: E402
 from infra.data import DataStack  # noqa: E402
 from infra.deployment import Deployment, context_names  # noqa: E402
+from infra.observability import ObservabilityStack  # noqa: E402
 from infra.runtime import RuntimeStack  # noqa: E402
 
 
@@ -27,7 +28,8 @@ def compose(app: cdk.App, deployment: Deployment, bundle: Bundle) -> None:
     env = cdk.Environment(account=deployment.account or None, region=deployment.region or None)
     title = deployment.prefix
     data = DataStack(app, f"{title}-data", deployment=deployment, env=env)
-    RuntimeStack(app, f"{title}-runtime", data=data, deployment=deployment, bundle=bundle, env=env)
+    runtime = RuntimeStack(app, f"{title}-runtime", data=data, deployment=deployment, bundle=bundle, env=env)
+    ObservabilityStack(app, f"{title}-observability", data=data, runtime=runtime, deployment=deployment, env=env)
     cdk.Tags.of(app).add("assistant:stage", deployment.stage)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 

@@ -44,6 +44,15 @@ class DataStack(cdk.Stack):
             removal_policy=self._removal,
         )
         _pin(key, "Key")
+        alarms = {"StringEquals": {"aws:SourceAccount": self.account}}
+        key.add_to_resource_policy(
+            iam.PolicyStatement(  # alarms are published to an encrypted topic
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=["*"],
+                conditions=alarms,
+            )
+        )
         return key
 
     def _table(self, deployment: Deployment) -> dynamodb.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ GOLDEN = Path(__file__).with_name("roles.json")
 Roles = dict[str, dict[str, list[str]]]
 
 
+def reader(templates: Mapping[str, Mapping[str, Any]], stack: str) -> Callable[[Any], str]:
+    """Turns a value in the template of `stack` into one line a person can read."""
+    exports = _exports(templates)
+    return lambda value: _text(value, stack, templates, exports)
+
+
 def roles(templates: Mapping[str, Mapping[str, Any]]) -> Roles:
     """For each role: each action with the resources it is allowed on."""
     found: Roles = {}
-    exports = {
-        out["Export"]["Name"]: (name, out["Value"])
-        for name, template in templates.items()
-        for out in template.get("Outputs", {}).values()
-        if "Export" in out
-    }
+    exports = _exports(templates)
     for stack, template in templates.items():
         for resource in template["Resources"].values():
             if resource["Type"] == "AWS::IAM::Policy":
@@ -46,6 +47,15 @@ def roles(templates: Mapping[str, Mapping[str, Any]]) -> Roles:
                         places = [_text(r, stack, templates, exports) + condition for r in _list(statement["Resource"])]
                         table[action] = sorted({*table.get(action, []), *places})
     return {owner: dict(sorted(actions.items())) for owner, actions in sorted(found.items())}
+
+
+def _exports(templates: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, Any]]:
+    return {
+        out["Export"]["Name"]: (name, out["Value"])
+        for name, template in templates.items()
+        for out in template.get("Outputs", {}).values()
+        if "Export" in out
+    }
 
 
 def _list(value: Any) -> list[Any]:
