@@ -3,12 +3,17 @@ intake, queue and one platform, and nothing else. Tests pass fakes by keyword.""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assistant.errors import InvalidSetting
 from assistant.observability import Metrics, RecordedMetrics, configure_logging
 from assistant.platforms import Platform, platform_class
 from assistant.secrets import Secrets, StoredSecrets
@@ -17,9 +22,12 @@ from assistant.settings import Settings
 if TYPE_CHECKING:
     from assistant.cache import Cache
     from assistant.deadletters import DeadLetters
-    from assistant.dialogue import Dialogue, KnowledgeBase, Step
+    from assistant.dialogue import Dialogue, KnowledgeBase
+    from assistant.growing import Step
     from assistant.intake import Intake
     from assistant.llm import ChatModel
+    from assistant.nlu import Understander
+    from assistant.plugins import Plugins
     from assistant.queue import TurnQueue
     from assistant.sessions import Sessions
     from assistant.storage import Table
@@ -43,6 +51,7 @@ class Assistant:
         clock: Callable[[], float] = time.time,
         step: Step = lambda name: None,
         patience: float | None = None,
+        plugins: Plugins | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -56,6 +65,7 @@ class Assistant:
         self._given = platforms or {}
         self._step = step
         self._patience = patience
+        self._plugins = plugins
 
     # --- AWS ---
 
@@ -173,9 +183,52 @@ class Assistant:
         return open_knowledge(path)
 
     @cached_property
+    def plugins(self) -> Plugins:
+        """The plug-ins that the settings name; one that cannot be used is refused with its reason."""
+        from assistant.plugins import Loaded, Plugins, find
+
+        if self._plugins is not None:
+            return self._plugins
+        found = find()
+        wanted = [n.strip() for n in self.settings.plugins.split(",") if n.strip()]
+        chosen = found if wanted == ["*"] else {n: found[n] for n in wanted if n in found}
+        missing = [n for n in wanted if n != "*" and n not in found]
+        plugins = Plugins.load(
+            chosen,
+            json.loads(self.settings.plugin_configs or "{}"),
+            table=self.table,
+            secrets=self.secrets.get,
+            metrics=self.metrics,
+            tenant=self.settings.tenant,
+        )
+        for name in missing:
+            plugins.refuse(Loaded(name=name, state="refused", reason=f"there is no such plug-in; known: {', '.join(found)}"))
+        return plugins
+
+    @cached_property
+    def understander(self) -> Understander | None:
+        """What tells the plug-ins' intents apart; None where they declare none. Learned in seconds, kept for the next start."""
+        from assistant.flows import Flows
+        from assistant.nlu import Understander, train
+
+        examples = sorted(Flows(self.plugins.flows).examples())
+        if not examples:
+            return None
+        digest = hashlib.sha256(repr(examples).encode()).hexdigest()[:16]
+        kept = Path(tempfile.gettempdir()) / f"assistant-intents-{digest}.bin"
+        try:
+            return Understander.load(kept)
+        except (OSError, InvalidSetting):
+            learned = train(examples)
+            with suppress(OSError):  # no room to keep it: it is learned again at the next start
+                learned.save(kept)
+            return learned
+
+    @cached_property
     def dialogue(self) -> Dialogue:
         """The second half of the story."""
-        from assistant.dialogue import PATIENCE, Dialogue
+        from assistant.dialogue import Dialogue
+        from assistant.growing import PATIENCE
 
         return Dialogue(
             sessions=self.sessions,
@@ -183,6 +236,9 @@ class Assistant:
             model=self.model,
             knowledge=self.knowledge,
             metrics=self.metrics,
+            plugins=self.plugins,
+            understander=lambda: self.understander,
+            timezone=self.settings.timezone,
             clock=self.clock,
             step=self._step,
             patience=PATIENCE if self._patience is None else self._patience,

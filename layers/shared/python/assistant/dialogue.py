@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from assistant.errors import (
     ContentRefused,
+    InvalidSetting,
     MessageRecalled,
     NotInChat,
     OutcomeUnknown,
@@ -27,8 +29,12 @@ from assistant.errors import (
     UnsupportedType,
     VendorUnavailable,
 )
+from assistant.flows import FlowResult, Flows, Said, State
+from assistant.flows.forms import spoken
+from assistant.growing import PATIENCE, Growing, Step
 from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, TextDelta, Usage
-from assistant.messages import ASKING, Message, Passage, Reply, Sent, Source, StreamState
+from assistant.messages import ASKING, Message, Passage, Reply, Sent, Source
+from assistant.nlu import Understanding
 from assistant.observability import (
     CACHED_TOKENS,
     COMPLETION_TOKENS,
@@ -45,8 +51,10 @@ from assistant.observability import (
     log,
 )
 from assistant.platforms import Platform
+from assistant.plugins import MENU, Around, Plugins
 from assistant.queue import Delivery, overtakes
 from assistant.sessions import Session, Sessions, Stopped, Turn
+from assistant.slots import Context
 from assistant.storage import Conflict
 from assistant.words import language_of, say, with_sources
 
@@ -54,12 +62,6 @@ logger = logging.getLogger(__name__)
 
 LONGEST_QUESTION = 20_000
 """Characters of one message that are read; longer ones get a clear answer instead."""
-
-PATIENCE = 0.7
-"""Seconds before a growing answer is shown: what is ready sooner goes out whole, in one call."""
-
-PULLED_INTERVAL = 0.3
-"""Seconds between two stored states of a reply that the asker's client fetches."""
 
 SYSTEM = """You are the assistant of a company, in the chat that its people work in. Answer in the language of the question, \
 briefly and plainly, in Markdown. Use only what stands between <passage> tags for facts about the company and cite it as [1], \
@@ -79,6 +81,13 @@ class Found(Protocol):
         """False when nothing found is good enough to answer with."""
 
 
+class Understands(Protocol):
+    """What tells intents apart."""
+
+    def understand(self, text: str) -> Understanding:
+        """What `text` asks for."""
+
+
 class KnowledgeBase(Protocol):
     """Where passages come from."""
 
@@ -94,6 +103,8 @@ class Answer:
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     reason: str = "stop"
+    after: Mapping[str, Any] = field(default_factory=dict)
+    """What the conversation knows from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +119,6 @@ class Question:
     max_tokens: int = 1024
 
 
-Step = Callable[[str], None]
-
-
 class Dialogue:
     """Takes turns. `step` is called with the name of each step just done: tests stop the process there."""
 
@@ -122,6 +130,9 @@ class Dialogue:
         model: ChatModel,
         knowledge: KnowledgeBase,
         metrics: Metrics,
+        plugins: Plugins | None = None,
+        understander: Callable[[], Understands | None] = lambda: None,
+        timezone: str = "UTC",
         clock: Callable[[], float] = time.time,
         step: Step = lambda name: None,
         patience: float = PATIENCE,
@@ -132,6 +143,10 @@ class Dialogue:
         self._model = model
         self._knowledge = knowledge
         self._metrics = metrics
+        self._plugins = plugins or Plugins()
+        self._flows = Flows(self._plugins.flows)
+        self._understander = understander
+        self._zone = timezone
         self._clock = clock
         self._step = step
         self._patience = patience
@@ -145,6 +160,8 @@ class Dialogue:
         message = delivery.message
         if overtakes(message) and self._overtake(message):
             return
+        if message.kind not in ("text", "rich_text", "slash"):
+            self._plugins.hear(message, self._around(message, ""))
         if message.kind not in ASKING and message.kind not in GREETED:
             return
         if message.proof and not self._sessions.admit(message):
@@ -175,6 +192,8 @@ class Dialogue:
         if not platform.pulls:
             self._sessions.mark_sent(turn, sent)
         self._step("before delete")
+        if message.kind == "card_action":
+            self._settle_card(message, session, platform)
         took = (time.perf_counter() - began) * 1000
         waited = max(0.0, self._clock() * 1000 - message.sent_at)
         self._metrics.emit((TURNS, 1), (TURN_TIME, took), (FIRST_REPLY, waited), platform=message.platform)
@@ -217,7 +236,8 @@ class Dialogue:
                 with growing:
                     answer = self._think(message, session, growing, seconds)
                 self._step("after model")
-                turn = replace(growing.turn, reply=answer.reply, model=answer.model, after=dict(session.state))
+                self._metrics.emit((WITHOUT_MODEL, float(answer.model in NO_MODEL)), platform=platform.name)
+                turn = replace(growing.turn, reply=answer.reply, model=answer.model, after=answer.after)
                 saved = self._sessions.save(turn, claimed=growing.claimed)
             except Stopped as stopped:
                 if stopped.turn.stop == "edited":
@@ -231,6 +251,7 @@ class Dialogue:
             return replace(saved, stream=growing.turn.stream)
 
     def _think(self, message: Message, session: Session, growing: Growing, seconds: float) -> Answer:
+        """Words for what needs no thought, then a flow, a plug-in, and the model with what the knowledge holds."""
         language = _language(message)
         if message.kind in GREETED:
             return Answer(Reply(text=say("welcome", language)))
@@ -238,10 +259,69 @@ class Dialogue:
             return Answer(Reply(text=say("nothing_to_stop", language)))
         if len(message.text) > LONGEST_QUESTION:
             return Answer(Reply(text=say("too_long", language, length=len(message.text), limit=LONGEST_QUESTION)))
+        around = self._around(message, growing.turn.id)
+        message = self._spelled_out(message, around)
+        state = State.from_json(session.state.get("flow") or {})
+        flowing = self._flow(message, state, around)
+        if flowing.handled:
+            return self._flowed(flowing, message, around)
+        kept = {"flow": flowing.state.to_json()} if flowing.state.frames else {}
+        if reply := self._plugins.handle(message, around):
+            return Answer(_then(reply, flowing.then), model="plugin", after=kept)
         if not message.text.strip():
             mentioned = message.kind in ("text", "rich_text", "slash", "menu")
-            return Answer(Reply(text=say("empty" if mentioned else "cannot_read", language)))
-        return self._ask_model(message, session, growing, seconds, language)
+            return Answer(Reply(text=say("empty" if mentioned else "cannot_read", language)), after=kept)
+        answer = self._ask_model(message, session, growing, seconds, language)
+        return replace(answer, reply=_then(answer.reply, flowing.then), after=kept)
+
+    # --- flows and plug-ins ---
+
+    def _around(self, message: Message, key: str) -> Around:
+        now = datetime.fromtimestamp(self._clock(), ZoneInfo(self._zone))
+        return Around(language=_language(message), now=now, key=key)
+
+    def _spelled_out(self, message: Message, around: Around) -> Message:
+        """A click on a menu entry as the text that it stands for."""
+        if message.kind == "card_action" and message.action_key == MENU and isinstance(message.action_value, str):
+            return replace(message, text=message.action_value)
+        if message.kind in ("menu", "card_action") and not message.text and (text := self._plugins.chosen(message, around)):
+            return replace(message, text=text)
+        return message
+
+    def _flow(self, message: Message, state: State, around: Around) -> FlowResult:
+        understander = self._understander() if message.text else None
+        understood = understander.understand(message.text) if understander else NOTHING_UNDERSTOOD
+        said = Said(text=message.text, action_key=message.action_key, action_value=message.action_value)
+        context = Context(now=around.now)
+        return self._flows.step(state, said, understood=understood, context=context, language=around.language)
+
+    def _flowed(self, result: FlowResult, message: Message, around: Around) -> Answer:
+        """What a flow says and, where it is finished, what its plug-in did."""
+        reply = result.reply
+        if result.act and result.act.kind == "run":
+            try:
+                form = self._flows.form(result.act)
+                done = self._plugins.run_flow(result.act.flow, form, message, around)
+            except InvalidSetting:
+                done = None
+            title = spoken(self._flows.flow(result.act.flow).title, around.language)
+            done = done or Reply(text=say("flow_failed", around.language, title=title))
+            reply = done if reply is None or not reply.text else replace(done, text=f"{reply.text}\n\n{done.text}")
+        reply = _then(reply or Reply(text=""), result.then)
+        return Answer(reply, model="flow", after={"flow": result.state.to_json()} if result.state.frames else {})
+
+    def _settle_card(self, message: Message, session: Session, platform: Platform) -> None:
+        """Takes the buttons off the card that was clicked, and shows what was chosen."""
+        clicked = next((t for t in session.turns if t.reply and message.message_id in (t.message_id, *t.sent)), None)
+        if clicked is None or clicked.reply is None or not clicked.reply.buttons:
+            return
+        chosen = next(
+            (b.text for b in clicked.reply.buttons if (b.key, b.value) == (message.action_key, message.action_value)), ""
+        )
+        try:
+            platform.update_card(message, replace(clicked.reply, buttons=(), text=f"{clicked.reply.text}\n\n✓ {chosen}"))
+        except SendError as error:  # the answer has been given; a card with live buttons is no reason to give it again
+            self._count(error, platform)
 
     def _ask_model(self, message: Message, session: Session, growing: Growing, seconds: float, language: str) -> Answer:
         history = _history(session.turns)
@@ -290,7 +370,6 @@ class Dialogue:
             (PROMPT_TOKENS, done.usage.prompt),
             (CACHED_TOKENS, done.usage.cached),
             (COMPLETION_TOKENS, done.usage.completion),
-            (WITHOUT_MODEL, float(done.model == "builtin")),
             model=done.model,
         )
         reply = Reply(text=text.strip(), sources=cited(text, passages))
@@ -347,118 +426,10 @@ class Dialogue:
         return self._sessions.interrupt(message, target="", why="stopped")
 
 
-class Growing:
-    """Shows an answer while it grows, off the model's thread; nothing before `patience` seconds have passed.
+NO_MODEL = frozenset({"", "flow", "plugin", "builtin"})
+"""What answers without a language model."""
 
-    The claim is stored just before the first thing becomes visible, so a quick answer costs no write for it. A context manager:
-    leaving it waits for the last state to be shown.
-    """
-
-    def __init__(
-        self,
-        turn: Turn,
-        message: Message,
-        platform: Platform,
-        sessions: Sessions,
-        *,
-        patience: float,
-        step: Step,
-        resumed: Turn | None,
-    ) -> None:
-        self.turn = turn
-        self.claimed = False
-        self.stream_id = platform.stream_id(message)
-        self._message = message
-        self._platform = platform
-        self._sessions = sessions
-        self._patience = patience
-        self._step = step
-        self._text = ""
-        self._failure: BaseException | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="growing", daemon=True)
-        self._resumed = resumed is not None
-        if resumed:  # an earlier delivery was cut off while it answered: its claim, and what it has shown, are ours now
-            self.turn = sessions.claim(replace(turn, stream=resumed.stream))
-            self.claimed = True
-
-    def __enter__(self) -> Growing:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        if kind is None:
-            self._raise()
-
-    def push(self, text: str) -> None:
-        """Lets the whole `text` so far be shown. Raises Stopped when the answer must end, Unavailable when it is not ours."""
-        self._text = text
-        self._raise()
-
-    def _raise(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            if not self._resumed and self._ended.wait(self._patience):
-                return
-            if not self.claimed:
-                self.turn = self._sessions.claim(self.turn)
-                self.claimed = True
-                self._step("after stored claim")
-            if self._opens():
-                self._grow()
-        except (Stopped, Unavailable) as failure:
-            self._failure = failure
-        except SendError as error:  # what has been shown stays; the final text is sent in full
-            log(logger, logging.WARNING, "streaming ended early", error_type=type(error).__name__, error_code=error.code)
-
-    def _opens(self) -> bool:
-        if self._platform.pulls or self.stream_id:
-            return True
-        if self._platform.stream_interval <= 0:
-            return self._watch()
-        if self.turn.stream is None:
-            state = self._platform.open_stream(to=self._message, key=self.turn.id, attempt=2 if self._resumed else 1)
-            if state is None:
-                return self._watch()
-            self._step("after stream opened")
-            self._stored("", state)
-        return True
-
-    def _watch(self) -> bool:
-        """Nothing can be shown here: only looks whether the answer must end."""
-        while not self._ended.wait(2.0):
-            self._stored("", None)
-        return False
-
-    def _grow(self) -> None:
-        shown = ""
-        interval = self._platform.stream_interval or PULLED_INTERVAL
-        while True:
-            ended = self._ended.wait(0 if not shown and self._text else interval)
-            text = self._text
-            if ended or text == shown:
-                if ended:
-                    return
-                continue
-            state = self.turn.stream
-            if self.stream_id:
-                self._sessions.show(self._platform.name, self.stream_id, text, final=False)
-            elif state is not None:
-                state = self._platform.update_stream(state, text, to=self._message)
-                self._step("after stream updated")
-            self._stored(text, state)
-            shown = text
-
-    def _stored(self, text: str, state: StreamState | None) -> None:
-        self.turn = self._sessions.grow(self.turn, text, state)
-        if self.turn.stop:
-            raise Stopped(self.turn)
-
+NOTHING_UNDERSTOOD = Understanding(intent="", confidence=0.0, best="")
 
 GREETED = frozenset({"bot_added", "entered"})
 """Events that are answered with a welcome."""
@@ -471,6 +442,14 @@ def cited(text: str, passages: Sequence[Passage]) -> tuple[Source, ...]:
         for n, p in enumerate(passages, start=1)
         if f"[{n}]" in text
     )
+
+
+def _then(reply: Reply, more: Reply | None) -> Reply:
+    """`reply` with the question that is still open below it."""
+    if more is None:
+        return reply
+    text = f"{reply.text}\n\n{more.text}" if reply.text else more.text
+    return replace(reply, text=text, buttons=more.buttons or reply.buttons)
 
 
 def _fetched(reply: Reply, message: Message) -> str:

@@ -45,6 +45,7 @@ PROMPT_TOKENS: Final = Metric("PromptTokens", "Count")
 CACHED_TOKENS: Final = Metric("CachedPromptTokens", "Count")
 COMPLETION_TOKENS: Final = Metric("CompletionTokens", "Count")
 SEND_ERRORS: Final = Metric("SendErrors", "Count")
+PLUGIN_FAULTS: Final = Metric("PluginFaults", "Count")
 SILENCE: Final = Metric("AcceptedWithoutReply", "Count")
 FIRST_REPLY: Final = Metric("TimeToVisibleReply", "Milliseconds")
 

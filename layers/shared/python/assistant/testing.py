@@ -1,0 +1,140 @@
+"""What a plug-in's tests need: a conversation without a network, a platform or a model, and a clock that stands still.
+
+def test_lunch() -> None:
+    assert say(Canteen(), "What is for lunch?").text == "Noodles with vegetables."
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from assistant.flows import Flows, Said, State
+from assistant.messages import Button, Kind, Message, Reply
+from assistant.nlu import Understander, Understanding, train
+from assistant.plugins import MENU, Around, BotPlugin, MenuItem, Plugins, build
+from assistant.words import language_of
+
+MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+"""Where a frozen clock starts: a Monday morning."""
+
+
+@dataclass
+class FrozenClock:
+    """A clock that moves when it is told to."""
+
+    now: datetime = MONDAY
+
+    def advance(self, **units: float) -> None:
+        """Moves the clock, as `timedelta(**units)` does."""
+        self.now += timedelta(**units)
+
+
+class MemoryTable:
+    """A table in memory with the methods that a plug-in's store uses."""
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def get(self, pk: str, sk: str, *, consistent: bool = True) -> Mapping[str, Any] | None:
+        """The item, or None."""
+        return self._items.get((pk, sk))
+
+    def put(self, item: Mapping[str, Any], *, condition: str = "", values: Mapping[str, Any] | None = None) -> None:
+        """Keeps the item."""
+        self._items[str(item["pk"]), str(item["sk"])] = dict(item)
+
+    def delete(self, pk: str, sk: str) -> None:
+        """Removes the item."""
+        self._items.pop((pk, sk), None)
+
+
+@dataclass
+class Talk:
+    """A conversation with plug-ins, flows included. `secrets`: fields by plug-in name; `clock` may be moved between messages."""
+
+    plugins: list[BotPlugin]
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    clock: FrozenClock = field(default_factory=FrozenClock)
+    zone: str = "UTC"
+    user: str = "ann"
+
+    def __post_init__(self) -> None:
+        self._table = MemoryTable()
+        self._all = Plugins(
+            self.plugins,
+            table=self._table,  # type: ignore[arg-type]  # as much of a table as a store needs
+            secrets=lambda name: self.secrets.get(name.removeprefix("plugin-"), {}),
+        )
+        self._flows = Flows(self._all.flows)
+        self._state = State()
+        self._count = 0
+        examples = self._flows.examples()
+        self._understander: Understander | None = train(examples) if examples else None
+
+    def say(self, text: str, *, kind: Kind = "text", **more: Any) -> Reply | None:
+        """The reply to `text`; None where no plug-in has one and the knowledge or the model would answer."""
+        return self._answer(self._message(text, kind, **more))
+
+    def press(self, button: Button) -> Reply | None:
+        """The reply to a click on `button`."""
+        if button.key == MENU and isinstance(button.value, str):
+            return self.say(button.value)
+        return self._answer(self._message("", "card_action", action_key=button.key, action_value=button.value))
+
+    def hear(self, kind: Kind, **more: Any) -> None:
+        """Tells the plug-ins of an event."""
+        message = self._message("", kind, **more)
+        self._all.hear(message, self._around(message))
+
+    def menu(self, language: str = "en") -> tuple[MenuItem, ...]:
+        """The menu's entries."""
+        message = self._message("", "menu")
+        return self._all.menu(message, Around(language=language, now=self._now(), key="menu"))
+
+    @property
+    def faults(self) -> list[str]:
+        """Why plug-ins are not ready."""
+        return [p.reason for p in self._all.report() if p.state != "ready"]
+
+    def _now(self) -> datetime:
+        return self.clock.now.astimezone(ZoneInfo(self.zone))
+
+    def _around(self, message: Message) -> Around:
+        return Around(language=language_of(message.text), now=self._now(), key=message.dedup_id)
+
+    def _message(self, text: str, kind: Kind, **more: Any) -> Message:
+        self._count += 1
+        id_ = f"test-{self._count}"
+        given = {"conversation": "test", "sender": self.user, "message_id": id_, "dedup_id": id_} | more
+        return Message(kind=kind, platform="webchat", channel="messages", text=text, **given)
+
+    def _answer(self, message: Message) -> Reply | None:
+        from assistant.slots import Context
+
+        around = self._around(message)
+        understood = self._understander.understand(message.text) if self._understander and message.text else _NOTHING
+        said = Said(text=message.text, action_key=message.action_key, action_value=message.action_value)
+        result = self._flows.step(
+            self._state, said, understood=understood, context=Context(now=around.now), language=around.language
+        )
+        self._state = result.state
+        if result.act and result.act.kind == "run":
+            return self._all.run_flow(result.act.flow, self._flows.form(result.act), message, around)
+        return result.reply or self._all.handle(message, around)
+
+
+_NOTHING = Understanding(intent="", confidence=0.0, best="")
+
+
+def make(plugin: type[BotPlugin], **config: Any) -> BotPlugin:
+    """The plug-in with its configuration checked as at load; raises InvalidSetting with the reason."""
+    return build(plugin, config)
+
+
+def say(plugin: BotPlugin, text: str, **more: Any) -> Reply | None:
+    """The reply of one plug-in to one text."""
+    return Talk([plugin]).say(text, **more)
