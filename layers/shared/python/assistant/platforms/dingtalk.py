@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -525,6 +524,8 @@ class DingTalk(Platform):
         return Finding(check=what, state="fault", detail=f"{', '.join(missing)} not set: such call-backs are refused", fix=fix)
 
     def _clock_finding(self, headers: Mapping[str, str]) -> Finding:
+        from email.utils import parsedate_to_datetime
+
         try:
             off = self.clock() - parsedate_to_datetime(headers.get("date", "")).timestamp()
         except (TypeError, ValueError):

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -540,6 +539,8 @@ def _is_older(sent: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
 
 def _date(headers: Mapping[str, str]) -> float:
     """The Unix time in a Date header, 0 where there is none."""
+    from email.utils import parsedate_to_datetime
+
     try:
         return parsedate_to_datetime(headers.get("date", "")).timestamp()
     except (TypeError, ValueError):

@@ -45,6 +45,12 @@ class Event:
     sent_at: int
     body: Mapping[str, Any]
 
+    @property
+    def dedup_id(self) -> str:
+        """The event's id; where it has none, one made of what it says."""
+        said = json.dumps([self.type, self.body], sort_keys=True)
+        return self.id or "event-" + hashlib.sha256(said.encode()).hexdigest()[:32]
+
 
 def event_of(data: Mapping[str, Any]) -> Event:
     """The event in a v1 or v2 envelope; raises Refused where it is neither."""
@@ -280,7 +286,7 @@ def _happened(event: Event, kind: Kind, *, direct: bool) -> Message:
         channel="events",
         conversation=_text(body.get("chat_id")) or _needed(body, "open_chat_id", event),
         sender=_open_id(operator) or _text(body.get("operator_open_id")),
-        dedup_id=event.id or _needed(body, "event_id", event),
+        dedup_id=event.dedup_id,
         event_id=event.id,
         tenant=event.tenant,
         direct=direct,
@@ -300,7 +306,7 @@ def _menu(event: Event) -> Message:
         channel="events",
         conversation=who,  # the event names no chat: the answer goes to the person
         sender=who,
-        dedup_id=event.id,
+        dedup_id=event.dedup_id,
         event_id=event.id,
         tenant=event.tenant,
         sender_name=_text(operator.get("operator_name")),
@@ -316,7 +322,7 @@ def _clicked(event: Event) -> tuple[Message, ...]:
         _click(
             _mapping(event.body.get("action")),
             event_id=event.id,
-            dedup_id=event.id,
+            dedup_id=event.dedup_id,
             conversation=_text(context.get("open_chat_id")),
             message_id=_text(context.get("open_message_id")),
             sender=_open_id(operator),
