@@ -444,13 +444,17 @@ def test_whatever_answer_is_lost_in_a_plain_chat_one_whole_reply_stands_there(
 
 
 @pytest.mark.parametrize("place", ["C1", "D1"])
-def test_another_instance_finishes_what_a_dead_one_began(
-    slack: Slack, vendor: SlackSimulator, asked: Message, direct: Message, place: str
+@pytest.mark.parametrize("grows", [True, False])
+@pytest.mark.parametrize("same", [True, False])
+def test_the_next_delivery_finishes_what_a_dead_one_began(
+    slack: Slack, vendor: SlackSimulator, clock: Clock, asked: Message, direct: Message, place: str, grows: bool, same: bool
 ) -> None:
     to = asked if place == "C1" else direct
     begun = opened(slack, to)
-    slack.update_stream(begun, "Four", to=to)  # the process dies before it stores the id
-    slack.finish_stream(begun, Reply(text="Fourteen days."), to=to, key=KEY, attempt=2)
+    slack.update_stream(begun, "Four", to=to)  # the turn breaks off before the id is stored
+    other = slack if same else Slack(vendor.secrets, clock=clock, sleep=clock.sleep)
+    state = other.update_stream(begun, "Fourteen", to=to) if grows else begun
+    other.finish_stream(state, Reply(text="Fourteen days."), to=to, key=KEY, attempt=2)
     assert [shown.removeprefix("<@U1>\n") for shown in vendor.visible(place)] == ["Fourteen days."]
 
 

@@ -108,6 +108,7 @@ class Slack(Platform):
         super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
         self._sleep = sleep
         self._shows_status = True
+        self._unbegun: set[str] = set()
 
     # --- in ---
 
@@ -363,8 +364,10 @@ class Slack(Platform):
             return None  # answered for the asker's eyes only, which cannot grow
         place = self._place(to)
         self._show_status(place)
+        if attempt == 1:
+            self._unbegun.add(key)
         mode = "stream" if place[1] else "edit"
-        return StreamState(id="", started_ms=int(self.clock() * 1000), data={"mode": mode, "key": key, "attempt": str(attempt)})
+        return StreamState(id="", started_ms=int(self.clock() * 1000), data={"mode": mode, "key": key})
 
     def _show_status(self, place: tuple[str, str]) -> None:
         if not (place[1] and self._shows_status):
@@ -449,8 +452,12 @@ class Slack(Platform):
         return replace(_with(state, edited=str(now)), id=str(ts), shown=text)
 
     def _may_be_started(self, state: StreamState) -> bool:
-        """True where another instance may have posted the beginning and not lived to store its id."""
-        return state.data.get("attempt") != "1" or self.clock() - state.started_ms / 1000 > 30
+        """True where an earlier try may have posted the beginning and not lived to store its id: always, but for the first try
+        to begin what this very process has opened."""
+        if state.data["key"] in self._unbegun:
+            self._unbegun.discard(state.data["key"])
+            return False
+        return True
 
     def _adopted(self, state: StreamState, to: Message) -> StreamState:
         """The state of a beginning that was posted without our hearing of it; unchanged where there is none.
@@ -484,7 +491,7 @@ class Slack(Platform):
 
     def finish_stream(self, state: StreamState, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
         """Lands the whole reply in the growing message, what is too long for it below; as a new message where it is gone."""
-        if not state.id and (attempt > 1 or self._may_be_started(state)):
+        if not state.id and (self._may_be_started(state) or attempt > 1):
             state = self._adopted(state, to)
         if not state.id:
             return self.send(reply, to=to, key=key, attempt=attempt)
