@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from tests.simulators.dingtalk import DingTalkSimulator, robot_call
 from tests.simulators.feishu import FeishuSimulator
 from tests.simulators.feishu import seal as feishu_seal
 from tests.simulators.feishu import signed as feishu_signed
@@ -100,7 +101,7 @@ class FeishuDesk:
     """A one-to-one chat with the bot in Feishu."""
 
     name: ClassVar[str] = "feishu"
-    sends: ClassVar[str] = "/reply"
+    sends: ClassVar[str] = "POST /open-apis/im/v1/messages"
     streams: ClassVar[bool] = True
 
     def __init__(self) -> None:
@@ -164,4 +165,64 @@ class FeishuDesk:
         self.vendor.stop()
 
 
-DESKS: dict[str, Any] = {"webchat": WebChatDesk, "slack": SlackDesk, "feishu": FeishuDesk}
+class DingTalkDesk:
+    """A one-to-one chat with the robot in DingTalk; answers grow in cards."""
+
+    name: ClassVar[str] = "dingtalk"
+    sends: ClassVar[str] = "POST /v1.0/robot/oToMessages"
+    streams: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.vendor = DingTalkSimulator()
+
+    @property
+    def secrets(self) -> Mapping[str, Mapping[str, str]]:
+        """The app's, with a card template."""
+        app_key, app_secret = self.vendor.app
+        return {
+            "dingtalk": {
+                "app_key": app_key,
+                "app_secret": app_secret,
+                "robot_code": self.vendor.robot_code,
+                "card_api_secret": "c",
+                "card_template_id": self.vendor.template,
+                "api_base": self.vendor.base,
+            }
+        }
+
+    def ask(self, house: House, text: str, *, message: str = "m1") -> None:
+        """Writes to the robot; each delivery is signed anew."""
+        self.vendor.clock = house.now
+        made = self._made.setdefault(message, int(time.time() * 1000))
+        said = {
+            "msgId": message,
+            "msgtype": "text",
+            "text": {"content": text},
+            "conversationType": "1",
+            "conversationId": "cidPPP==",
+            "senderStaffId": "staff1",
+            "senderId": "$:ann",
+            "chatbotCorpId": "dingcorp",
+            "robotCode": self.vendor.robot_code,
+            "createAt": made,
+        }
+        call = robot_call(said, secret=self.vendor.app[1], stamp=int(house.now() * 1000))
+        assert house.receive(call).status == 200
+
+    @cached_property
+    def _made(self) -> dict[str, int]:
+        return {}
+
+    def seen(self, house: House) -> list[str]:
+        """The robot's messages and cards."""
+        return self.vendor.visible("staff1")
+
+    def __enter__(self) -> DingTalkDesk:
+        self.vendor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.vendor.stop()
+
+
+DESKS: dict[str, Any] = {"webchat": WebChatDesk, "slack": SlackDesk, "feishu": FeishuDesk, "dingtalk": DingTalkDesk}

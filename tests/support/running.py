@@ -141,7 +141,7 @@ class Running:
 
     def turns(self, conversation: str = "c") -> list[dict[str, Any]]:
         """The conversation's turns."""
-        status, answer = self.call("GET", f"/api/conversations/{conversation}/turns")
+        status, answer = self.call("GET", f"/api/conversations/{quote(conversation, safe='')}/turns")
         assert status == 200, answer
         result: list[dict[str, Any]] = answer["turns"]
         return result
