@@ -84,7 +84,7 @@ def launch(
         env |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     else:  # a name on the hub: the image is offline by default
         env |= {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    command = [python, "-m", "vllm.entrypoints.cli.main", "serve", model]
     return Launch((*command, *arguments(wanted), *extra), env)
 
 

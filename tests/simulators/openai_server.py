@@ -102,7 +102,7 @@ class ModelServer:
         self.most_running = 0
         self._most = running
         self._queue = queued
-        self._waiting = 0
+        self._inside = 0
         self._random = random.Random(seed)
         self._cached: dict[str, set[int]] = {}
         self._loop = asyncio.new_event_loop()
@@ -238,10 +238,14 @@ class ModelServer:
         if plan.status != 200:
             self.refused += 1
             return await front.refuse(plan.status, dict(plan.error), plan.headers)
-        if self._slots.locked() and self._waiting >= self._queue:
+        if self._inside >= self._most + self._queue:
             self.refused += 1
             return await front.refuse(503, {"message": "the queue is full", "type": "ServiceUnavailableError", "code": 503}, {})
-        return await self._generate(body, plan, front, reader, out)
+        self._inside += 1
+        try:
+            return await self._generate(body, plan, front, reader, out)
+        finally:
+            self._inside -= 1
 
     async def _generate(self, body: dict[str, Any], plan: Plan, front: _Front, reader: asyncio.StreamReader, out: _Out) -> bool:
         work = asyncio.ensure_future(self._answer(body, plan, front))
@@ -273,11 +277,7 @@ class ModelServer:
         return whole
 
     async def _answer(self, body: dict[str, Any], plan: Plan, front: _Front) -> bool:
-        self._waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
+        await self._slots.acquire()
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         self._tell()

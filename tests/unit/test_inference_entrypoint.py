@@ -50,14 +50,14 @@ def options(argv: tuple[str, ...]) -> dict[str, list[str]]:
 
 def test_without_any_setting_the_mounted_model_is_served_by_sagemakers_rules(model_dir: Path) -> None:
     argv = start({}, model_dir).argv
-    assert argv[:5] == ("python3", "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_dir))
+    assert argv[:5] == ("python3", "-m", "vllm.entrypoints.cli.main", "serve", str(model_dir))
     given = options(argv)
     assert given["--port"] == ["8080"]
     assert given["--host"] == ["0.0.0.0"]
     assert given["--served-model-name"] == ["assistant"]
     assert given["--enable-auto-tool-choice"] == []
     assert int(given["--shutdown-timeout"][0]) < 30
-    assert "serve" not in argv
+    assert argv.count("serve") == 1
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,9 @@ def test_a_container_without_a_model_ends_with_one_line_and_status_2() -> None:
 
 
 def test_it_becomes_the_engine_and_so_gets_its_signals(tmp_path: Path, model_dir: Path) -> None:
-    package = tmp_path / "fake" / "vllm" / "entrypoints" / "openai"
+    package = tmp_path / "fake" / "vllm" / "entrypoints" / "cli"
     package.mkdir(parents=True)
-    (package / "api_server.py").write_text("import os, sys; print(os.getpid(), len(sys.argv), os.environ['DO_NOT_TRACK'])")
+    (package / "main.py").write_text("import os, sys; print(os.getpid(), len(sys.argv), os.environ['DO_NOT_TRACK'])")
     process = subprocess.Popen(
         [sys.executable, str(ENTRYPOINT), "serve"],
         env={"SM_VLLM_MODEL": str(model_dir), "PYTHONPATH": str(tmp_path / "fake")},
