@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from assistant.knowledge import rank
-from assistant.knowledge.store import Listed, Readers, listed, read_passages, visible
+from assistant.errors import Refused
+from assistant.knowledge import graph, rank
+from assistant.knowledge.store import Listed, Readers, listed, passages_of, read_passages, visible
 from assistant.messages import Passage
 
 __all__ = ["Found", "Knowledge", "Passage", "open_knowledge"]
@@ -30,6 +32,8 @@ class Found:
     """Version of the knowledge it comes from."""
     facts: tuple[str, ...] = ()
     """Sentences out of the graph, each with its path and source."""
+    direct: str = ""
+    """The fact that answers the question by itself, where one does."""
 
 
 class Knowledge:
@@ -65,14 +69,45 @@ class Knowledge:
         with self._readers.reading() as connection:
             seen = visible(connection, [audience, *listeners])
             ranking = rank.search(connection, question, seen, limit=limit)
+            known = graph.facts(connection, question, seen)
             texts = read_passages(connection, [h.row for h in ranking.hits])
         passages = tuple(replace(texts[h.row], score=round(h.score, 4)) for h in ranking.hits)
-        return Found(passages=passages, confident=ranking.sure, certainty=ranking.certainty, version=self.version)
+        return Found(
+            passages=passages,
+            confident=ranking.sure,
+            certainty=ranking.certainty,
+            version=self.version,
+            facts=known.sentences,
+            direct=known.direct,
+        )
 
     def documents(self, *, audience: frozenset[str] | None = None) -> list[Listed]:
         """The documents that somebody with `audience` may see; None is for administrators and shows all."""
         with self._readers.reading() as connection:
             return listed(connection, None if audience is None else visible(connection, [audience]))
+
+    def document(self, document_id: str, *, audience: frozenset[str] | None = None) -> tuple[Listed, tuple[Passage, ...]]:
+        """A document with its passages in order. Raises Refused (404) where there is none that `audience` may see."""
+        with self._readers.reading() as connection:
+            found = listed(connection, None if audience is None else visible(connection, [audience]), id=document_id)
+            if not found:
+                raise Refused(f"no document {document_id!r}; see: assistant kb list", status=404)
+            return found[0], passages_of(connection, document_id)
+
+    def entities(self, *, audience: frozenset[str], matching: str = "") -> list[dict[str, str]]:
+        """Entities of the graph whose name begins with `matching`."""
+        with self._readers.reading() as connection:
+            return graph.entities(connection, visible(connection, [audience]), matching=matching)
+
+    def walk(self, entity: str, *, audience: frozenset[str]) -> dict[str, Any]:
+        """An entity and what is around it. Raises Refused (404) where the asker may see none with this id."""
+        with self._readers.reading() as connection:
+            return graph.walk(connection, entity, visible(connection, [audience]))
+
+    def history(self) -> list[dict[str, Any]]:
+        """Changes of the graph, newest first: for administrators."""
+        with self._readers.reading() as connection:
+            return graph.history(connection)
 
     def close(self) -> None:
         """Lets the file go; searches under way end first."""

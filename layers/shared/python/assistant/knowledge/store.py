@@ -346,6 +346,20 @@ def read_passages(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[i
     }
 
 
+def passages_of(connection: sqlite3.Connection, document_id: str) -> tuple[Passage, ...]:
+    """The passages of a document, in order."""
+    rows = [
+        r[0]
+        for r in connection.execute(
+            "SELECT p.id FROM passages p JOIN documents d ON d.number = p.document WHERE d.id = ? ORDER BY p.place", [document_id]
+        )
+    ]
+    found = {
+        row: passage for n in range(0, len(rows), 500) for row, passage in read_passages(connection, rows[n : n + 500]).items()
+    }
+    return tuple(found[row] for row in rows)
+
+
 def listed(connection: sqlite3.Connection, audiences: Sequence[int] | None = None, **where: Any) -> list[Listed]:
     """The documents that stand in one of `audiences` (None: an administrator sees all), in order of folder and title."""
     conditions, values = [], []

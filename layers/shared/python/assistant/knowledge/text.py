@@ -73,7 +73,7 @@ _ENGLISH = """
 a about above after again all also am an and any are as at be because been before being below between both but by can could
 did do does doing don down during each few for from further get give had has have having he her here hers him his how i if in
 into is it its itself just let many may me might more most much must my no nor not of off on once only or other our out over
-own please same shall she should so some such tell than that the their them then there these they this those through to too
+please same shall she should so some such tell than that the their them then there these they this those through to too
 under until up upon us very was we were what when where which while who whom whose why will with would you your
 """.split()  # noqa: SIM905  # a list of a hundred quoted words is harder to read and to extend
 _CHINESE = """
