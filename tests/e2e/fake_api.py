@@ -60,6 +60,7 @@ class FakeApi(Simulator):
         self.turns: dict[str, list[FakeTurn]] = {}
         self.asked: list[str] = []
         self.stopped = threading.Event()
+        self.findings: list[dict[str, str]] = []
         self.letters: list[dict[str, Any]] = []
         self.components: dict[str, Any] = {
             "table": {"state": "ok"},
@@ -99,6 +100,11 @@ class FakeApi(Simulator):
         """The state of the parts."""
         good = all(c["state"] == "ok" for c in self.components.values())
         return Answer(200 if good else 503, {"status": "ok" if good else "fault", "components": self.components})
+
+    @route("GET", r"/api/doctor")
+    def doctor(self, call: Call) -> Answer:
+        """What stands in the way."""
+        return Answer(200, {"state": "ok", "findings": self.findings})
 
     @route("GET", r"/api/dead-letters")
     def dead_letters(self, call: Call) -> Answer:

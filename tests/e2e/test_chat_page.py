@@ -186,6 +186,7 @@ def test_a_choice_is_sent_once_and_stays_chosen_after_a_reload(open_page: Open, 
     answered(page, "Applied.")
     page.reload()
     answered(page, "Applied.")
+    assert page.get_by_text("Chosen: Apply for leave").is_visible()
     assert page.get_by_role("button", name="Apply for leave").is_disabled()
     assert page.get_by_role("button", name="Not now").is_disabled()
     assert api.asked == ["Leave", 'apply={"days": 1}']
@@ -297,6 +298,16 @@ def test_the_conversation_is_there_after_a_reload_and_a_new_one_starts_empty(ope
     page.get_by_role("link", name="First question").click()
     page.locator(".question", has_text="First question").wait_for()
     assert len(api.turns) == 2
+
+
+def test_a_conversation_can_be_taken_out_of_the_list(open_page: Open, api: FakeApi) -> None:
+    page = open_page()
+    ask(page, "Private matter")
+    answered(page, "Fourteen days.")
+    page.get_by_role("button", name="Remove from this list: Private matter").click()
+    page.get_by_role("heading", name="What can I help you with?").wait_for()
+    assert page.get_by_role("link", name="Private matter").count() == 0
+    assert "Private matter" not in str(page.evaluate("Object.entries(localStorage)"))
 
 
 def test_an_unfinished_text_in_the_field_is_kept(open_page: Open) -> None:

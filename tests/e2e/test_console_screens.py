@@ -34,6 +34,41 @@ LETTERS = [
         [("feishu", "the model did not answer within 120 s"), ("slack", "channel_not_found"), ("webchat", "moved by the queue")]
     )
 ]
+FINDINGS = [
+    {"component": "assistant", "check": "table", "state": "ok", "detail": "assistant", "fix": "", "url": ""},
+    {
+        "component": "assistant",
+        "check": "dead letters",
+        "state": "warning",
+        "detail": "2 messages wait",
+        "fix": "look at them with `assistant dlq list`",
+        "url": "",
+    },
+    {
+        "component": "feishu",
+        "check": "permission",
+        "state": "fault",
+        "detail": "im:message:send_as_bot is not granted",
+        "fix": "grant it and publish a version",
+        "url": "https://open.feishu.cn/app/cli_1/auth?q=im:message:send_as_bot",
+    },
+    {
+        "component": "slack",
+        "check": "connected",
+        "state": "unknown",
+        "detail": "not connected",
+        "fix": "store the secret",
+        "url": "",
+    },
+    {
+        "component": "teams",
+        "check": "connected",
+        "state": "unknown",
+        "detail": "not connected",
+        "fix": "store the secret",
+        "url": "",
+    },
+]
 SIZES: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": DESKTOP},
     "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
@@ -77,6 +112,17 @@ def test_a_guide_that_does_not_exist_is_said_so(open_page: Open) -> None:
     page.get_by_role("link", name="Writing a plug-in").wait_for()
 
 
+def test_the_doctor_names_the_fault_its_fix_and_the_page_to_open(open_page: Open, api: FakeApi) -> None:
+    api.findings = FINDINGS
+    page = open_page(at="#/platforms")
+    feishu = page.get_by_role("region", name="Feishu")
+    feishu.get_by_text("im:message:send_as_bot is not granted").wait_for()
+    assert "What to do: grant it and publish a version" in feishu.inner_text()
+    assert feishu.get_by_role("link", name="Open the page").get_attribute("href") == FINDINGS[2]["url"]
+    page.get_by_role("link", name="How to connect Slack").click()
+    page.get_by_role("heading", name="How do I connect Slack?").wait_for()
+
+
 def test_without_dead_letters_the_screen_says_what_would_stand_there(open_page: Open) -> None:
     page = open_page(at="#/letters")
     page.get_by_role("heading", name="No dead letters").wait_for()
@@ -115,6 +161,7 @@ def test_a_server_that_refuses_is_quoted(open_page: Open, api: FakeApi) -> None:
 @pytest.mark.parametrize("name", SIZES)
 def test_the_screens_pass_axe_and_fit(open_page: Open, api: FakeApi, axe: str, name: str) -> None:
     api.letters = list(LETTERS)
+    api.findings = FINDINGS
     page = open_page(**SIZES[name])
     page.wait_for_selector(".empty")
     problems = []
@@ -122,6 +169,7 @@ def test_the_screens_pass_axe_and_fit(open_page: Open, api: FakeApi, axe: str, n
         "docs": ".guide-groups",
         "docs/guides/en/connecting.md": ".guide table",
         "docs/guides/zh-CN/plugins.md": ".guide pre",
+        "platforms": ".doctor-card",
         "letters": ".letters table",
     }.items():
         page.evaluate("where => { location.hash = where }", f"#/{screen}")

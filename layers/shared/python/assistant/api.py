@@ -64,6 +64,12 @@ def create_app(assistant: Assistant) -> FastAPI:
     def init() -> dict[str, Any]:
         return {"steps": [step.to_dict() for step in initialise(assistant)]}
 
+    @app.get("/api/doctor", dependencies=[Depends(key_holder)])
+    def doctor() -> dict[str, Any]:
+        from assistant import doctor
+
+        return dict(doctor.to_json(doctor.report(assistant)))
+
     @app.get("/api/dead-letters", dependencies=[Depends(key_holder)])
     def dead_letters() -> dict[str, Any]:
         return {"letters": assistant.dead_letters.list()}

@@ -1,7 +1,7 @@
 // The page's frame: sign-in, menu, language, appearance, and the screen that the address names.
 
 import { api, key } from "./api.js";
-import { Chat, currentConversation, listConversations, newConversation, openConversation } from "./chat.js";
+import { Chat, currentConversation, listConversations, newConversation, openConversation, removeConversation } from "./chat.js";
 import { announce, el, icon, iconButton, kept } from "./dom.js";
 import { currentLanguage, errorText, setLanguage, t } from "./words.js";
 
@@ -12,6 +12,7 @@ const root = document.getElementById("app");
 /** Screens beside the chat: the address `#/name` or `#/name/rest` shows what `load` gives. `open`: also without a key. */
 const SCREENS = [
   { name: "docs", icon: "book", label: "nav_docs", load: () => import("./docs.js"), open: true },
+  { name: "platforms", icon: "plug", label: "nav_platforms", load: () => import("./doctor.js") },
   { name: "letters", icon: "inbox", label: "nav_letters", load: () => import("./letters.js") },
   { name: "health", icon: "pulse", label: "nav_health", load: () => import("./health.js") },
 ];
@@ -174,7 +175,14 @@ function fillMenu() {
       openConversation(item.id);
       go("");
     },
-  }, item.title || t("untitled")))) : [el("li", { class: "muted small" }, t("no_conversations"))]));
+  }, item.title || t("untitled")), iconButton("trash", t("remove_conversation", { title: item.title }), () => {
+    const shown = name === "" && item.id === open;
+    removeConversation(item.id);
+    announce(t("removed_conversation"));
+    if (shown) render();
+    else fillMenu();
+    frame.side.querySelector(".new").focus();
+  }, { class: "icon-button small remove" }))) : [el("li", { class: "muted small" }, t("no_conversations"))]));
   frame.nav.replaceChildren(
     el("li", {}, el("a", { href: "#/", "aria-current": name === "" ? "page" : null }, icon("chat"), t("nav_chat"))),
     ...SCREENS.map((s) => el("li", {}, el("a", { href: `#/${s.name}`, "aria-current": name === s.name ? "page" : null }, icon(s.icon), t(s.label)))),

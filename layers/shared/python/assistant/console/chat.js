@@ -32,6 +32,13 @@ export function currentConversation() {
 
 export const openConversation = (id) => current.set(id);
 
+/** Takes a conversation out of this browser's list; the server keeps what it has. */
+export function removeConversation(id) {
+  conversations.set(conversations.get().filter((c) => c.id !== id));
+  kept(localStorage, `c.${id}`, null).clear();
+  if (current.get() === id) newConversation();
+}
+
 /** Starts a new conversation and gives its id. */
 export function newConversation() {
   current.set(`web-${newId()}`);
@@ -192,8 +199,12 @@ export class Chat {
 
   /** Sends a click on a choice of turn `about`. */
   choose(button, about) {
-    this.keep((stored) => { stored.chosen[about] = button.key + JSON.stringify(button.value ?? null); });
-    this.enqueue({ id: newId(), text: button.text, action: { key: button.key, value: button.value ?? null }, about });
+    const id = newId();
+    this.keep((stored) => {
+      stored.chosen[about] = button.key + JSON.stringify(button.value ?? null);
+      stored.labels = { ...stored.labels, [id]: button.text }; // the server keeps the choice's key, not its words
+    });
+    this.enqueue({ id, text: button.text, action: { key: button.key, value: button.value ?? null }, about });
   }
 
   enqueue(entry) {
@@ -591,7 +602,8 @@ class TurnView {
     this.at = turn.at || this.at;
     this.note.hidden = true;
     this.node.classList.remove("unsent");
-    this.ask(turn.question || this.questionText || "", turn.question ? this.question.classList.contains("choice") : Boolean(this.questionText));
+    const label = this.chat.store.get().labels?.[this.id];
+    this.ask(label ?? (turn.question || this.questionText || ""), Boolean(label));
     this.sources = new Map((turn.sources ?? []).map((source) => [source.number, source]));
     this.target = turn.text || (turn.state === "failed" ? t("answer_failed") : turn.state === "sent" ? t("nothing_said") : "");
     this.answer.hidden = false;
