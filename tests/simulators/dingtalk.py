@@ -56,6 +56,14 @@ class Card:
     finished: bool = False
 
 
+@dataclass
+class Said:
+    """A person's words."""
+
+    who: str
+    text: str
+
+
 def error(status: int, code: str, message: str = "no", **more: Any) -> BadCall:
     return BadCall(Answer(status, {"code": code, "message": message, "requestid": "req-1"} | more))
 
@@ -88,7 +96,9 @@ class DingTalkSimulator(Simulator):
         self.made_tokens = 0
         self.throttled: set[str] = set()
         self.mentioned: list[str] = []
-        self._shown: dict[str, list[str | Card]] = {}
+        self.private: dict[str, str] = {}
+        """Ids of private conversations → the person, whose chat it is."""
+        self._shown: dict[str, list[str | Card | Said]] = {}
         self._posted: dict[str, list[float]] = {}
 
     # --- what a test does ---
@@ -102,8 +112,20 @@ class DingTalkSimulator(Simulator):
 
     def visible(self, conversation: str) -> list[str]:
         """What is read in a conversation (a staff id: the private chat with that person), in order."""
+        return [m if isinstance(m, str) else self._read(m) for m in self.everything(conversation) if not isinstance(m, Said)]
+
+    def everything(self, conversation: str) -> list[str | Card | Said]:
+        """What stands in a conversation, people's words too."""
         with self.lock:
-            return [m if isinstance(m, str) else self._read(m) for m in self._shown.get(conversation, ())]
+            return list(self._shown.get(self.private.get(conversation, conversation), ()))
+
+    def said(self, conversation: str, who: str, text: str) -> None:
+        """Somebody writes; the robot message for it is made by `robot_call`."""
+        self._put(conversation, Said(who, text))
+
+    def _put(self, conversation: str, message: str | Card | Said) -> None:
+        with self.lock:
+            self._shown.setdefault(self.private.get(conversation, conversation), []).append(message)
 
     def expire_tokens(self) -> None:
         self.tokens.clear()
@@ -176,7 +198,7 @@ class DingTalkSimulator(Simulator):
         if not text or len(text.encode()) > 20_000:
             return Answer(200, {"errcode": 40035, "errmsg": "bad content"})
         self.mentioned += [u for u in body.get("at", {}).get("atUserIds", ()) if f"@{u}" in text]
-        self._shown.setdefault(conversation, []).append(text)
+        self._put(conversation, text)
         return Answer(200, {"errcode": 0, "errmsg": "ok"})
 
     @route("POST", r"/v1.0/robot/groupMessages/send")
@@ -224,8 +246,7 @@ class DingTalkSimulator(Simulator):
                 raise error(400, "invalidParameter.msgKey.invalid")
         if not text:
             raise error(400, "invalidParameter.msgParam.invalid")
-        shown = self._shown.setdefault(conversation, [])
-        shown.append(text)
+        self._put(conversation, text)
         return Answer(200, {"processQueryKey": f"pq{sum(map(len, self._shown.values()))}"})
 
     @route("POST", r"/v1.0/robot/otoMessages/batchRecall")
@@ -264,7 +285,7 @@ class DingTalkSimulator(Simulator):
         self._sizes(body["cardData"]["cardParamMap"])
         if track not in self.cards:
             self.cards[track] = Card(track, chat, dict(body["cardData"]["cardParamMap"]))
-            self._shown.setdefault(chat, []).append(self.cards[track])
+            self._put(chat, self.cards[track])
         results = [{"spaceId": chat, "spaceType": kind, "success": True, "carrierId": "c1"}]
         return Answer(200, {"success": True, "result": {"outTrackId": track, "deliverResults": results}})
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from assistant.messages import HttpReply, Webhook
-from tests.simulators import feishu, slack, teams, wecom
+from tests.simulators import dingtalk, feishu, slack, teams, wecom
 from tests.simulators.base import Simulator
 
 Deliver = Callable[[Webhook], HttpReply]
@@ -182,6 +182,87 @@ class FeishuStage(Stage):
         return deliver(feishu.signed(body, stamp=int(now), key=self.KEY)).status
 
 
+class DingTalkStage(Stage):
+    """DingTalk: a private chat with the robot and a group in which it is named; answers grow in cards."""
+
+    name = "dingtalk"
+    title = "钉钉 DingTalk"
+    colour = "#007fff"
+    rooms = (Room(id="cidAnn==", title="Ann", group=False), Room(id="cidTeam==", title="Team", group=True))
+    CARDS = "dingtalk-card-secret"
+
+    def __init__(self) -> None:
+        self.vendor: dingtalk.DingTalkSimulator = dingtalk.DingTalkSimulator()
+        self.vendor.groups |= {"cidTeam=="}
+        self.vendor.private = {"cidAnn==": "staff1"}
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """The app's, with a card template."""
+        app_key, app_secret = self.vendor.app
+        return {
+            "app_key": app_key,
+            "app_secret": app_secret,
+            "robot_code": self.vendor.robot_code,
+            "card_api_secret": self.CARDS,
+            "card_template_id": self.vendor.template,
+            "api_base": self.vendor.base,
+        }
+
+    def bubbles(self, room: Room) -> list[Bubble]:
+        """Words, messages and cards."""
+        return [self._bubble(n, m) for n, m in enumerate(self.vendor.everything(room.id))]
+
+    def _bubble(self, number: int, message: str | dingtalk.Card | dingtalk.Said) -> Bubble:
+        if isinstance(message, dingtalk.Said):
+            return Bubble(id=f"m{number}", who=message.who, text=message.text)
+        if isinstance(message, str):
+            return Bubble(id=f"m{number}", who="", text=message.replace("@staff1", "@Ann"))
+        buttons = tuple(
+            {"text": b["text"], "key": str(n), "disabled": False} for n, b in enumerate(self.vendor.clicks(message.track))
+        )
+        text = message.parameters.get("content", "")
+        return Bubble(id=message.track, who="", text=text, buttons=buttons, growing=not message.finished)
+
+    def say(self, room: Room, text: str, deliver: Deliver) -> int:
+        """Posts the signed robot message; in a group DingTalk has removed the mention, a blank remains."""
+        self.vendor.said(room.id, "Ann", text)
+        now = int(time.time() * 1000)
+        address, until = self.vendor.session(room.id)
+        said = {
+            "msgId": f"msg{uuid.uuid4().hex}",
+            "msgtype": "text",
+            "text": {"content": f" {text}" if room.group else text},
+            "conversationType": "2" if room.group else "1",
+            "conversationId": room.id,
+            "senderStaffId": "staff1",
+            "senderId": "$:LWCP_v1:$ann",
+            "senderNick": "Ann",
+            "senderCorpId": "dingcorp",
+            "chatbotCorpId": "dingcorp",
+            "chatbotUserId": "$:LWCP_v1:$bot",
+            "isInAtList": room.group,
+            "robotCode": self.vendor.robot_code,
+            "createAt": now,
+            "sessionWebhook": address,
+            "sessionWebhookExpiredTime": until,
+        }
+        return deliver(dingtalk.robot_call(said, secret=self.vendor.app[1], stamp=self._stamp())).status
+
+    def click(self, room: Room, bubble: str, key: str, deliver: Deliver) -> int:
+        """Posts the signed click."""
+        parameters = self.vendor.clicks(bubble)[int(key)]
+        content = json.dumps({"cardPrivateData": {"actionIds": ["choice"], "params": parameters}})
+        data = {"type": "actionCallback", "outTrackId": bubble, "corpId": "dingcorp", "userId": "staff1", "content": content}
+        return deliver(dingtalk.card_call(data, secret=self.CARDS, stamp=self._stamp())).status
+
+    def _stamp(self) -> int:
+        """A time in ms that no other request has: a signature is good for one body."""
+        with self.vendor.lock:
+            self._last = max(getattr(self, "_last", 0) + 1, int(time.time() * 1000))
+            return self._last
+
+
 class WeComStage(Stage):
     """WeCom: the AI bot in a private chat and in a group, and the app."""
 
@@ -341,7 +422,13 @@ class TeamsStage(Stage):
         return deliver(self.vendor.webhook(self.vendor.click(room.id, bubble, key))).status
 
 
-STAGES: dict[str, type[Stage]] = {"feishu": FeishuStage, "wecom": WeComStage, "slack": SlackStage, "teams": TeamsStage}
+STAGES: dict[str, type[Stage]] = {
+    "feishu": FeishuStage,
+    "dingtalk": DingTalkStage,
+    "wecom": WeComStage,
+    "slack": SlackStage,
+    "teams": TeamsStage,
+}
 """Platforms that the page shows, left to right."""
 
 
