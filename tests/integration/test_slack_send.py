@@ -124,6 +124,11 @@ def test_a_long_answer_comes_in_numbered_parts_within_slacks_limit(slack: Slack,
     assert sum(part.count("Paragraph") for part in shown) == 60
 
 
+def test_letters_that_are_none_are_sent_as_unknown_ones(slack: Slack, vendor: SlackSimulator, direct: Message) -> None:
+    slack.send(Reply(text="a \ud83d b \x00 \u202e אב"), to=direct, key=KEY)
+    assert vendor.visible("D1")[0].startswith("a ? b")
+
+
 def test_nothing_to_say_posts_nothing(slack: Slack, vendor: SlackSimulator, direct: Message) -> None:
     assert slack.send(Reply(text=" "), to=direct, key=KEY).ids == ()
     assert vendor.visible("D1") == []
@@ -288,6 +293,20 @@ def test_a_rate_limit_is_waited_out_as_long_as_slack_asks(
     assert limited.value.retry_after == 60
 
 
+def test_after_a_refusal_nothing_more_is_asked_until_the_time_that_slack_named(
+    slack: Slack, vendor: SlackSimulator, asked: Message, clock: Clock
+) -> None:
+    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
+    vendor.fail("chat.appendStream", status=429, headers={"Retry-After": "5"})
+    for text in ("Fourt", "Fourtee", "Fourteen"):
+        state = slack.update_stream(state, text, to=asked)
+        clock.now += 1
+    assert methods(vendor).count("chat.appendStream") == 1
+    clock.now += 2
+    state = slack.update_stream(state, "Fourteen", to=asked)
+    assert vendor.visible("C1") == ["Fourteen"]
+
+
 def test_a_missing_scope_is_named_with_its_page(slack: Slack, vendor: SlackSimulator, direct: Message) -> None:
     vendor.scopes.discard("chat:write")
     with pytest.raises(MissingPermission, match="lacks chat:write") as missing:
@@ -374,9 +393,13 @@ def test_a_finished_stream_says_the_reply_with_its_sources_and_tables(
     source = Source(number=1, title="Handbook", url="https://h.example")
     slack.finish_stream(state, Reply(text="See [1]", sources=(source,)), to=asked, key=KEY)
     assert "[Handbook](https://h.example)" in vendor.visible("C1")[0]
+    for n, (text, shown) in enumerate((("```py\nx\n```", "```\nx\n```"), ("a\n\n***\n\nb", "a\n\n———\n\nb"))):
+        state = slack.update_stream(opened(slack, asked), text[:4], to=asked)
+        slack.finish_stream(state, Reply(text=text), to=asked, key=f"more-{n}")
+        assert vendor.visible("C1")[-1] == shown
     state = slack.update_stream(opened(slack, asked), "| a |\n|---|\n", to=asked)
     slack.finish_stream(state, Reply(text="| a |\n|---|\n| 1 |"), to=asked, key="turn-2")
-    assert vendor.visible("C1")[1] == "```\na\n-\n1\n```"
+    assert vendor.visible("C1")[-1] == "```\na\n-\n1\n```"
 
 
 def test_a_stream_that_ran_out_goes_on_by_edits_and_lands(

@@ -124,6 +124,11 @@ def test_a_long_answer_comes_in_numbered_parts(teams: Teams, vendor: TeamsSimula
     assert [bool(post.buttons) for post in vendor.posts("a:1")] == [False] * (len(shown) - 1) + [True]
 
 
+def test_letters_that_are_none_are_sent_as_unknown_ones(teams: Teams, vendor: TeamsSimulator, direct: Message) -> None:
+    teams.send(Reply(text="a \ud83d b \x00 \u202e אב"), to=direct, key=KEY)
+    assert vendor.visible("a:1")[0].startswith("a ? b")
+
+
 def test_nothing_to_say_posts_nothing(teams: Teams, vendor: TeamsSimulator, direct: Message) -> None:
     assert teams.send(Reply(text=" "), to=direct, key=KEY).ids == ()
     assert vendor.visible("a:1") == []
@@ -189,6 +194,21 @@ def test_a_rate_limit_is_waited_out_as_long_as_teams_asks(
     with pytest.raises(RateLimited) as limited:
         teams.send(Reply(text="y"), to=direct, key="turn-2")
     assert limited.value.retry_after == 60
+
+
+def test_after_a_refusal_nothing_more_is_asked_until_the_time_that_teams_named(
+    teams: Teams, vendor: TeamsSimulator, direct: Message, clock: Clock
+) -> None:
+    state = grown(teams, direct, clock, "Four")
+    before = count(vendor, "/activities")
+    vendor.fail("activities", status=429, headers={"Retry-After": "5"})
+    for text in ("Fourt", "Fourtee", "Fourteen"):
+        state = teams.update_stream(state, text, to=direct)
+        clock.now += 1.5
+    assert count(vendor, "/activities") == before + 1
+    clock.now += 1
+    state = teams.update_stream(state, "Fourteen", to=direct)
+    assert vendor.visible("a:1") == ["Fourteen"]
 
 
 def test_a_token_is_fetched_once_and_again_before_its_end(vendor: TeamsSimulator, direct: Message, clock: Clock) -> None:

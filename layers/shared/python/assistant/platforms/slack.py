@@ -109,6 +109,7 @@ class Slack(Platform):
         self._sleep = sleep
         self._shows_status = True
         self._unbegun: set[str] = set()
+        self._quiet: dict[tuple[str, str], float] = {}
 
     # --- in ---
 
@@ -517,8 +518,8 @@ class Slack(Platform):
         if state.data["mode"] == "stream":
             final = _harmless(pieces[0].strip())
             fits = len(pieces) == 1 and final.startswith(state.shown) and not state.data.get("doubt")
-            # Streamed text is shown as the model wrote it; what Slack cannot show that way (tables) is rewritten at the end.
-            if fits and not _has_table(final) and self._stop(state, place, final[len(state.shown) :], reply, key):
+            # Streamed text is shown as the model wrote it; what Slack cannot show that way is rewritten at the end.
+            if fits and not _unshown(final) and self._stop(state, place, final[len(state.shown) :], reply, key):
                 return state.id
             self._stop(state, place, "", Reply(text=""), "")
         mention = "" if to.direct or state.data["mode"] == "stream" else to.sender
@@ -688,19 +689,36 @@ class Slack(Platform):
         return f"https://api.slack.com/apps/{app}/{page}" if app else "https://api.slack.com/apps"
 
     def _call(self, method: str, arguments: Mapping[str, Any], *, as_form: bool = False, tries: int = 4) -> dict[str, Any]:
-        """The answer of a Web API method. Raises a SendError; rate limits and refused connections are waited out first."""
+        """The answer of a Web API method. Raises a SendError; rate limits and refused connections are waited out first.
+
+        Slack counts posts by conversation and everything else by method: once it has refused one, the process asks for no more
+        of the same until the time that it named.
+        """
         from assistant.platforms import outbound
 
-        return outbound.with_retries(
-            lambda: self._answer(method, self._request(method, arguments, as_form=as_form)), tries=tries, sleep=self._sleep
-        )
+        counted = (method, str(arguments.get("channel", "")) if method.startswith("chat.post") else "")
+
+        def act() -> dict[str, Any]:
+            wait = self._quiet.get(counted, 0.0) - self.clock()
+            if wait > 0:
+                raise RateLimited(f"slack limits {method}", platform=self.name, code="ratelimited", retry_after=wait)
+            try:
+                return self._answer(method, self._request(method, arguments, as_form=as_form))
+            except RateLimited as limited:
+                now = self.clock()
+                self._quiet = {known: until for known, until in self._quiet.items() if until > now}
+                self._quiet[counted] = now + limited.retry_after
+                raise
+
+        return outbound.with_retries(act, tries=tries, sleep=self._sleep)
 
     def _request(self, method: str, arguments: Mapping[str, Any], *, as_form: bool = False) -> httpx.Response:
         from assistant.platforms import outbound
 
         url, headers = f"{self._base}/api/{method}", {"authorization": f"Bearer {self._token()}"}
         if as_form:
-            return outbound.call(self.name, "POST", url, headers=headers, data=dict(arguments))
+            text = {name: str(value).encode("utf-8", "replace").decode() for name, value in arguments.items()}
+            return outbound.call(self.name, "POST", url, headers=headers, data=text)
         headers["content-type"] = "application/json; charset=utf-8"
         body = json.dumps(arguments, ensure_ascii=False).encode("utf-8", "replace")
         return outbound.call(self.name, "POST", url, headers=headers, content=body)
@@ -901,8 +919,14 @@ def _harmless(text: str) -> str:
     return _LOUD.sub("<\u200b", text)
 
 
-def _has_table(markdown: str) -> bool:
-    return bool(re.search(r"(?m)^[ >]*\|?[ :]*-{1,}[ :]*\|[ :|-]*$", markdown))
+_UNSHOWN: Final = re.compile(
+    r"(?m)^[ >]*(?:\|?[ :]*-+[ :]*\|[ :|-]*|([-*_])(?: *\1){2,} *)$|^[ >]*(?:```+|~~~+) *\w|!\[[^\]]*\]\("
+)
+
+
+def _unshown(markdown: str) -> bool:
+    """Whether `markdown` holds what Slack's streams do not show: tables, rules, languages of code, pictures."""
+    return bool(_UNSHOWN.search(markdown))
 
 
 def _dialect() -> Dialect:

@@ -7,6 +7,7 @@ an id from its beginning. For a plain post whose answer is lost, OutcomeUnknown 
 from __future__ import annotations
 
 import html
+import json
 import logging
 import re
 import time
@@ -65,6 +66,7 @@ AI_LABEL: Final[Mapping[str, Any]] = {
     "type": "https://schema.org/Message",
     "@type": "Message",
     "@context": "https://schema.org",
+    "@id": "",
     "additionalType": ["AIGeneratedContent"],
 }
 
@@ -90,6 +92,7 @@ class Teams(Platform):
         super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
         self._sleep = sleep
         self._keys = Keys(secrets.get("openid_metadata") or OPENID_METADATA, clock=clock)
+        self._quiet: dict[str, float] = {}
 
     # --- in ---
 
@@ -437,21 +440,34 @@ class Teams(Platform):
     def _call(
         self, method: str, to: Message, path: str, content: Mapping[str, Any] | None = None, *, tries: int = 4
     ) -> dict[str, Any]:
-        """The connector's answer. Raises a SendError; rate limits and a busy connector are waited out first."""
+        """The connector's answer. Raises a SendError; rate limits and a busy connector are waited out first.
+
+        Teams counts by conversation: once it has refused a call, the process makes no more there until the time that it named.
+        """
         from assistant.platforms import outbound
 
         url = self._service(to) + path
+        body = {} if content is None else {"content": json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")}
+
+        def ask() -> httpx.Response:
+            headers = {"authorization": f"Bearer {self._token()}", "content-type": "application/json; charset=utf-8"}
+            return outbound.call(self.name, method, url, headers=headers, **body)
 
         def act() -> dict[str, Any]:
-            for chance in (1, 2):
-                token = self._token()
-                headers = {"authorization": f"Bearer {token}"}
-                extra = {"json": dict(content)} if content is not None else {}
-                response = outbound.call(self.name, method, url, headers=headers, **extra)
-                if response.status_code != 401 or chance == 2:
-                    return self._answer(method, response)
+            wait = self._quiet.get(to.conversation, 0.0) - self.clock()
+            if wait > 0:
+                raise RateLimited("teams limits the conversation", platform=self.name, code="Throttled", retry_after=wait)
+            response = ask()
+            if response.status_code == 401:
                 self.cache.drop(self._token_key)
-            raise AssertionError("unreachable")
+                response = ask()
+            try:
+                return self._answer(method, response)
+            except RateLimited as limited:
+                now = self.clock()
+                self._quiet = {known: until for known, until in self._quiet.items() if until > now}
+                self._quiet[to.conversation] = now + limited.retry_after
+                raise
 
         return outbound.with_retries(act, tries=tries, sleep=self._sleep)
 
