@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from assistant.cache import Cache
     from assistant.deadletters import DeadLetters
     from assistant.dialogue import Dialogue, KnowledgeBase
+    from assistant.doctor import Seen
     from assistant.growing import Step
     from assistant.intake import Intake
+    from assistant.knowledge.versions import Versions
     from assistant.llm import ChatModel
     from assistant.nlu import Understander
     from assistant.plugins import Plugins
@@ -170,17 +172,35 @@ class Assistant:
 
     @cached_property
     def knowledge(self) -> KnowledgeBase:
-        """The knowledge file."""
+        """The served version of the knowledge; until one is published, the product's own guides."""
         if self._knowledge:
             return self._knowledge
-        from assistant.knowledge import open_knowledge
+        from assistant.knowledge.versions import Served
 
-        path = Path(self.settings.knowledge_path or "/tmp/knowledge.sqlite")  # noqa: S108  # the one writable place in Lambda
-        if not path.exists():
+        folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
+        fallback = folder / "default.sqlite"
+        if not fallback.exists():
             from assistant.knowledge.default import default_knowledge
 
-            default_knowledge(path)
-        return open_knowledge(path)
+            default_knowledge(fallback)
+        return Served(self.knowledge_versions, folder, fallback=fallback)
+
+    @cached_property
+    def knowledge_versions(self) -> Versions:
+        """The published versions of the knowledge, in the bucket."""
+        from assistant.knowledge.versions import TableDesk, Versions
+        from assistant.storage import Bucket
+
+        tenant = self.settings.tenant
+        bucket = Bucket(self.settings.bucket, client=self.client("s3"))
+        return Versions(bucket, TableDesk(self.table, tenant=tenant, clock=self.clock), tenant=tenant, clock=self.clock)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """When each platform was last heard and answered."""
+        from assistant.doctor import Seen
+
+        return Seen(self.table, clock=self.clock)
 
     @cached_property
     def plugins(self) -> Plugins:
@@ -239,6 +259,7 @@ class Assistant:
             plugins=self.plugins,
             understander=lambda: self.understander,
             timezone=self.settings.timezone,
+            seen=self.seen.note,
             clock=self.clock,
             step=self._step,
             patience=PATIENCE if self._patience is None else self._patience,

@@ -35,6 +35,7 @@ from assistant.growing import PATIENCE, Growing, Step
 from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, TextDelta, Usage
 from assistant.messages import ASKING, Message, Passage, Reply, Sent, Source
 from assistant.nlu import Understanding
+from assistant.nlu.context import contextualise
 from assistant.observability import (
     CACHED_TOKENS,
     COMPLETION_TOKENS,
@@ -113,6 +114,8 @@ class Question:
 
     text: str
     audience: frozenset[str]
+    whole: str = ""
+    """The text made whole where it leans on an earlier question."""
     tenant: str
     language: str
     session: str = ""
@@ -134,6 +137,7 @@ class Dialogue:
         understander: Callable[[], Understands | None] = lambda: None,
         timezone: str = "UTC",
         clock: Callable[[], float] = time.time,
+        seen: Callable[..., None] = lambda platform, *ways: None,
         step: Step = lambda name: None,
         patience: float = PATIENCE,
         answer_seconds: float = 120,
@@ -148,6 +152,7 @@ class Dialogue:
         self._understander = understander
         self._zone = timezone
         self._clock = clock
+        self._seen = seen
         self._step = step
         self._patience = patience
         self._answer_seconds = answer_seconds
@@ -194,6 +199,7 @@ class Dialogue:
         self._step("before delete")
         if message.kind == "card_action":
             self._settle_card(message, session, platform)
+        self._seen(message.platform, "in", "out")
         took = (time.perf_counter() - began) * 1000
         waited = max(0.0, self._clock() * 1000 - message.sent_at)
         self._metrics.emit((TURNS, 1), (TURN_TIME, took), (FIRST_REPLY, waited), platform=message.platform)
@@ -325,8 +331,10 @@ class Dialogue:
 
     def _ask_model(self, message: Message, session: Session, growing: Growing, seconds: float, language: str) -> Answer:
         history = _history(session.turns)
+        asked = [t.question for t in session.turns if t.question and t.state in ("saved", "sent")]
         question = Question(
             text=message.text,
+            whole=contextualise(message.text, asked[-3:]),
             audience=_audience(message),
             tenant=message.tenant,
             language=language,
@@ -341,11 +349,12 @@ class Dialogue:
 
         Raises Unavailable where the model cannot be reached or breaks off, ModelError where it refuses.
         """
-        found = self._knowledge.search(question.text, audience=question.audience, limit=5)
+        found = self._knowledge.search(question.whole or question.text, audience=question.audience, limit=5)
         passages = found.passages if found.confident else ()
         request = ChatRequest(
             system=SYSTEM,
             messages=(*history, ChatMessage(role="user", text=question.text)),
+            question=question.whole if question.whole != question.text else "",
             passages=passages,
             facts=time.strftime("Today is %A, %Y-%m-%d (UTC).", time.gmtime(self._clock())),
             language=question.language,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from assistant.errors import AssistantError
@@ -80,11 +82,18 @@ def _parameters(assistant: Assistant) -> tuple[Literal["created", "kept"], str]:
 
 
 def _knowledge(assistant: Assistant) -> tuple[Literal["created", "kept"], str]:
-    version = getattr(assistant.knowledge, "version", "")
-    found = assistant.knowledge.search("what can you do", audience=frozenset({"everyone"}), limit=1)
-    if not found.passages:
-        raise LookupError("the knowledge holds no passage about the assistant itself")
-    return "kept", f"version {version}"
+    """Publishes the product's own guides as the first version, where none is published yet."""
+    versions = assistant.knowledge_versions
+    if served := versions.catalogue().served:
+        return "kept", f"version {served.name}"
+    from assistant.knowledge.default import default_knowledge
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "default.sqlite"
+        documents = default_knowledge(path)
+        with versions.edit(author="init", note="the product's own guides", start=path):
+            pass
+    return "created", f"{documents} guides"
 
 
 def components(assistant: Assistant) -> dict[str, str]:

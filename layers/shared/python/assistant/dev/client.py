@@ -36,7 +36,7 @@ class Remote:
                 f"{self.url} does not answer ({type(error).__name__}); is `assistant dev` running, or check --url"
             ) from None
         if answer.status_code == 401:
-            raise InvalidSetting(f"{self.url} refuses the API key; check --api-key or ASSISTANT_API_KEY")
+            raise InvalidSetting(f"{self.url} refuses the API key; check --api-key or API_KEY")
         try:
             data = answer.json()
         except ValueError:
@@ -49,8 +49,9 @@ class Remote:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--url`, `--api-key` and `--data`."""
     env = os.environ
-    parser.add_argument("--url", default=env.get("ASSISTANT_URL") or "http://127.0.0.1:8080", help="of the assistant")
-    parser.add_argument("--api-key", default=env.get("ASSISTANT_API_KEY", ""), help="default: the local run's own")
+    url = env.get("ASSISTANT_URL") or f"http://127.0.0.1:{env.get('PORT') or 8080}"
+    parser.add_argument("--url", default=url, help=f"address of the assistant ({url})")
+    parser.add_argument("--api-key", default=env.get("API_KEY", ""), metavar="KEY", help="default: API_KEY, or the local run's")
     parser.add_argument("--data", type=Path, default=Path(".assistant"), metavar="DIR", help="the local run's data folder")
 
 
@@ -60,5 +61,5 @@ def connect(args: argparse.Namespace) -> Remote:
     if not key and (kept := args.data / "api-key").exists():
         key = kept.read_text(encoding="ascii").strip()
     if not key:
-        raise InvalidSetting("no API key; give --api-key, set ASSISTANT_API_KEY, or name the local run's --data folder")
+        raise InvalidSetting("no API key; give --api-key, set API_KEY, or name the local run's --data folder")
     return Remote(args.url, key)

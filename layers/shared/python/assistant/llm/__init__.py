@@ -37,6 +37,8 @@ class ChatRequest:
     system: str
     messages: tuple[ChatMessage, ...]
     """Old to new; the last one is what is asked now."""
+    question: str = ""
+    """The last question made whole where it leans on an earlier one ("and in Beijing?"); empty: it stands by itself."""
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: Literal["auto", "none", "required"] = "auto"
     passages: tuple[Passage, ...] = ()

@@ -39,6 +39,7 @@ def answer(request: ChatRequest) -> str:
     asked = [m.text for m in request.messages if m.role == "user" and m.text.strip()]
     if not asked:
         return _say("empty", request.language)
+    asked[-1] = request.question or asked[-1]
     question = Question.of(asked[-1], earlier=asked[-2] if len(asked) > 1 else "")
     if not request.passages:
         return _say("nothing", request.language)

@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model", default=env.get("MODEL") or "builtin", metavar="SPEC", help="builtin, openai:MODEL@BASE_URL, …"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML with further settings, such as timezone")
+    parser.add_argument("--simulate", action="store_true", help="play the chat platforms too, on a page of their own")
     parser.add_argument("--json-logs", action="store_true", help="logs as on AWS: JSON lines in ECS field names")
 
 
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     check_model(args.model)
     secrets = read_secrets(args.secrets)
     more = read_config(args.config)
+    stage = simulators(secrets) if args.simulate else None
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     key = api_key(args.data, secrets)
     settings = emulator.settings(
         model=args.model,
-        knowledge_path=str((args.data / "knowledge.sqlite").resolve()),
+        knowledge_folder=str(args.data.resolve()),
         public_url=url,
         log_format="ecs" if args.json_logs else "pretty",
         **more,
@@ -78,16 +80,53 @@ def run(args: argparse.Namespace) -> int:
     server = serve(listening, functions)
     source = EventSource(functions, client("sqs"), settings)
     source.start()
-    print(banner(url, key, args, secrets, time.perf_counter() - began), flush=True)
+    page = stage.serve(f"{url}/webhook") if stage else None
+    print(banner(url, key, args, secrets, time.perf_counter() - began, chats=page.url if page else ""), flush=True)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     ended.wait()
     print("\nstopping…", flush=True)
+    if stage:
+        stage.stop()
     server.shutdown()
     source.stop()
     emulator.stop()
     return 0
+
+
+class Simulated:
+    """The simulated chat platforms and the page that shows them."""
+
+    def __init__(self) -> None:
+        from tests.simulators.stages import Cast
+
+        self._cast = Cast()
+        self._page: Any = None
+        self.secrets = self._cast.start()
+
+    def serve(self, webhooks: str) -> Any:
+        """The page, served; `webhooks` is where the assistant takes the platforms' requests."""
+        from tests.simulators.page import serve as serve_page
+
+        self._page = serve_page(self._cast.stages, webhooks)
+        return self._page
+
+    def stop(self) -> None:
+        """Ends the page and the platforms."""
+        if self._page:
+            self._page.stop()
+        self._cast.stop()
+
+
+def simulators(secrets: dict[str, dict[str, str]]) -> Simulated:
+    """Starts the simulated platforms and puts their secrets in; raises InvalidSetting outside a checkout of the repository."""
+    try:
+        made = Simulated()
+    except ModuleNotFoundError as error:
+        raise InvalidSetting(f"--simulate needs a checkout of the repository: {error}") from None
+    secrets.update(made.secrets)
+    return made
 
 
 def check_model(spec: str) -> None:
@@ -138,6 +177,8 @@ def read_config(path: Path | None) -> dict[str, Any]:
 def api_key(data: Path, secrets: dict[str, dict[str, str]]) -> str:
     """The web chat's key: the one in the secrets, else one that is made once and kept in the data folder."""
     given = secrets.setdefault("webchat", {})
+    if chosen := os.environ.get("API_KEY"):
+        given.setdefault("api_key", chosen)
     if not given.get("api_key"):
         kept = data / "api-key"
         if not kept.exists():
@@ -158,7 +199,9 @@ def store_secrets(secrets: dict[str, dict[str, str]], settings: Settings) -> Any
     return session.client
 
 
-def banner(url: str, key: str, args: argparse.Namespace, secrets: dict[str, dict[str, str]], took: float) -> str:
+def banner(
+    url: str, key: str, args: argparse.Namespace, secrets: dict[str, dict[str, str]], took: float, *, chats: str = ""
+) -> str:
     """What a newcomer needs to know."""
     others = [p for p in secrets if p in PLATFORMS and p != "webchat"]
     logging.getLogger(__name__).debug("ready after %.1f s", took)
@@ -166,6 +209,7 @@ def banner(url: str, key: str, args: argparse.Namespace, secrets: dict[str, dict
         f"The assistant is ready after {took:.1f} s.",
         "",
         f"  Chat in a browser   {url}/#key={key}",
+        *([f"  Simulated chats     {chats}"] if chats else []),
         f"  API key             {key}",
         f"  Model               {args.model}",
         f"  State is kept in    {args.data}",

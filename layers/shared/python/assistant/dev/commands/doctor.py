@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from assistant.dev import remote
+from assistant.dev.client import add_options, connect
 from assistant.doctor import Line, from_json, platforms, state, to_json
 from assistant.errors import InvalidSetting
 from assistant.platforms import PLATFORMS, Platform, platform_class
@@ -30,7 +30,7 @@ _COLOURS: Final = {"ok": "green", "warning": "yellow", "fault": "bold red", "unk
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    remote.add_options(parser)
+    add_options(parser)
     parser.add_argument("--secrets", type=Path, metavar="FILE", help="look from this machine with these secrets")
     parser.add_argument("--public-url", default="", metavar="URL", help="with --secrets: the address that platforms call")
     parser.add_argument("--platform", action="append", choices=sorted(PLATFORMS), help="only this one; may be repeated")
@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _from_there(args: argparse.Namespace) -> list[Line]:
     try:
-        return from_json(remote.get(args, "/api/doctor"))
+        with connect(args) as remote:
+            return from_json(remote.call("GET", "/api/doctor", timeout=60))
     except ValueError:
         raise InvalidSetting(f"{args.url} gave no report; is its version older than this command's?") from None
 
