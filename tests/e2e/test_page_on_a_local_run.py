@@ -33,6 +33,10 @@ def test_a_newcomer_opens_the_printed_address_asks_and_reads_the_answer_with_its
     assert "api.slack.com/apps" in page.locator(".body").inner_text()
     assert page.get_by_role("link", name="How do I connect Slack?").is_visible()  # among the conversations
     assert check(page, axe, "local-run-desktop") == []
+    with page.context.expect_page() as opened:
+        page.locator(".sources a").first.click()
+    opened.value.get_by_role("heading", name="How do I connect Slack?").wait_for()
+    opened.value.close()
     page.reload()
     page.get_by_role("heading", name="Sources").wait_for()
     assert page.locator(".turn").count() == 1
@@ -52,6 +56,18 @@ def test_the_page_speaks_chinese_on_a_phone(running: Running, open_at: Open, axe
     page.get_by_role("heading", name="来源").wait_for()
     assert "BotPlugin" in page.locator(".body").inner_text()
     assert check(page, axe, "local-run-phone") == []
+
+
+def test_the_operators_screens_show_a_fresh_installation(running: Running, open_at: Open, axe: str) -> None:
+    page = open_at(f"{running.url}/#key={running.key}")
+    page.get_by_role("link", name="Platforms").click()
+    page.get_by_role("region", name="The assistant itself").wait_for()
+    page.get_by_role("link", name="How to connect Feishu").wait_for()
+    problems = check(page, axe, "local-run-platforms")
+    page.get_by_role("link", name="Dead letters").click()
+    page.get_by_role("heading", name="No dead letters").wait_for()
+    problems += check(page, axe, "local-run-letters")
+    assert problems == []
 
 
 def test_the_health_screen_names_every_part(running: Running, open_at: Open) -> None:
