@@ -558,12 +558,12 @@ def test_the_doctor_finds_a_healthy_app_healthy(desk: Desk) -> None:
 
 
 def test_the_doctor_names_each_fault_with_its_fix(desk: Desk) -> None:
-    desk.vendor.scopes.discard("cardkit:card:write")
-    desk.clock.now += 0
+    desk.vendor.scopes -= {"cardkit:card:write", "offline_access"}
     sick = desk.instance(bot_open_id="ou_other", encrypt_key="")
     found = {f.check: f for f in sick.diagnose()}
     assert found["webhook secrets"].state == "warning"
     assert "ou_bot" in found["bot"].fix
+    assert found["scope: act for people"].state == "warning"
     scope = found["scope: show an answer while it grows"]
     assert scope.state == "fault"
     assert scope.url == "https://open.feishu.cn/app/cli_a/auth?q=cardkit:card:write"

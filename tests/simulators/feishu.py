@@ -93,6 +93,7 @@ class FeishuSimulator(Simulator):
             "im:message.group_at_msg:readonly",
             "im:resource",
             "cardkit:card:write",
+            "offline_access",
         }
         self.people = {"ou_ann", "ou_bo"}
         self.files: dict[tuple[str, str], bytes] = {}

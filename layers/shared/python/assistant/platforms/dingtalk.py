@@ -133,15 +133,17 @@ class DingTalk(Platform):
         return Received(messages=self._admitted(message, sign, webhook.body), reply=HttpReply(200, "{}"))
 
     def _prove(self, sign: str, stamp: str, *, key: str, covered: str) -> None:
-        """Raises VerificationError unless `sign` is the HMAC of `covered` and `stamp` (ms) is at most an hour away."""
+        """Raises VerificationError unless `sign` is the HMAC of `covered` and `stamp` (ms) is at most an hour away (less
+        where the replay window is set to less)."""
         if not sign or not stamp:
             raise VerificationError("the call-back is not signed")
         digest = hmac.new(key.encode(), covered.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
         if not same(sign, base64.b64encode(digest)):
             raise VerificationError("the signature is wrong")
         signed_at = ms_of(stamp) if stamp.isascii() and stamp.isdecimal() else 0
-        if not signed_at or abs(self.clock() - signed_at / 1000) > _WINDOW:
-            raise VerificationError(f"the signed time {stamp!r} is more than {_WINDOW:.0f} s away from now")
+        window = min(_WINDOW, self.replay_window)
+        if not signed_at or abs(self.clock() - signed_at / 1000) > window:
+            raise VerificationError(f"the signed time {stamp!r} is more than {window:.0f} s away from now")
 
     def _ours(self, data: Mapping[str, Any], field: str, secret: str) -> None:
         """Raises VerificationError where the body names another robot or company than the configured one."""

@@ -487,7 +487,7 @@ class Feishu(Platform):
         except AssistantError as error:
             return [Finding(check="scopes", state="unknown", detail=str(error), url=self.api.console("auth"))]
         granted = {str(s.get("scope_name")) for s in listed or () if isinstance(s, Mapping) and s.get("grant_status") == 1}
-        found = []
+        found = [self._person_finding(granted)]
         for what, enough in SCOPES.items():
             if held := [s for s in enough if s in granted]:
                 found.append(Finding(check=f"scope: {what}", state="ok", detail=held[0]))
@@ -498,6 +498,15 @@ class Feishu(Platform):
                     Finding(check=f"scope: {what}", state="fault", detail=f"{enough[0]} is not granted", fix=fix, url=url)
                 )
         return found
+
+    def _person_finding(self, granted: set[str]) -> Finding:
+        """Whether tools may act for a person for longer than two hours; only tools need it."""
+        check = "scope: act for people"
+        if "offline_access" in granted:
+            return Finding(check=check, state="ok", detail="offline_access")
+        fix = "grant offline_access (a user scope) and publish a version, or leave it where no tool acts for people"
+        url = self.api.console("auth?q=offline_access")
+        return Finding(check=check, state="warning", detail="offline_access is not granted", fix=fix, url=url)
 
 
 def _mention(reply: Reply, to: Message) -> str:

@@ -103,7 +103,7 @@ def messages_of(event: Event, *, bot: Bot) -> tuple[Message, ...]:
 def _received(event: Event, bot: Bot) -> tuple[Message, ...]:
     message, sender = _mapping(event.body.get("message")), _mapping(event.body.get("sender"))
     who = _open_id(sender.get("sender_id"))
-    if sender.get("sender_type") == "app" or (bot.open_id and who == bot.open_id):
+    if sender.get("sender_type") in ("app", "bot") or (bot.open_id and who == bot.open_id):
         return ()  # our own words, or another robot's: answering them could go on for ever
     mentions = [_mapping(m) for m in _list(message.get("mentions"))]
     direct = message.get("chat_type") != "group"
