@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run_.add_argument("--port", type=int, default=8090, help="default 8090")
     again = actions.add_parser("replay", help="compare what the assistant makes of recordings now; 1 where it differs")
     again.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    again.add_argument("--accept", action="store_true", help="take what the assistant makes of them now as right")
     again.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -70,7 +71,14 @@ def _replay(args: argparse.Namespace) -> int:
     for path in args.files:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
-            found += [{"file": str(path), "line": d.line, "expected": d.expected, "found": d.found} for d in replay(lines)]
+            differences = list(replay(lines))
+            found += [{"file": str(path), "line": d.line, "expected": d.expected, "found": d.found} for d in differences]
+            if args.accept and differences:
+                for difference in differences:
+                    lines[one.line - 1] = json.dumps(
+                        {**json.loads(lines[one.line - 1]), "expected": one.found}, ensure_ascii=False
+                    )
+                path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError as error:
             raise InvalidSetting(f"file {str(path)!r} cannot be read: {error.strerror}") from None
         except (ValueError, KeyError) as error:
@@ -81,8 +89,8 @@ def _replay(args: argparse.Namespace) -> int:
         for one in found:
             print(f"{one['file']}:{one['line']}: recorded {json.dumps(one['expected'], ensure_ascii=False)}")
             print(f"    now      {json.dumps(one['found'], ensure_ascii=False)}")
-        print("the same as recorded" if not found else f"{len(found)} differ")
-    return 1 if found else 0
+        print("the same as recorded" if not found else f"{len(found)} differ{', accepted' if args.accept else ''}")
+    return 1 if found and not args.accept else 0
 
 
 def api_bases(secrets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
