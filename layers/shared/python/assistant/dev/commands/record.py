@@ -75,9 +75,8 @@ def _replay(args: argparse.Namespace) -> int:
             found += [{"file": str(path), "line": d.line, "expected": d.expected, "found": d.found} for d in differences]
             if args.accept and differences:
                 for difference in differences:
-                    lines[one.line - 1] = json.dumps(
-                        {**json.loads(lines[one.line - 1]), "expected": one.found}, ensure_ascii=False
-                    )
+                    kept = json.loads(lines[difference.line - 1]) | {"expected": difference.found}
+                    lines[difference.line - 1] = json.dumps(kept, ensure_ascii=False)
                 path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError as error:
             raise InvalidSetting(f"file {str(path)!r} cannot be read: {error.strerror}") from None
