@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,7 +14,9 @@ from assistant.knowledge import Knowledge, open_knowledge
 from assistant.knowledge.default import default_knowledge
 from assistant.llm import ChatMessage, ChatRequest
 from assistant.llm.builtin import answer
+from assistant.plugins import plugin_in
 from assistant.settings import ROUTES
+from assistant.testing import make, say
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 PAGES = sorted(GUIDES.rglob("*.md"))
@@ -106,3 +109,22 @@ def test_every_webhook_that_a_guide_names_has_a_route() -> None:
 
     assert {platform for platform, _ in named} == set(PLATFORMS)
     assert any(r.path == "/webhook/{platform}/{channel}" for r in ROUTES)
+
+
+@pytest.mark.parametrize(("language", "asked"), [("en", "What is for lunch?"), ("zh-CN", "午饭吃什么？")])
+def test_the_plug_in_in_the_guide_works(language: str, asked: str) -> None:
+    text = (GUIDES / language / "plugins.md").read_text("utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code
+    module = ModuleType("guide")
+    exec(code[1], module.__dict__)
+    reply = say(make(plugin_in(module)), asked)
+    assert reply
+    assert reply.text in ("Noodles with vegetables.", "供应蔬菜面。")
+
+
+def test_the_documents_that_are_linked_exist() -> None:
+    root = GUIDES.parents[1]
+    for page in [root / "README.md", root / "README.zh-CN.md", *root.glob("docs/*.md"), *PAGES]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(root)} leads to {target}"
