@@ -17,7 +17,7 @@ FLOORS = {
     0: {"messages", "errors", "words"},
     1: {"settings", "observability", "storage", "cache", "queue", "secrets"},
     2: {"platforms", "llm", "nlu", "slots", "flows", "tools", "plugins", "sessions", "knowledge", "oauth", "rollout"},
-    3: {"intake", "dialogue", "worker", "deadletters", "console", "growing"},
+    3: {"intake", "dialogue", "worker", "deadletters", "console", "growing", "notices"},
     4: {"assembly", "api", "doctor", "initialise", "openai_door"},
     5: {"testing", "dev"},
 }

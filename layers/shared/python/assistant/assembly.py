@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from assistant.knowledge.versions import Versions
     from assistant.llm import ChatModel
     from assistant.nlu import Understander
+    from assistant.notices import Notices
     from assistant.plugins import Plugins
     from assistant.queue import TurnQueue
     from assistant.sessions import Sessions
@@ -196,6 +197,24 @@ class Assistant:
         return Versions(bucket, TableDesk(self.table, tenant=tenant, clock=self.clock), tenant=tenant, clock=self.clock)
 
     @cached_property
+    def notices(self) -> Notices:
+        """The administrators' news."""
+        from assistant.notices import Notices, administrators
+
+        return Notices(
+            self.table,
+            people=administrators(self.settings.administrators),
+            platform=self.platform,
+            language=self.settings.language,
+            clock=self.clock,
+        )
+
+    def _examine(self, language: str) -> str:
+        from assistant import doctor
+
+        return doctor.to_markdown(doctor.report(self), language=language)
+
+    @cached_property
     def seen(self) -> Seen:
         """When each platform was last heard and answered."""
         from assistant.doctor import Seen
@@ -259,6 +278,8 @@ class Assistant:
             plugins=self.plugins,
             understander=lambda: self.understander,
             timezone=self.settings.timezone,
+            notices=self.notices,
+            examine=self._examine,
             seen=self.seen.note,
             clock=self.clock,
             step=self._step,

@@ -21,10 +21,12 @@ from assistant.errors import (
     ContentRefused,
     InvalidSetting,
     MessageRecalled,
+    MissingPermission,
     NotInChat,
     OutcomeUnknown,
     RateLimited,
     SendError,
+    TokenDead,
     Unavailable,
     UnsupportedType,
     VendorUnavailable,
@@ -36,6 +38,7 @@ from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, TextDelta, 
 from assistant.messages import ASKING, Message, Passage, Reply, Sent, Source
 from assistant.nlu import Understanding
 from assistant.nlu.context import contextualise
+from assistant.notices import Notices
 from assistant.observability import (
     CACHED_TOKENS,
     COMPLETION_TOKENS,
@@ -137,6 +140,8 @@ class Dialogue:
         understander: Callable[[], Understands | None] = lambda: None,
         timezone: str = "UTC",
         clock: Callable[[], float] = time.time,
+        notices: Notices | None = None,
+        examine: Callable[[str], str] = lambda language: "",
         seen: Callable[..., None] = lambda platform, *ways: None,
         step: Step = lambda name: None,
         patience: float = PATIENCE,
@@ -152,6 +157,8 @@ class Dialogue:
         self._understander = understander
         self._zone = timezone
         self._clock = clock
+        self._notices = notices
+        self._examine = examine
         self._seen = seen
         self._step = step
         self._patience = patience
@@ -265,6 +272,8 @@ class Dialogue:
             return Answer(Reply(text=say("nothing_to_stop", language)))
         if len(message.text) > LONGEST_QUESTION:
             return Answer(Reply(text=say("too_long", language, length=len(message.text), limit=LONGEST_QUESTION)))
+        if self._notices and message.text.strip().lower() in EXAMINATION and self._notices.is_administrator(message):
+            return Answer(Reply(text=self._examine(language), private=True))
         around = self._around(message, growing.turn.id)
         message = self._spelled_out(message, around)
         state = State.from_json(session.state.get("flow") or {})
@@ -405,6 +414,9 @@ class Dialogue:
 
             plain = Reply(text=to_plain(with_sources(reply)), private=reply.private)
             return platform.send(plain, to=message, key=f"{turn.id}-t", attempt=attempt)
+        except (MissingPermission, TokenDead) as error:
+            self._count(error, platform)
+            raise  # kept in the dead letters: it can be shown once an administrator has mended the cause
         except ContentRefused as error:
             self._count(error, platform)
             sorry = Reply(text=say("refused_content", _language(message)))
@@ -417,6 +429,8 @@ class Dialogue:
 
     def _count(self, error: SendError, platform: Platform) -> None:
         self._metrics.emit((SEND_ERRORS, 1), platform=platform.name, error=type(error).__name__)
+        if self._notices:
+            self._notices.about(error, platform.name)
         log(
             logger, logging.WARNING, "send failed", error_type=type(error).__name__, error_code=error.code, platform=platform.name
         )
@@ -434,6 +448,9 @@ class Dialogue:
             return True
         return self._sessions.interrupt(message, target="", why="stopped")
 
+
+EXAMINATION = frozenset({"doctor", "/doctor", "诊断", "/诊断", "体检"})
+"""What an administrator writes to see what does not work."""
 
 NO_MODEL = frozenset({"", "flow", "plugin", "builtin"})
 """What answers without a language model."""

@@ -134,6 +134,10 @@ class Platform(ABC):
         """The file that `message` carries. Raises ContentRefused above `limit` bytes, and a SendError."""
         raise NotImplementedError(f"{self.name} messages carry no files")
 
+    def private_chat(self, user: str) -> Message:
+        """An address at which `send` reaches the person with the platform's id `user`, without a message of theirs."""
+        return Message(kind="other", platform=self.name, channel=self.channels[0], conversation=user, sender=user, dedup_id=user)
+
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Sends `file` where `to` was said. Raises a SendError."""
         raise NotImplementedError(f"{self.name} cannot be sent files")
