@@ -87,9 +87,9 @@ def card_pieces(reply: Reply) -> tuple[str, str]:
 
 def growing(text: str) -> str:
     """The head of a growing text that a card can hold."""
-    whole = shown(text)
-    if utf8(whole) <= CARD:
+    if utf8(text) <= CARD and utf8(whole := shown(text)) <= CARD:
         return _clean(whole) or " "
+    text = text[:CARD]  # each character has a byte or more: the head is in here, and the rest costs no time
     return _clean(_cut(shown(_unnumbered(parts(text, limit=CARD - 600, measure=utf8)[0])), CARD - 8) + "\n\n…")
 
 

@@ -527,7 +527,8 @@ def _head(text: str) -> str:
 
     if utf8(text) <= _HEAD:
         return text
-    return parts(text, limit=_HEAD, measure=utf8)[0].partition("\n\n")[2] + "\n\n…"
+    # A character has a byte or more: the head is in these, and the rest costs no time.
+    return parts(text[: _HEAD + 1], limit=_HEAD - 100, measure=utf8)[0].partition("\n\n")[2] + "\n\n…"
 
 
 def _is_over(error: SendError) -> bool:
