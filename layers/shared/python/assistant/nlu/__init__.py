@@ -22,6 +22,8 @@ from typing import Self
 from assistant.errors import InvalidSetting
 from assistant.nlu import calibration, linear
 from assistant.nlu.background import BACKGROUND
+from assistant.nlu.context import contextualise as contextualise
+from assistant.nlu.context import is_follow_up as is_follow_up
 from assistant.nlu.features import Grams, Vocabulary, grams
 
 OUT_OF_SCOPE = "oos"
@@ -62,10 +64,13 @@ class Understander:
         self._matrix = matrix
         self._scale = scale
         self._none = self.intents.index(OUT_OF_SCOPE)
+        self._spread: dict[int, int] = {}
 
     def understand(self, text: str) -> Understanding:
         """The intent of `text` with its confidence. Any text is allowed, also an empty or a very long one."""
         ranked = self.ranked(grams(text))
+        if not any(score for score, _ in ranked):  # not one gram of it was ever seen
+            return Understanding(intent="", confidence=0.0, best="")
         named = tuple((self.intents[k], round(score, 4)) for score, k in ranked[:5] if k != self._none)
         best = next((k for _, k in ranked if k != self._none), self._none)
         if best == self._none:
@@ -79,16 +84,22 @@ class Understander:
         """All intents by number with their scores, best first."""
         found = self._vocabulary.vector(text)
         classes = len(self.intents)
-        lanes = bytearray(classes * 4)
         packed = total = 0
         for row, value in zip(*found, strict=True):
-            lanes[::4] = self._matrix[row * classes : (row + 1) * classes]
-            packed += value * int.from_bytes(lanes, "little")
+            packed += value * (self._spread.get(row) or self._spread_row(row))
             total += value
         sums = array("I")
         sums.frombytes(packed.to_bytes(classes * 4, "little"))
         middle = total * 128
         return sorted(((((s - middle) * self._scale), k) for k, s in enumerate(sums)), reverse=True)
+
+    def _spread_row(self, row: int) -> int:
+        """The bytes of a row 32 bits apart in one integer, kept for the next text: frequent grams are few."""
+        classes = len(self.intents)
+        lanes = bytearray(classes * 4)
+        lanes[::4] = self._matrix[row * classes : (row + 1) * classes]
+        self._spread[row] = int.from_bytes(lanes, "little")
+        return self._spread[row]
 
     # --- the artefact --------------------------------------------------------------------------
 
@@ -159,7 +170,7 @@ def _array(raw: bytes) -> array[int]:
 # --- training ----------------------------------------------------------------------------------
 
 FOLDS = 3
-STRANGERS = 0.04
+STRANGERS = 0.06
 """Share of messages taken to be out of scope where the examples show what that is: it weighs a rejected right answer against an
 accepted wrong one, and so sets the threshold."""
 STRANGERS_UNKNOWN = 0.5
@@ -239,18 +250,19 @@ def _calibrated(
     weight = strangers / (1 - strangers) * outside.count(False) / max(1, sum(outside))
     shares = [weight if out else 1.0 for out in outside]
     weights = tuple(calibration.fit(signals, right, shares))
-    confident = [calibration.probability(weights, signal) for signal in signals]
-    judged = [(c, 1.0 if good else 0.0, weight if out else 0.0) for c, good, out in zip(confident, right, outside, strict=True)]
-    return Calibration(weights, calibration.threshold(judged))
+    judged = [
+        (calibration.evidence(weights, signal), good, share)
+        for signal, good, out, share in zip(signals, right, outside, shares, strict=True)
+        if good or out  # a wrong intent for an in-scope text is wrong on either side of the line
+    ]
+    return Calibration(weights, calibration.line(judged))
 
 
-_UNDECIDED = Calibration((4.0, 0.0, 0.0, 0.0), 0.5)
+_UNDECIDED = Calibration((4.0, 0.0, 0.0), 0.5)
 """Where the examples are too few to calibrate on: as sure as the lead over "none" is long."""
 
 
-def _signal(ranked: Sequence[tuple[float, int]], none: int) -> tuple[float, float, float]:
-    """What tells right answers from wrong ones: lead over "none", the best score, lead over the second."""
-    inside = [score for score, k in ranked[:3] if k != none]
-    outside = next(score for score, k in ranked if k == none)
-    second = inside[1] if len(inside) > 1 else -1.0
-    return inside[0] - outside, inside[0], inside[0] - second
+def _signal(ranked: Sequence[tuple[float, int]], none: int) -> tuple[float, float]:
+    """What tells right answers from wrong ones: the lead over "none", and the score itself."""
+    best = next(score for score, k in ranked if k != none)
+    return best - next(score for score, k in ranked if k == none), best

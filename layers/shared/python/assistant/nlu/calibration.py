@@ -38,28 +38,23 @@ def fit(
     return weights
 
 
-def threshold(judged: Sequence[tuple[float, float, float]]) -> float:
-    """Where to draw the line through `(confidence, gain if accepted, gain if rejected)`, for the largest sum of gains.
+def line(judged: Sequence[tuple[float, bool, float]]) -> float:
+    """The confidence at which a right answer and a stranger are equally likely, from `(evidence, right, share)`.
 
-    In the middle of the gap where several lines are equally good, so that nobody stands on it.
+    A smooth fit rather than the best cut through the examples: strangers are few, and a cut would follow each of them.
     """
-    ordered = sorted(judged)
-    gained = best = sum(accepted for _, accepted, _ in ordered)
-    first = last = 0
-    for place, (_, accepted, rejected) in enumerate(ordered, start=1):
-        gained += rejected - accepted
-        if gained > best + 1e-9:
-            best, first, last = gained, place, place
-        elif gained > best - 1e-9 and place == last + 1:
-            last = place
-    low = ordered[first - 1][0] if first else 0.0
-    high = ordered[last][0] if last < len(ordered) else 1.0
-    return (low + high) / 2
+    slope, constant = fit([(evidence,) for evidence, _, _ in judged], [r for _, r, _ in judged], [s for _, _, s in judged])
+    return _squashed(-constant / slope) if slope > 1e-6 else 0.5
+
+
+def evidence(weights: Sequence[float], signal: Sequence[float]) -> float:
+    """The logarithm of the odds that an answer with this signal is right, within ±30."""
+    return max(-30.0, min(30.0, sum(w * v for w, v in zip(weights, signal, strict=False)) + weights[-1]))
 
 
 def probability(weights: Sequence[float], signal: Sequence[float]) -> float:
     """The fitted probability that an answer with this signal is right."""
-    return _squashed(sum(w * v for w, v in zip(weights, signal, strict=False)) + weights[-1])
+    return _squashed(evidence(weights, signal))
 
 
 def _squashed(x: float) -> float:

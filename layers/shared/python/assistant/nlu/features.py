@@ -74,6 +74,7 @@ class Vocabulary:
         self._rows = dict(zip(names, range(len(names)), strict=True))
         rarity = {n: (math.log((1 + texts) / (1 + n)) + 1) ** RARITY for n in set(counts)}
         self._rarity = [rarity[n] for n in counts]
+        self._unseen = ((math.log((1 + texts) / 2) + 1) ** RARITY) ** 2
 
     def __len__(self) -> int:
         return len(self.names)
@@ -91,15 +92,23 @@ class Vocabulary:
         return cls(array("I", kept), array("I", (counts[name] for name in kept)), total)
 
     def vector(self, found: Grams) -> Features:
-        """The known grams with their weights (logarithmic count × rarity), words and characters of equal length, 1 together."""
+        """The known grams with their weights (logarithmic count × rarity), words and characters of equal length, 1 together.
+
+        Unknown grams count for the length too: the more of a text is new, the shorter what is known of it, the lower all scores.
+        """
         rows: list[int] = []
         values: list[int] = []
         known, rarity = self._rows, self._rarity
         for part in found:
-            weighted = [
-                (row, (1 + math.log(n)) * rarity[row]) for name, n in part.items() if (row := known.get(name)) is not None
-            ]
-            length = math.sqrt(2 * sum(value * value for _, value in weighted))
+            weighted: list[tuple[int, float]] = []
+            unseen = 0.0
+            for name, n in part.items():
+                count = 1 + math.log(n)
+                if (row := known.get(name)) is None:
+                    unseen += count * count
+                else:
+                    weighted.append((row, count * rarity[row]))
+            length = math.sqrt(2 * (unseen * self._unseen + sum(value * value for _, value in weighted)))
             for row, value in weighted:
                 rounded = round(value / length * UNIT)
                 if rounded:
