@@ -195,6 +195,33 @@ def test_a_short_rate_limit_is_waited_out(wecom: WeCom, corp: vendor.WeCom, cloc
     assert clock.now >= before + 2
 
 
+def test_what_wecom_would_drop_without_a_word_waits_instead(wecom: WeCom, corp: vendor.WeCom, clock: Clock) -> None:
+    question = asked(wecom, corp.app_text("?"))
+    for n in range(30):
+        wecom.send(Reply(text=f"{n}"), to=question, key=f"k{n}")
+    with pytest.raises(RateLimited) as limited:
+        wecom.send(Reply(text="30"), to=question, key="k30")
+    assert 0 < limited.value.retry_after <= 60
+    other = replace(question, sender="wang")
+    wecom.send(Reply(text="for another"), to=other, key="o")
+    clock.sleep(limited.value.retry_after)
+    wecom.send(Reply(text="30"), to=question, key="k30", attempt=2)
+    assert corp.visible("lin") == [f"{n}" for n in range(31)]
+    assert corp.visible("wang") == ["for another"]
+
+
+def test_after_a_refusal_for_frequency_nobody_asks_again_before_its_time(wecom: WeCom, corp: vendor.WeCom, clock: Clock) -> None:
+    question = asked(wecom, corp.app_text("?"))
+    corp.fail("POST /cgi-bin/message/send", status=200, body={"errcode": 45009, "errmsg": "api freq out of limit"})
+    for _ in range(3):
+        with pytest.raises(RateLimited):
+            wecom.send(Reply(text="x"), to=question, key="k")
+    assert len(calls(corp, "/message/send")) == 1
+    clock.sleep(60)
+    wecom.send(Reply(text="x"), to=question, key="k")
+    assert corp.visible("lin") == ["x"]
+
+
 def test_a_member_who_cannot_see_the_app_is_no_receiver(wecom: WeCom, corp: vendor.WeCom) -> None:
     stranger = asked(wecom, corp.app_callback(corp.app_xml("text", "stranger", Content="hi")))
     with pytest.raises(NotInChat):

@@ -62,6 +62,9 @@ UPLOADS: Final[Mapping[str, int]] = {"image": 10 * 2**20, "file": 20 * 2**20}
 REPEAT_SECONDS: Final = 4 * 3600
 """How long WeCom drops a second message with equal content: its maximum."""
 
+MEMBER_SENDS: Final = 30
+"""App messages to one member in a minute; WeCom drops further ones without a word."""
+
 _STREAMED: Final = frozenset({"text", "image", "file", "rich_text"})
 _STREAM_KEY: Final = 24
 """Characters of a stream's id that name the reply; behind them stands when the question was asked, in hex seconds."""
@@ -84,6 +87,8 @@ class WeCom(Platform):
     ) -> None:
         super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
         self._sleep = sleep
+        self._sent: dict[str, list[float]] = {}
+        self._closed_until = 0.0
 
     # --- in ---
 
@@ -323,11 +328,30 @@ class WeCom(Platform):
             "enable_duplicate_check": 1,
             "duplicate_check_interval": REPEAT_SECONDS,
         }
-        result = self._api("POST", "/message/send", repeat=True, json=body)
+        self._take_turn(user)
+        try:
+            result = self._api("POST", "/message/send", repeat=True, json=body)
+        except RateLimited as error:  # other conversations need not find out for themselves
+            self._closed_until = max(self._closed_until, self.clock() + error.retry_after)
+            raise
         for field in ("invaliduser", "unlicenseduser"):
             if result.get(field):
                 raise NotInChat(f"wecom: the member cannot be reached ({field})", platform=self.name, code="81013")
         return str(result.get("msgid") or "")
+
+    def _take_turn(self, user: str) -> None:
+        """Raises RateLimited while WeCom has asked for a pause, and before it would drop a message to `user` without a word."""
+        now = self.clock()
+        if now < self._closed_until:
+            wait = self._closed_until - now
+            raise RateLimited("wecom: a pause that WeCom asked for", platform=self.name, code="45009", retry_after=wait)
+        if len(self._sent) > 10_000:
+            self._sent = {u: times for u, times in self._sent.items() if now - times[-1] < 60}
+        recent = [t for t in self._sent.get(user, ()) if now - t < 60]
+        if len(recent) >= MEMBER_SENDS:
+            reason = f"wecom: a member takes {MEMBER_SENDS} messages a minute"
+            raise RateLimited(reason, platform=self.name, code="45009", retry_after=60 - (now - recent[0]))
+        self._sent[user] = [*recent, now]
 
     def update_card(self, message: Message, reply: Reply) -> None:
         """Replaces a clicked app card, or greys its buttons with a short text; a bot's card only WeCom itself can change."""
