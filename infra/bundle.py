@@ -81,9 +81,14 @@ def build(root: Path = ROOT / "build" / "bundle", *, source: Path = ROOT, machin
     third_party(bundle, source=source, machine=machine, python=python, interpreter=interpreter)
     for name in ("shared", "plugins"):
         files = sorted(p for p in (source / "layers" / name).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-        mark = f"{tag}|{_digest(files)}"
+        pages = _pages(source) if name == "shared" else []
+        mark = f"{tag}|{_digest([*files, *pages])}"
         if _changed(root / f"{name}.stamp", mark):
             _copy(source / "layers" / name / "python", bundle.layer(name) / "python")
+            for page in pages:  # the guides are the knowledge that every installation starts with
+                target = bundle.layer(name) / "python" / "assistant" / "knowledge" / "pages" / page.relative_to(source / "docs")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(page, target)
             _compile(bundle.layer(name), "/opt", interpreter)
             _stamp(root / f"{name}.stamp", mark)
     for name in FUNCTIONS:
@@ -166,6 +171,11 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info"))
     # A command line, a local runner and test doubles have nothing to do in a function.
     shutil.rmtree(target / "assistant" / "dev", ignore_errors=True)
+
+
+def _pages(source: Path) -> list[Path]:
+    """The guides that become the default knowledge."""
+    return sorted([*(source / "docs").glob("*.md"), *(source / "docs").glob("guides/*/*.md")])
 
 
 def _interpreter(python: str) -> str | None:

@@ -55,7 +55,7 @@ class Account:
         self._server.start()
         _, port = self._server.get_host_and_port()
         self.endpoint = f"http://localhost:{port}"  # the CDK puts a bucket's name before any other host name
-        moto_types.teach(self.endpoint)
+        moto_types.teach(self.endpoint, invoke=self._triggered)
         self.aws = moto_types.Aws(self.endpoint, REGION, ACCOUNT)
         return self
 
@@ -154,6 +154,14 @@ class Account:
         if name not in self._functions:
             self._functions[name] = Function(self, name, self._workspace / name, third_party=self._third_party)
         return self._functions[name]
+
+    def _triggered(self, arn: str) -> str:
+        """Calls a function during the deployment; what it raised, if it did."""
+        try:
+            self.function(arn).call({})
+        except AssertionError as error:
+            return str(error)[-1500:]
+        return ""
 
     def mappings(self) -> list[dict[str, Any]]:
         """The deployed event source mappings."""

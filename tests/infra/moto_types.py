@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 import boto3
 from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
 
 Properties = dict[str, Any]
@@ -53,8 +55,8 @@ class Cloud:
     """What the deployment made of the types that are taught here, by type."""
 
     endpoint = ""
-    custom: Callable[[Aws, Properties], Made] | None = None
-    """Runs a custom resource's function, as AWS does while a stack is created."""
+    invoke: Callable[[str], str] | None = None
+    """Calls the function behind an ARN; the text of what it raised, empty where it did not."""
     made: ClassVar[list[tuple[str, Properties, Made]]] = []
 
 
@@ -72,11 +74,12 @@ def maker(kind: str) -> Callable[[Maker], Maker]:
     return register
 
 
-def teach(endpoint: str) -> None:
-    """Registers all TYPES; they are made in the emulated AWS at `endpoint` from now on."""
+def teach(endpoint: str, *, invoke: Callable[[str], str]) -> None:
+    """Registers all TYPES; they are made in the emulated AWS at `endpoint` from now on, and `invoke` runs functions."""
     Cloud.endpoint = endpoint
     Cloud.made = []
-    Cloud.custom = None
+    Cloud.invoke = invoke
+    setattr(parsing, "CustomModel", Triggered)  # noqa: B010  # moto chooses the class of custom resources by this name
     for kind, make in TYPES.items():
         if kind not in _MODELS:
             _MODELS[kind] = _model(kind, make)
@@ -289,6 +292,79 @@ def _alarm(aws: Aws, name: str, properties: Properties) -> Made:
             wanted[number] = int(wanted[number])
     aws.client("cloudwatch").put_metric_alarm(**wanted)
     return Made(wanted["AlarmName"], {"Arn": f"arn:aws:cloudwatch:{aws.region}:{aws.account}:alarm:{wanted['AlarmName']}"})
+
+
+@maker("AWS::CloudWatch::CompositeAlarm")
+def _composite(aws: Aws, name: str, properties: Properties) -> Made:
+    """Through the backend itself, which can hold one; only the call that would make it is missing."""
+    alarm = properties["AlarmName"]
+    cloudwatch_backends[aws.account][aws.region].put_metric_alarm(
+        name=alarm,
+        threshold=0,
+        statistic="",
+        description=properties.get("AlarmDescription", ""),
+        dimensions=[],
+        alarm_actions=properties.get("AlarmActions", []),
+        ok_actions=properties.get("OKActions", []),
+        rule=properties["AlarmRule"],
+        namespace="",
+        metric_name="",
+        comparison_operator="",
+        evaluation_periods=0,
+        period=0,
+    )
+    return Made(alarm, {"Arn": f"arn:aws:cloudwatch:{aws.region}:{aws.account}:alarm:{alarm}"})
+
+
+@maker("AWS::Logs::QueryDefinition")
+def _saved_query(aws: Aws, name: str, properties: Properties) -> Made:
+    """Only kept in `Cloud.made`: the emulated service has no such call."""
+    return Made(f"query-{properties['Name']}")
+
+
+@maker("AWS::SNS::Subscription")
+def _subscription(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = _some(properties, "TopicArn", "Protocol", "Endpoint")
+    return Made(aws.client("sns").subscribe(ReturnSubscriptionArn=True, **wanted)["SubscriptionArn"])
+
+
+@maker("AWS::SNS::TopicPolicy")
+def _topic_policy(aws: Aws, name: str, properties: Properties) -> Made:
+    policy = json.dumps(_without_transport(properties["PolicyDocument"]))
+    for topic in properties["Topics"]:
+        aws.client("sns").set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+    return Made(name)
+
+
+# --- custom resources --------------------------------------------------------------------------
+
+
+class Triggered(CloudFormationModel):
+    """A function that is called once while the stack is created: AWS calls it, moto would call it in Docker, here it runs."""
+
+    def __init__(self, id_: str) -> None:
+        self.physical_resource_id = id_
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return ""
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "Custom::Trigger"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **kwargs: Any
+    ) -> Triggered:
+        """Calls the function; what it raises ends the stack's creation."""
+        properties = cloudformation_json["Properties"]
+        assert Cloud.invoke, "no one to run functions"
+        failure = Cloud.invoke(properties["HandlerArn"])
+        if failure:
+            raise ValidationError(resource_name, message=f"{resource_name} failed: {failure}")
+        Cloud.made.append(("Custom::Trigger", dict(properties), Made(resource_name)))
+        return cls(resource_name)
 
 
 # --- keys (moto has the type, but stumbles over a template's tags) ------------------------------

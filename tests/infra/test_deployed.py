@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from assistant.settings import ROUTES
+from infra.alarms import watches
+from infra.bundle import FUNCTIONS
+from infra.deployment import Deployment
 from tests.infra.cloud import Account
 from tests.infra.conftest import Assembly
 from tests.simulators.slack import SlackSimulator
@@ -73,4 +76,31 @@ def test_functions_are_deployed_as_declared(account: Account) -> None:
     webhook = found["assistant-dev-webhook"]
     assert webhook["Architectures"] == ["arm64"]
     assert len(webhook["Layers"]) == 4
-    assert all(f["Runtime"] == "python3.13" for n, f in found.items() if n.startswith("assistant-dev-"))
+    assert {found[f"assistant-dev-{name}"]["Runtime"] for name in FUNCTIONS} == {"python3.13"}
+    assert webhook["SnapStart"]["ApplyOn"] == "PublishedVersions"
+
+
+def test_the_first_data_is_written_by_the_deployment_itself(account: Account) -> None:
+    table = account.outputs()["TableName"]
+    key = {"pk": {"S": "SYSTEM"}, "sk": {"S": "parameters"}}
+    assert "Item" in account.aws.client("dynamodb").get_item(TableName=table, Key=key)
+
+
+def test_alarms_exist_and_look_at_what_was_deployed(account: Account) -> None:
+    cloudwatch = account.aws.client("cloudwatch")
+    alarms = {a["AlarmName"]: a for a in cloudwatch.describe_alarms(MaxRecords=100)["MetricAlarms"]}
+    names = {f"assistant-dev-{w.name}" for w in watches(Deployment())}
+    assert names <= set(alarms)
+    looked_at = {
+        d["Value"]
+        for name in names
+        for q in alarms[name]["Metrics"]
+        for d in q.get("MetricStat", {}).get("Metric", {}).get("Dimensions", ())
+        if d["Name"] in {"QueueName", "FunctionName", "TableName", "ApiId"}
+    }
+    api = account.aws.client("apigatewayv2").get_apis()["Items"][0]["ApiId"]
+    queues = {"assistant-dev-turns.fifo", "assistant-dev-turns-dead.fifo", "assistant-dev-ingest-dead.fifo"}
+    functions = {f"assistant-dev-{n}" for n in ("webhook", "dialogue", "api", "oauth")}
+    assert looked_at == {api, account.outputs()["TableName"]} | queues | functions
+    (page,) = cloudwatch.describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+    assert page["AlarmActions"] == [account.outputs()["AlarmTopic"]]
