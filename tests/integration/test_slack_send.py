@@ -108,7 +108,7 @@ def test_markdown_is_written_as_slack_shows_it(slack: Slack, vendor: SlackSimula
     )
     (shown,) = vendor.visible("D1")
     assert shown.startswith("**About**\n\n# Leave\n\n```\nday  n\n---  -\nMon  1\n```\n\n```\nx < 1\n```\n\n———\n\n")
-    assert "&lt;!channel&gt; a\\_b [h](https://h.example)" in shown
+    assert "&lt;!channel&gt; a_b [h](https://h.example)" in shown
     assert "[Handbook](https://h.example)" in shown
     assert "<!channel>" not in vendor.posts("D1")[0].text
 

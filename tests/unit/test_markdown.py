@@ -14,6 +14,7 @@ from assistant.platforms.markdown import (
     Dialect,
     body,
     closed,
+    escape_markdown,
     parts,
     render,
     to_plain,
@@ -102,10 +103,8 @@ def test_anything_renders_and_written_again_it_says_the_same_words(source: str) 
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(max_size=100))
+@given(st.one_of(st.text(max_size=100), st.text(alphabet="ab1 *_`~#>-+=|[](){}!\\.<&;:/中", max_size=60)))
 def test_escaped_text_is_shown_letter_for_letter(text: str) -> None:
-    from assistant.platforms.markdown import escape_markdown
-
     line = " ".join(text.replace("\x00", "").split())
     assert to_plain(escape_markdown(line)) == line
 
@@ -113,6 +112,26 @@ def test_escaped_text_is_shown_letter_for_letter(text: str) -> None:
 def test_deep_nesting_loses_nothing() -> None:
     assert to_plain(">" * 500 + " deep").endswith("deep")
     assert "deep" in to_plain("- " * 400 + "deep")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "snake_case, 2 * 3 = 6, ~5 min, [1], AT&T, 3 < 4 > 2, C:\\temp, 100%",
+        "see https://x.example/a_b_c?d=1&e=*f*, or (http://y.example/__init__.py).",
+        "**Term** - what it means - and more",
+    ],
+)
+def test_what_needs_no_escape_gets_none(text: str) -> None:
+    assert render(text, COMMONMARK) == text
+
+
+def test_text_that_looks_like_markup_stays_text() -> None:
+    for source in (r"\[x\](https://x.example)", r"\*no\* \_no\_ \`no\`", r"1\. no", r"\# no", r"\> no", r"\- no", "&amp;lt;"):
+        once = render(source, COMMONMARK)
+        assert render(once, COMMONMARK) == once
+        assert to_plain(once) == to_plain(source)
+    assert escape_markdown("<b> & `x`", html=True) == "&lt;b&gt; &amp; \\`x\\`"
 
 
 # --- cutting ---

@@ -17,6 +17,7 @@ from assistant.messages import Reply, Source
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
     from markdown_it.tree import SyntaxTreeNode
 
@@ -73,14 +74,25 @@ def _ordered(number: int) -> str:
     return f"{number}. "
 
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>~|])")
-_BLOCK_START = re.compile(r"^(\s*)([-+#=]|\d+(?=[.)]))", re.MULTILINE)
+_SPECIAL = re.compile(
+    r"`|\\(?=[!-/:-@\[-`{-~]|$)|\*(?=\S)|(?<=\S)\*|(?<![^\W_])_|_(?![^\W_])|~(?=~)|(?<=~)~|<(?=[A-Za-z/!?])|\](?=[(\[:])"
+)
+_BLOCK_START = re.compile(r"^([-+*](?=\s|$)|>|\||#{1,6}(?=\s|$)|=+\s*$|-+\s*$|\d{1,9}(?=[.)](?:\s|$)))", re.MULTILINE)
+_RULED = re.compile(r"^(?=([-*_])(?:[ \t]*\1){2,}[ \t]*$)", re.MULTILINE)
+_ENTITY = re.compile(r"&(?=#?\w+;)")
 
 
-def escape_markdown(text: str) -> str:
-    """`text` so that a CommonMark reader shows it letter for letter."""
-    text = _SPECIAL.sub(r"\\\1", text.replace("&", "&amp;"))
-    return _BLOCK_START.sub(lambda m: m[1] + (f"{m[2]}\\" if m[2].isdigit() else f"\\{m[2]}"), text)
+def escape_markdown(text: str, *, html: bool = False) -> str:
+    """`text` so that a CommonMark reader shows it letter for letter, with no more escapes than that takes.
+
+    `html`: for readers that know tags, `<`, `>` and `&` become entities.
+    """
+    text = _SPECIAL.sub(lambda found: f"\\{found[0]}", text)
+    text = _BLOCK_START.sub(lambda found: f"{found[1]}\\" if found[1].isdigit() else f"\\{found[1]}", text)
+    text = _RULED.sub(r"\\", text)
+    if html:
+        return text.replace("&", "&amp;").replace("\\<", "<").replace("\\>", ">").replace("<", "&lt;").replace(">", "&gt;")
+    return _ENTITY.sub("&amp;", text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +126,8 @@ class Dialect:
     hard_break: str = "\n"
     gap: str = "\n\n"
     """Between two blocks."""
+    url: Callable[[str], str] = _same
+    """An address that stands in the text as it is."""
     escape: Callable[[str], str] = escape_markdown
     """Plain text → text that the platform shows letter for letter."""
 
@@ -180,6 +194,8 @@ def closed(markdown: str) -> str:
     return markdown
 
 
+_NO_ADDRESS: Final = r"\s<>\"`\\|*\[\]{}\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
+_ADDRESS = re.compile(rf"https?://[^{_NO_ADDRESS}]*[^{_NO_ADDRESS}.,;:!?_~'()]")
 _SAFE = re.compile(r"(?i)(https?://|mailto:|tel:)")
 _DEEP = re.compile(r"(?m)^((?:[ \t]*(?:[>*+-]|\d{1,9}[.)])[ \t]*){24})(?:[ \t]*(?:[>*+-]|\d{1,9}[.)])[ \t]*)+")
 _NEWLINE = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -190,7 +206,20 @@ def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     # html off: what looks like a tag is text. maxNesting: below it markdown-it drops what is nested deeper.
-    return MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
+    parser.inline.ruler.before("escape", "address", _address)
+    return parser
+
+
+def _address(state: StateInline, silent: bool) -> bool:
+    """Takes an address in the text as it is: its underscores are no markup. The parser stops at the colon of its scheme."""
+    scheme = next((s for s in ("https", "http") if state.src.endswith(s, 0, state.pos)), "")
+    if not scheme or state.src[state.pos] != ":" or not (found := _ADDRESS.match(state.src, state.pos - len(scheme))):
+        return False
+    if not silent:
+        state.pending += found[0][len(scheme) :]
+    state.pos = found.end()
+    return True
 
 
 def _clean(markdown: str) -> str:
@@ -296,7 +325,15 @@ class _Writer:
                 alt, url = self.d.escape(_letters(node.children)), str(node.attrs.get("src", ""))
                 return self.d.image(alt, url) if _SAFE.match(url) else alt
             case _:
-                return self.d.escape(node.content)
+                return self.text(node.content)
+
+    def text(self, text: str) -> str:
+        """Letters escaped, addresses left whole."""
+        shown, at = "", 0
+        for address in _ADDRESS.finditer(text):
+            shown += self.d.escape(text[at : address.start()]) + self.d.url(address[0])
+            at = address.end()
+        return shown + self.d.escape(text[at:])
 
     def wrapped(self, node: SyntaxTreeNode, marks: tuple[str, str]) -> str:
         inner = self.inline(node.children)

@@ -942,7 +942,7 @@ def _dialect() -> Dialect:
         table="code",
         rule="———",
         hard_break="\n",
-        escape=lambda text: escape_markdown(text).replace("\\<", "&lt;").replace("\\>", "&gt;"),
+        escape=lambda text: escape_markdown(text, html=True),
     )
 
 

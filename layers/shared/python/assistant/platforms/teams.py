@@ -651,7 +651,7 @@ def _dialect() -> Dialect:
         image=lambda alt, url: COMMONMARK.link(alt or url, url),
         soft_break="  \n",
         hard_break="  \n",
-        escape=lambda text: escape_markdown(text).replace("\\<", "&lt;").replace("\\>", "&gt;"),
+        escape=lambda text: escape_markdown(text, html=True),
     )
 
 
