@@ -199,7 +199,7 @@ def test_the_command_asks_a_running_assistant(capsys: pytest.CaptureFixture[str]
         assert main(["doctor", "--url", running.base, "--data", str(tmp_path)]) == 0
         capsys.readouterr()
         assert main(["doctor", "--url", running.base, "--api-key", "other"]) == 2
-        assert "does not accept the API key" in capsys.readouterr().err
+        assert "the API key" in capsys.readouterr().err
         assert main(["doctor", "--url", f"{running.base}/nowhere", "--api-key", "key"]) == 2
         gone = running.base
     assert main(["doctor", "--url", gone, "--api-key", "key"]) == 2

@@ -18,13 +18,11 @@ from urllib.parse import urlsplit
 
 from assistant.errors import (
     ContentRefused,
-    MissingPermission,
     NotInChat,
     OutcomeUnknown,
     RateLimited,
     Refused,
     SendError,
-    TokenDead,
     UnsupportedType,
     VendorUnavailable,
     VerificationError,
@@ -32,16 +30,11 @@ from assistant.errors import (
 from assistant.messages import Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.crypto import decrypt, key_from_text, open_envelope, same, seal_envelope, sorted_sha1
-from assistant.platforms.wecom_events import LOCALE, Fields, app_message, bot_message, button_key, json_object, xml_root
+from assistant.platforms.wecom_api import Api, result
+from assistant.platforms.wecom_events import LOCALE, app_message, bot_message, button_key, json_object, xml_root
 
 if TYPE_CHECKING:
-    import httpx
-
     from assistant.cache import Cache
-
-API: Final = "https://qyapi.weixin.qq.com"
-CONSOLE: Final = "https://work.weixin.qq.com/wework_admin/frame#apps"
-LOOK_UP: Final = "https://open.work.weixin.qq.com/devtool/query?e="
 
 AHEAD: Final = 300
 """Seconds that a signed time may lie ahead of our clock."""
@@ -87,6 +80,7 @@ class WeCom(Platform):
     ) -> None:
         super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
         self._sleep = sleep
+        self.api = Api(secrets, cache=lambda: self.cache, sleep=sleep)
         self._sent: dict[str, list[float]] = {}
         self._closed_until = 0.0
 
@@ -159,7 +153,7 @@ class WeCom(Platform):
         token = self.secret(f"{channel}_token")
         key = key_from_text(self.secret(f"{channel}_aes_key"), field=f"{channel}_aes_key")
         # An app's messages are sealed for the corp id (a suite's for the suite id), a bot's for nobody.
-        receiver = self.secrets.get("bot_receive_id", "") if channel == "bot" else self._app_receiver()
+        receiver = self.secrets.get("bot_receive_id", "") if channel == "bot" else self.app_receiver()
         query = webhook.query
         given = query.get("msg_signature") or query.get("msgsignature") or query.get("signature") or ""
         stamp, nonce = query.get("timestamp", ""), query.get("nonce", "")
@@ -171,7 +165,8 @@ class WeCom(Platform):
             raise VerificationError(f"wecom: the signed time is not within {self.replay_window:.0f} s of now")
         return open_envelope(sealed, key=key, receive_id=receiver)
 
-    def _app_receiver(self) -> str:
+    def app_receiver(self) -> str:
+        """For whom an app's callbacks are sealed."""
         return self.secrets.get("app_receive_id") or self.secret("corp_id")
 
     def _seal(self, webhook: Webhook, answer: Mapping[str, Any]) -> HttpReply:
@@ -256,7 +251,7 @@ class WeCom(Platform):
             nonlocal repeated
             response = outbound.call(self.name, "POST", url, json=payload)
             try:
-                _result(response, "response_url")
+                result(response, "response_url")
             except (RateLimited, VendorUnavailable):
                 raise
             except SendError:
@@ -323,14 +318,14 @@ class WeCom(Platform):
             raise NotInChat(f"wecom: {user!r} is no single member", platform=self.name)
         body = {
             "touser": user,
-            "agentid": self._agent_id(),
+            "agentid": self.api.agent_id(),
             **message,
             "enable_duplicate_check": 1,
             "duplicate_check_interval": REPEAT_SECONDS,
         }
         self._take_turn(user)
         try:
-            result = self._api("POST", "/message/send", repeat=True, json=body)
+            result = self.api.call("POST", "/message/send", repeat=True, json=body)
         except RateLimited as error:  # other conversations need not find out for themselves
             self._closed_until = max(self._closed_until, self.clock() + error.retry_after)
             raise
@@ -358,7 +353,7 @@ class WeCom(Platform):
         code = message.address.get("response_code")
         if not code:
             return
-        body: dict[str, Any] = {"userids": [message.sender], "agentid": self._agent_id(), "response_code": code}
+        body: dict[str, Any] = {"userids": [message.sender], "agentid": self.api.agent_id(), "response_code": code}
         text = _card_text(reply)
         if len(text) <= 20 and not reply.buttons and not reply.title:
             body["button"] = {"replace_name": text or "✓"}
@@ -371,7 +366,7 @@ class WeCom(Platform):
             # A new card needs a task id of its own: the old one is used up.
             card["task_id"] = hashlib.sha256(code.encode()).hexdigest()[:32]
             body["template_card"] = card
-        self._api("POST", "/message/update_template_card", repeat=False, json=body)
+        self.api.call("POST", "/message/update_template_card", repeat=False, json=body)
 
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Sends a file or picture as an app message to the asker; a bot's group cannot be sent one."""
@@ -385,7 +380,7 @@ class WeCom(Platform):
             raise ContentRefused(f"wecom: {len(file.content)} bytes; a {kind} has 6 to {limit}", platform=self.name)
 
         def load() -> tuple[str, float]:
-            result = self._api(
+            result = self.api.call(
                 "POST",
                 "/media/upload",
                 repeat=True,  # an upload that nobody sends is seen by nobody
@@ -407,7 +402,7 @@ class WeCom(Platform):
         if "://" in message.file_key and not self._trusted(message.file_key):
             raise ContentRefused("wecom: the file's address is not HTTPS", platform=self.name)
         if message.channel == "bot":
-            content, headers = self._download(message.file_key, limit=limit + 32)  # the padding has at most 32 bytes
+            content, headers = self.api.download(message.file_key, limit=limit + 32)  # the padding has at most 32 bytes
             key = key_from_text(self.secret("bot_aes_key"), field="bot_aes_key")
             try:
                 content = decrypt(content, key=key, iv=key[:16], block=32)
@@ -416,192 +411,20 @@ class WeCom(Platform):
             if len(content) > limit:
                 raise ContentRefused(f"wecom: the file is larger than {limit} bytes", platform=self.name)
         elif "://" in message.file_key:
-            content, headers = self._download(message.file_key, limit=limit)
+            content, headers = self.api.download(message.file_key, limit=limit)
         else:
-            content, headers = self._media(message.file_key, limit=limit)
+            content, headers = self.api.media(message.file_key, limit=limit)
         name = disposition_name(headers) or message.file_name
         kind = content_type(content, name=name)
         return File(name=safe_name(name, kind=kind), content=content, content_type=kind)
-
-    def _media(self, media_id: str, *, limit: int) -> tuple[bytes, Mapping[str, str]]:
-        url = f"{self._base}/cgi-bin/media/get"
-        try:
-            return self._download(url, params={"access_token": self._token(), "media_id": media_id}, limit=limit)
-        except TokenDead as error:
-            if error.code not in _STALE:
-                raise
-            self._forget_token()
-            return self._download(url, params={"access_token": self._token(), "media_id": media_id}, limit=limit)
-
-    def _download(self, url: str, *, limit: int, params: Mapping[str, str] | None = None) -> tuple[bytes, Mapping[str, str]]:
-        from assistant.platforms.files import download
-
-        content, response = download(self.name, url, limit=limit, params=params)
-        is_file = "content-disposition" in response.headers
-        if response.status_code != 200 or (params and not is_file):
-            _result(response, "the file")  # errors come as JSON with HTTP 200
-        if response.status_code != 200:
-            code = str(response.status_code)
-            raise SendError(f"wecom: the file's address answered HTTP {code}", platform=self.name, code=code)
-        return content, response.headers
-
-    # --- the API ---
-
-    @property
-    def _base(self) -> str:
-        return (self.secrets.get("api_base") or API).rstrip("/")
-
-    def _agent_id(self) -> int:
-        given = self.secrets.get("agent_id", "")
-        if not re.fullmatch(r"\d{1,12}", given, re.ASCII):
-            raise TokenDead("wecom: secret field 'agent_id' is not the app's number (AgentId)", platform=self.name, code="40056")
-        return int(given)
-
-    def _token_name(self) -> str:
-        corp, secret = self.secrets.get("corp_id", ""), self.secrets.get("secret", "")
-        if not corp or not secret:
-            raise TokenDead("wecom: the app is not configured: set corp_id, agent_id and secret", platform=self.name)
-        return f"wecom:token:{corp}:{hashlib.sha256(f'{self._base}|{secret}'.encode()).hexdigest()[:16]}"
-
-    def _token(self) -> str:
-        return self.cache.get(self._token_name(), self._load_token)
-
-    def _forget_token(self) -> None:
-        self.cache.drop(self._token_name())
-
-    def _load_token(self) -> tuple[str, float]:
-        from assistant.platforms import outbound
-
-        def load() -> dict[str, Any]:
-            query = {"corpid": self.secrets["corp_id"], "corpsecret": self.secrets["secret"]}
-            try:
-                return _result(outbound.call(self.name, "GET", f"{self._base}/cgi-bin/gettoken", params=query), "gettoken")
-            except OutcomeUnknown as error:  # asking for a token twice does no harm
-                raise VendorUnavailable(str(error), platform=self.name) from error
-
-        result = outbound.with_retries(load, sleep=self._sleep)
-        token = str(result.get("access_token") or "")
-        if not token:
-            raise VendorUnavailable("wecom: gettoken answered without a token", platform=self.name)
-        return token, max(60.0, float(result.get("expires_in") or 7200) - 300)
-
-    def _api(self, method: str, path: str, *, repeat: bool, params: Mapping[str, str] | None = None, **request: Any) -> Fields:
-        """The result of one call, with a fresh token where the old one died. `repeat`: the vendor recognises a repeat."""
-        from assistant.platforms import outbound
-
-        def once() -> Fields:
-            query = {"access_token": self._token(), **(params or {})}
-            return _result(outbound.call(self.name, method, f"{self._base}/cgi-bin{path}", params=query, **request), path)
-
-        def act() -> Fields:
-            try:
-                return once()
-            except TokenDead as error:
-                if error.code not in _STALE:
-                    raise
-                self._forget_token()
-                return once()
-
-        for left in (2, 1, 0):
-            try:
-                return outbound.with_retries(act, sleep=self._sleep)
-            except OutcomeUnknown:
-                if not repeat or not left:
-                    raise
-        raise AssertionError("unreachable")
 
     # --- doctor ---
 
     def diagnose(self) -> list[Finding]:
         """Both surfaces: what is configured, whether the API takes it, who can see the app, which address we call from."""
-        return [*self._diagnose_bot(), *self._diagnose_app()]
+        from assistant.platforms.wecom_doctor import diagnose
 
-    def _diagnose_bot(self) -> list[Finding]:
-        needed = ("bot_id", "bot_token", "bot_aes_key")
-        if not any(self.secrets.get(n) for n in needed):
-            return [Finding(check="bot", state="unknown", detail="no AI bot is configured; there are no group chats without one")]
-        findings = [_configured("bot", self.secrets, needed, page="智能机器人 › API模式 (AI bot, API mode)")]
-        findings.append(self._round_trip("bot"))
-        if not self.secrets.get("bot_name"):
-            findings.append(
-                Finding(
-                    check="bot name",
-                    state="warning",
-                    detail="'bot_name' is not set: in groups the question keeps the bot's mention",
-                    fix="store the bot's name, as members see it, in secret field 'bot_name'",
-                )
-            )
-        return findings
-
-    def _round_trip(self, channel: str) -> Finding:
-        """Seals a request as WeCom would and opens it again."""
-        check = f"{channel} callback key"
-        stamp = str(int(self.clock()))
-        try:
-            key = key_from_text(self.secret(f"{channel}_aes_key"), field=f"{channel}_aes_key")
-            receiver = self.secrets.get("bot_receive_id", "") if channel == "bot" else self._app_receiver()
-            sealed = seal_envelope(b"doctor", key=key, receive_id=receiver)
-            signature = sorted_sha1(self.secret(f"{channel}_token"), stamp, "doctor", sealed)
-            query = {"msg_signature": signature, "timestamp": stamp, "nonce": "doctor", "echostr": sealed}
-            self.receive(Webhook(platform=self.name, channel=channel, method="GET", query=query))
-        except VerificationError as error:
-            return Finding(check=check, state="fault", detail=str(error), fix="copy Token and EncodingAESKey again", url=CONSOLE)
-        return Finding(check=check, state="ok", detail="a request sealed with it is opened again")
-
-    def _diagnose_app(self) -> list[Finding]:
-        needed = ("corp_id", "agent_id", "secret")
-        if not any(self.secrets.get(n) for n in ("agent_id", "secret", "app_token")):
-            return [Finding(check="app", state="unknown", detail="no app is configured: no notices, no files, no late answers")]
-        findings = [_configured("app", self.secrets, needed, page="应用管理 › 自建 (App management)")]
-        if any(self.secrets.get(n) for n in ("app_token", "app_aes_key")):
-            findings.append(self._round_trip("app"))
-        if findings[0].state == "fault":
-            return findings
-        try:
-            self._forget_token()
-            self._token()
-        except SendError as error:
-            return [*findings, _failed("credentials", error)]
-        findings.append(Finding(check="credentials", state="ok", detail="WeCom gave a token for corp_id and secret"))
-        findings.append(self._clock_finding())
-        try:
-            agent = self._api("GET", "/agent/get", repeat=True, params={"agentid": str(self._agent_id())})
-        except SendError as error:
-            check = "trusted IP" if error.code == "60020" else "app"
-            return [*findings, _failed(check, error)]
-        findings.append(Finding(check="trusted IP", state="ok", detail="WeCom takes calls from this machine's address"))
-        findings += _agent_findings(agent)
-        try:
-            found = self._api("GET", "/getcallbackip", repeat=True).get("ip_list")
-        except SendError as error:
-            return [*findings, _failed("callback addresses", error)]
-        count = len(found) if isinstance(found, list) else 0
-        findings.append(
-            Finding(
-                check="callback addresses", state="ok" if count else "unknown", detail=f"callbacks come from {count} addresses"
-            )
-        )
-        return findings
-
-    def _clock_finding(self) -> Finding:
-        from email.utils import parsedate_to_datetime
-
-        from assistant.platforms import outbound
-
-        try:
-            response = outbound.call(self.name, "GET", f"{self._base}/cgi-bin/gettoken")
-            theirs = parsedate_to_datetime(response.headers["date"]).timestamp()
-        except (SendError, KeyError, ValueError):
-            return Finding(check="clock", state="unknown", detail="WeCom did not tell the time")
-        off = self.clock() - theirs
-        if abs(off) <= 60:
-            return Finding(check="clock", state="ok", detail=f"{off:+.0f} s against WeCom's")
-        return Finding(
-            check="clock",
-            state="fault" if abs(off) > AHEAD else "warning",
-            detail=f"{off:+.0f} s against WeCom's",
-            fix="synchronise this machine's clock (NTP)",
-        )
+        return diagnose(self)
 
 
 _NOTHING: Final = HttpReply(200, "", "text/plain; charset=utf-8")
@@ -722,129 +545,3 @@ def _subset() -> Any:  # the Dialect's type would load the Markdown module on th
         heading=lambda text, level: f"{'#' * level} {text}",
         escape=lambda text: text.replace("<@", "<\u200b@"),  # nobody is mentioned by what a model writes
     )
-
-
-# --- reading answers ---------------------------------------------------------------------------
-
-_STALE: Final = frozenset({"40014", "42001", "41001"})
-
-
-def _result(response: httpx.Response, what: str) -> dict[str, Any]:
-    """The JSON of an answer; raises the SendError that its `errcode` or HTTP status means."""
-    from assistant.platforms.outbound import retry_after
-
-    if response.status_code == 429:
-        raise RateLimited(
-            f"wecom: {what}: too many calls", platform="wecom", code="429", retry_after=retry_after(response.headers)
-        )
-    if response.status_code >= 500:
-        raise VendorUnavailable(f"wecom: {what}: HTTP {response.status_code}", platform="wecom", code=str(response.status_code))
-    try:
-        result = response.json()
-    except ValueError:
-        result = None
-    if not isinstance(result, dict):
-        if response.status_code == 200:
-            return {}
-        raise SendError(f"wecom: {what}: HTTP {response.status_code}", platform="wecom", code=str(response.status_code))
-    if code := result.get("errcode", 0):
-        raise _error(str(code), str(result.get("errmsg") or ""), what)
-    return result
-
-
-_API_PERMISSION: Final = "应用的接口权限 (API permission of the app)"
-_VISIBILITY: Final = "可见范围 (visibility range)"
-_TRUSTED_IP: Final = "企业可信IP (trusted IP)"
-_PERMISSIONS: Final[Mapping[str, str]] = {
-    "48002": _API_PERMISSION,
-    "60011": _VISIBILITY,
-    "301002": _API_PERMISSION,
-    "60020": _TRUSTED_IP,
-}
-_BAD_CREDENTIALS: Final[Mapping[str, str]] = {
-    "40001": "secret field 'secret' is not this app's Secret",
-    "40013": "secret field 'corp_id' is not a corp id (企业ID)",
-    "40056": "secret field 'agent_id' is not this app's AgentId",
-}
-
-
-def _error(code: str, said: str, what: str) -> SendError:
-    """The error for one of WeCom's codes. What WeCom says is not repeated, except the address it was called from."""
-    where: dict[str, Any] = {"platform": "wecom", "code": code}
-    text = f"wecom: {what}: errcode {code}, see {LOOK_UP}{code}"
-    if code == "45009":
-        return RateLimited(text, retry_after=60.0, **where)
-    if code == "45033":
-        return RateLimited(text, retry_after=1.0, **where)
-    if code == "-1":
-        return VendorUnavailable(text, **where)
-    if code in _STALE:
-        return TokenDead(text, **where)
-    if code in _BAD_CREDENTIALS:
-        return TokenDead(f"{text}: {_BAD_CREDENTIALS[code]}", **where)
-    if code in _PERMISSIONS:
-        address = re.search(r"from ip:\s*([0-9a-fA-F.:]{3,45}[0-9a-fA-F])", said)
-        hint = f"; add {address[1]} to it" if code == "60020" and address else ""
-        scope = _PERMISSIONS[code]
-        return MissingPermission(f"{text}: {scope}{hint}", scopes=(scope,), console_url=CONSOLE, **where)
-    if code == "81013" or (len(code) == 5 and code.startswith("86")):
-        return NotInChat(text, **where)
-    if code == "40008":
-        return UnsupportedType(text, **where)
-    if code in ("45002", "40058", "44004"):
-        return ContentRefused(text, **where)
-    return SendError(text, **where)
-
-
-# --- findings ----------------------------------------------------------------------------------
-
-
-def _configured(check: str, secrets: Mapping[str, str], needed: tuple[str, ...], *, page: str) -> Finding:
-    if missing := [n for n in needed if not secrets.get(n)]:
-        return Finding(
-            check=f"{check} settings",
-            state="fault",
-            detail=f"not set: {', '.join(missing)}",
-            fix=f"copy them from {page} into the secret of wecom",
-            url=CONSOLE,
-        )
-    return Finding(check=f"{check} settings", state="ok", detail="complete")
-
-
-def _failed(check: str, error: SendError) -> Finding:
-    fix = "try again later" if isinstance(error, VendorUnavailable | RateLimited | OutcomeUnknown) else "compare with the console"
-    if isinstance(error, MissingPermission):
-        fix = f"open the app in the console and extend {error.scopes[0]}"
-    return Finding(check=check, state="fault", detail=str(error), fix=fix, url=CONSOLE)
-
-
-def _size(agent: Fields, field: str, name: str) -> int:
-    holder = agent.get(field)
-    found = holder.get(name) if isinstance(holder, dict) else None
-    return len(found) if isinstance(found, list) else 0
-
-
-def _agent_findings(agent: Fields) -> list[Finding]:
-    name = str(agent.get("name") or "?")
-    findings = []
-    if agent.get("close"):
-        findings.append(
-            Finding(check="app", state="fault", detail=f"{name} is switched off", fix="启用应用 (enable it)", url=CONSOLE)
-        )
-    else:
-        findings.append(Finding(check="app", state="ok", detail=name))
-    count = _size(agent, "allow_userinfos", "user")
-    wide = _size(agent, "allow_partys", "partyid") + _size(agent, "allow_tags", "tagid")
-    if count or wide:
-        detail = f"{count} members by name, {wide} departments and tags"
-        findings.append(Finding(check="visibility", state="ok", detail=detail))
-    else:
-        fix = f"add members or departments under {_VISIBILITY}"
-        findings.append(Finding(check="visibility", state="fault", detail="nobody can see the app", fix=fix, url=CONSOLE))
-    if domain := agent.get("redirect_domain"):
-        findings.append(Finding(check="trusted domain", state="ok", detail=str(domain)))
-    else:
-        detail = "none: members cannot be identified in a browser"
-        fix = "可信域名 (trusted domain): enter the host of the public address"
-        findings.append(Finding(check="trusted domain", state="warning", detail=detail, fix=fix, url=CONSOLE))
-    return findings

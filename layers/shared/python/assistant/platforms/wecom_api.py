@@ -1,0 +1,203 @@
+"""WeCom's API: tokens, calls, downloads, and what its codes mean."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from assistant.errors import (
+    ContentRefused,
+    MissingPermission,
+    NotInChat,
+    OutcomeUnknown,
+    RateLimited,
+    SendError,
+    TokenDead,
+    UnsupportedType,
+    VendorUnavailable,
+)
+from assistant.platforms.wecom_events import Fields
+
+if TYPE_CHECKING:
+    import httpx
+
+    from assistant.cache import Cache
+
+API: Final = "https://qyapi.weixin.qq.com"
+CONSOLE: Final = "https://work.weixin.qq.com/wework_admin/frame#apps"
+LOOK_UP: Final = "https://open.work.weixin.qq.com/devtool/query?e="
+
+
+class Api:
+    """The app's calls. `cache` gives the cache when it is needed: a webhook that only queues never asks for it."""
+
+    def __init__(self, secrets: Mapping[str, str], *, cache: Callable[[], Cache], sleep: Callable[[float], None]) -> None:
+        self._secrets = secrets
+        self._cache = cache
+        self._sleep = sleep
+
+    @property
+    def base(self) -> str:
+        """The vendor's host, or what stands in for it."""
+        return (self._secrets.get("api_base") or API).rstrip("/")
+
+    def agent_id(self) -> int:
+        """The app's number; raises TokenDead where none is configured."""
+        given = self._secrets.get("agent_id", "")
+        if not re.fullmatch(r"\d{1,12}", given, re.ASCII):
+            raise TokenDead("wecom: secret field 'agent_id' is not the app's number (AgentId)", platform="wecom", code="40056")
+        return int(given)
+
+    def _token_name(self) -> str:
+        corp, secret = self._secrets.get("corp_id", ""), self._secrets.get("secret", "")
+        if not corp or not secret:
+            raise TokenDead("wecom: the app is not configured: set corp_id, agent_id and secret", platform="wecom")
+        return f"wecom:token:{corp}:{hashlib.sha256(f'{self.base}|{secret}'.encode()).hexdigest()[:16]}"
+
+    def token(self) -> str:
+        """A living token, shared with the other instances."""
+        return self._cache().get(self._token_name(), self._load_token)
+
+    def forget_token(self) -> None:
+        """The next call fetches a new one."""
+        self._cache().drop(self._token_name())
+
+    def _load_token(self) -> tuple[str, float]:
+        from assistant.platforms import outbound
+
+        def load() -> dict[str, Any]:
+            query = {"corpid": self._secrets["corp_id"], "corpsecret": self._secrets["secret"]}
+            try:
+                return result(outbound.call("wecom", "GET", f"{self.base}/cgi-bin/gettoken", params=query), "gettoken")
+            except OutcomeUnknown as error:  # asking for a token twice does no harm
+                raise VendorUnavailable(str(error), platform="wecom") from error
+
+        given = outbound.with_retries(load, sleep=self._sleep)
+        token = str(given.get("access_token") or "")
+        if not token:
+            raise VendorUnavailable("wecom: gettoken answered without a token", platform="wecom")
+        return token, max(60.0, float(given.get("expires_in") or 7200) - 300)
+
+    def call(self, method: str, path: str, *, repeat: bool, params: Mapping[str, str] | None = None, **request: Any) -> Fields:
+        """The result of one call, with a fresh token where the old one died. `repeat`: the vendor recognises a repeat."""
+        from assistant.platforms import outbound
+
+        def once() -> Fields:
+            query = {"access_token": self.token(), **(params or {})}
+            return result(outbound.call("wecom", method, f"{self.base}/cgi-bin{path}", params=query, **request), path)
+
+        def act() -> Fields:
+            try:
+                return once()
+            except TokenDead as error:
+                if error.code not in STALE:
+                    raise
+                self.forget_token()
+                return once()
+
+        for left in (2, 1, 0):
+            try:
+                return outbound.with_retries(act, sleep=self._sleep)
+            except OutcomeUnknown:
+                if not repeat or not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    def media(self, media_id: str, *, limit: int) -> tuple[bytes, Mapping[str, str]]:
+        """Bytes and headers of a file that was sent to the app."""
+        url = f"{self.base}/cgi-bin/media/get"
+        try:
+            return self.download(url, params={"access_token": self.token(), "media_id": media_id}, limit=limit)
+        except TokenDead as error:
+            if error.code not in STALE:
+                raise
+            self.forget_token()
+            return self.download(url, params={"access_token": self.token(), "media_id": media_id}, limit=limit)
+
+    def download(self, url: str, *, limit: int, params: Mapping[str, str] | None = None) -> tuple[bytes, Mapping[str, str]]:
+        """Bytes and headers at an address; raises ContentRefused above `limit` bytes."""
+        from assistant.platforms.files import download
+
+        content, response = download("wecom", url, limit=limit, params=params)
+        is_file = "content-disposition" in response.headers
+        if response.status_code != 200 or (params and not is_file):
+            result(response, "the file")  # errors come as JSON with HTTP 200
+        if response.status_code != 200:
+            code = str(response.status_code)
+            raise SendError(f"wecom: the file's address answered HTTP {code}", platform="wecom", code=code)
+        return content, response.headers
+
+
+# --- reading answers ---------------------------------------------------------------------------
+
+STALE: Final = frozenset({"40014", "42001", "41001"})
+"""Codes of a token that died: a fresh one helps."""
+
+
+def result(response: httpx.Response, what: str) -> dict[str, Any]:
+    """The JSON of an answer; raises the SendError that its `errcode` or HTTP status means."""
+    from assistant.platforms.outbound import retry_after
+
+    if response.status_code == 429:
+        raise RateLimited(
+            f"wecom: {what}: too many calls", platform="wecom", code="429", retry_after=retry_after(response.headers)
+        )
+    if response.status_code >= 500:
+        raise VendorUnavailable(f"wecom: {what}: HTTP {response.status_code}", platform="wecom", code=str(response.status_code))
+    try:
+        result = response.json()
+    except ValueError:
+        result = None
+    if not isinstance(result, dict):
+        if response.status_code == 200:
+            return {}
+        raise SendError(f"wecom: {what}: HTTP {response.status_code}", platform="wecom", code=str(response.status_code))
+    if code := result.get("errcode", 0):
+        raise _error(str(code), str(result.get("errmsg") or ""), what)
+    return result
+
+
+_API_PERMISSION: Final = "应用的接口权限 (API permission of the app)"
+VISIBILITY: Final = "可见范围 (visibility range)"
+_TRUSTED_IP: Final = "企业可信IP (trusted IP)"
+_PERMISSIONS: Final[Mapping[str, str]] = {
+    "48002": _API_PERMISSION,
+    "60011": VISIBILITY,
+    "301002": _API_PERMISSION,
+    "60020": _TRUSTED_IP,
+}
+_BAD_CREDENTIALS: Final[Mapping[str, str]] = {
+    "40001": "secret field 'secret' is not this app's Secret",
+    "40013": "secret field 'corp_id' is not a corp id (企业ID)",
+    "40056": "secret field 'agent_id' is not this app's AgentId",
+}
+
+
+def _error(code: str, said: str, what: str) -> SendError:
+    """The error for one of WeCom's codes. What WeCom says is not repeated, except the address it was called from."""
+    where: dict[str, Any] = {"platform": "wecom", "code": code}
+    text = f"wecom: {what}: errcode {code}, see {LOOK_UP}{code}"
+    if code == "45009":
+        return RateLimited(text, retry_after=60.0, **where)
+    if code == "45033":
+        return RateLimited(text, retry_after=1.0, **where)
+    if code == "-1":
+        return VendorUnavailable(text, **where)
+    if code in STALE:
+        return TokenDead(text, **where)
+    if code in _BAD_CREDENTIALS:
+        return TokenDead(f"{text}: {_BAD_CREDENTIALS[code]}", **where)
+    if code in _PERMISSIONS:
+        address = re.search(r"from ip:\s*([0-9a-fA-F.:]{3,45}[0-9a-fA-F])", said)
+        hint = f"; add {address[1]} to it" if code == "60020" and address else ""
+        scope = _PERMISSIONS[code]
+        return MissingPermission(f"{text}: {scope}{hint}", scopes=(scope,), console_url=CONSOLE, **where)
+    if code == "81013" or (len(code) == 5 and code.startswith("86")):
+        return NotInChat(text, **where)
+    if code == "40008":
+        return UnsupportedType(text, **where)
+    if code in ("45002", "40058", "44004"):
+        return ContentRefused(text, **where)
+    return SendError(text, **where)
