@@ -19,6 +19,8 @@ from assistant.errors import InvalidSetting  # noqa: E402
 from infra.bundle import Bundle, BundleError, build  # noqa: E402
 from infra.data import DataStack  # noqa: E402
 from infra.deployment import Deployment, context_names  # noqa: E402
+from infra.edge import EdgeStack  # noqa: E402
+from infra.inference import InferenceStack  # noqa: E402
 from infra.observability import ObservabilityStack  # noqa: E402
 from infra.runtime import RuntimeStack  # noqa: E402
 
@@ -29,7 +31,13 @@ def compose(app: cdk.App, deployment: Deployment, bundle: Bundle) -> None:
     title = deployment.prefix
     data = DataStack(app, f"{title}-data", deployment=deployment, env=env)
     runtime = RuntimeStack(app, f"{title}-runtime", data=data, deployment=deployment, bundle=bundle, env=env)
+    if deployment.gpu_profile:
+        InferenceStack(app, f"{title}-inference", data=data, deployment=deployment, env=env)
     ObservabilityStack(app, f"{title}-observability", data=data, runtime=runtime, deployment=deployment, env=env)
+    if deployment.edge:
+        host = deployment.domain or cdk.Fn.select(2, cdk.Fn.split("/", runtime.api.api_endpoint))
+        front = cdk.Environment(account=env.account, region="us-east-1" if env.region else None)
+        EdgeStack(app, f"{title}-edge", api_host=host, deployment=deployment, env=front)
     cdk.Tags.of(app).add("assistant:stage", deployment.stage)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 

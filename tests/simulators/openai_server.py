@@ -55,6 +55,8 @@ class Plan:
     malformed_after: int | None = None
     error_after: int | None = None
     """Sends an `{"error": …}` event at this place, over SageMaker a ModelStreamError."""
+    shed: bool = False
+    """Begins the stream and then says in it that the queue is full, as vLLM does."""
     done: bool = True
     """False: ends the body without `[DONE]`."""
     finish: str = ""
@@ -300,6 +302,10 @@ class ModelServer:
             choice = {"index": 0, "delta": delta, "finish_reason": finish}
             return f"data: {json.dumps({**common, 'choices': [choice]}, ensure_ascii=False)}\n\n"
 
+        if plan.shed:
+            yield 'data: {"error": {"message": "queue full", "type": "Service Unavailable", "param": null, "code": 503}}\n\n'
+            yield "data: [DONE]\n\n"
+            return
         yield event({"role": "assistant", "content": ""})
         await self._pause(plan.first_token, plan, front)
         for piece in pieces(plan.reasoning):

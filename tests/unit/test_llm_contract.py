@@ -210,8 +210,9 @@ def test_a_tool_loop_goes_back_in_the_engines_order(desk: Desk) -> None:
         Plan(status=502),
         Plan(hang_up=True),
         Plan(text="abc", break_after=0),
+        Plan(shed=True),
     ],
-    ids=["503", "429", "502", "hang-up", "break before the first token"],
+    ids=["503", "429", "502", "hang-up", "break before the first token", "503 inside the stream"],
 )
 def test_a_fault_before_the_first_token_is_repeated(desk: Desk, fault: Plan) -> None:
     desk.server.plans.extend([*failing(fault, 2), Plan(text="Fifteen.")])
@@ -353,11 +354,12 @@ def test_an_endpoint_that_keeps_failing_is_left_alone_and_tried_again_later(desk
 
 def test_overload_is_no_reason_to_leave_an_endpoint_alone(desk: Desk) -> None:
     model = desk.open(limits=replace(QUICK, repeats=0))
-    desk.server.plan = Plan(status=429)
-    for _ in range(8):
-        with pytest.raises(Unavailable, match="429"):
-            list(model.stream(QUESTION))
-    assert len(desk.server.asked) == 8
+    for plan, said in ((Plan(status=429), "429"), (Plan(shed=True), "503")):
+        desk.server.plan = plan
+        for _ in range(6):
+            with pytest.raises(Unavailable, match=said):
+                list(model.stream(QUESTION))
+    assert len(desk.server.asked) == 12
 
 
 def test_repeats_are_a_small_share_of_all_calls(desk: Desk) -> None:

@@ -94,7 +94,7 @@ class OpenAIEmbedder:
     def _post(self, texts: Sequence[str]) -> list[list[float]]:
         import httpx
 
-        from assistant.llm.endpoint import TryAgain
+        from assistant.llm.failures import TryAgain
         from assistant.llm.openai_http import refusal
 
         with self._lock:
@@ -212,7 +212,7 @@ class aws_errors:  # a context manager that reads as a word
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        from assistant.llm.endpoint import TryAgain
+        from assistant.llm.failures import TryAgain
         from assistant.llm.sagemaker_stream import failure
 
         if isinstance(error, ClientError):
@@ -266,7 +266,7 @@ def again(
     act: Callable[[], list[list[float]]], *, tries: int = 3, sleep: Callable[[float], None] = time.sleep
 ) -> list[list[float]]:
     """`act()`, repeated with jittered pauses where the endpoint did not take the request."""
-    from assistant.llm.endpoint import TryAgain
+    from assistant.llm.failures import TryAgain
 
     for attempt in range(1, tries):
         try:

@@ -18,15 +18,8 @@ from typing import Final, Protocol
 
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatRequest, Event
+from assistant.llm.failures import Overloaded, TryAgain
 from assistant.llm.openai_wire import AnswerReader, Dialect, request_body
-
-
-class TryAgain(Unavailable):
-    """The endpoint did not take the request; the same request may pass a moment later."""
-
-
-class Overloaded(TryAgain):
-    """The endpoint said that it has too much to do (429, 503, throttled); it is alive, so the breaker does not count it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +285,7 @@ class EndpointModel:
                 if not reader.done and not reader.begun:
                     raise TryAgain(f"{self._transport.where} closed the stream before the first token")
                 reader.close()
-            except ModelError:
+            except (ModelError, Overloaded):  # an engine may shed a request after it began the stream
                 raise
             except Unavailable as error:
                 if reader.done:

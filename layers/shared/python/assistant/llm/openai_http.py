@@ -15,7 +15,7 @@ import httpx
 
 from assistant.errors import InvalidSetting, ModelError, Unavailable
 from assistant.llm import ChatRequest
-from assistant.llm.endpoint import Overloaded, TryAgain
+from assistant.llm.failures import Overloaded, TryAgain
 from assistant.llm.openai_wire import BEDROCK, OPENAI, VLLM, Dialect
 
 Headers = Callable[[str, bytes], Mapping[str, str]]

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatMessage, ChatRequest, Done, Event, TextDelta, ToolCall, ToolSpec, Usage
+from assistant.llm.failures import Overloaded
 from assistant.llm.sse import SseParser
 
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
@@ -336,4 +337,6 @@ def stream_error(error: Any, *, where: str) -> Unavailable | ModelError:  # any 
     text = f"{where} reported {kind or 'an error'} ({code or 'no code'}) in the stream"
     if code in (400, 413, 422) or kind in ("BadRequestError", "invalid_request_error"):
         return ModelError(text)
+    if code in (429, 503):  # vLLM sheds a streamed request inside the stream
+        return Overloaded(text)
     return Unavailable(text)

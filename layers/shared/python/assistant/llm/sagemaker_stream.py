@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatRequest, WarmingUp
-from assistant.llm.endpoint import DEFAULT_LIMITS, Limits, Overloaded, TryAgain
+from assistant.llm.endpoint import DEFAULT_LIMITS, Limits
+from assistant.llm.failures import Overloaded, TryAgain
 from assistant.llm.openai_http import refusal
 
 WAKE_SECONDS: Final = 180.0
