@@ -80,12 +80,12 @@ def test_the_guides_are_listed_and_read_in_the_readers_language(open_page: Open)
     page = open_page(locale="zh-CN")
     page.get_by_role("link", name="使用指南").click()
     page.get_by_role("link", name="接入飞书").click()
-    page.get_by_role("heading", name="怎么接入飞书？").wait_for()
+    page.get_by_role("heading", name="飞书应用需要哪些权限？").wait_for()
     page.get_by_role("link", name="English").click()
-    page.get_by_role("heading", name="How do I connect Feishu?").wait_for()
+    page.get_by_role("heading", name="Which permissions does the Feishu app need?").wait_for()
     assert page.title() == "Connecting Feishu or Lark · 智能助手"
     page.go_back()
-    page.get_by_role("heading", name="怎么接入飞书？").wait_for()
+    page.get_by_role("heading", name="飞书应用需要哪些权限？").wait_for()
 
 
 def test_a_source_under_an_answer_opens_the_guide_without_a_key(open_page: Open, api: FakeApi) -> None:
@@ -99,7 +99,7 @@ def test_a_source_under_an_answer_opens_the_guide_without_a_key(open_page: Open,
     with page.context.expect_page() as opened:
         page.locator(".sources a").click()
     guide = opened.value
-    guide.get_by_role("heading", name="How do I connect Slack?").wait_for()
+    guide.get_by_role("heading", name="Which permissions (scopes) does the Slack app need?").wait_for()
     assert guide.get_by_role("link", name="Sign in").is_visible()
     guide.get_by_role("link", name="Sign in").click()
     guide.get_by_label("API key").wait_for()
@@ -120,7 +120,7 @@ def test_the_doctor_names_the_fault_its_fix_and_the_page_to_open(open_page: Open
     assert "What to do: grant it and publish a version" in feishu.inner_text()
     assert feishu.get_by_role("link", name="Open the page").get_attribute("href") == FINDINGS[2]["url"]
     page.get_by_role("link", name="How to connect Slack").click()
-    page.get_by_role("heading", name="How do I connect Slack?").wait_for()
+    page.get_by_role("heading", name="Which permissions (scopes) does the Slack app need?").wait_for()
 
 
 def test_without_dead_letters_the_screen_says_what_would_stand_there(open_page: Open) -> None:

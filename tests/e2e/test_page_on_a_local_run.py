@@ -35,7 +35,7 @@ def test_a_newcomer_opens_the_printed_address_asks_and_reads_the_answer_with_its
     assert check(page, axe, "local-run-desktop") == []
     with page.context.expect_page() as opened:
         page.locator(".sources a").first.click()
-    opened.value.get_by_role("heading", name="How do I connect Slack?").wait_for()
+    opened.value.get_by_role("heading", name="Which permissions (scopes) does the Slack app need?").wait_for()
     opened.value.close()
     page.reload()
     page.get_by_role("heading", name="Sources").wait_for()

@@ -34,6 +34,7 @@ HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
 """Sent with each file. `no-cache` with an entity tag: a browser asks each time and hears 304 until a new version is deployed."""

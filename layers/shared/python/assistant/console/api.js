@@ -39,11 +39,20 @@ export const key = {
 };
 
 async function request(method, path, { body, seconds = 15, withKey = true, signal } = {}) {
-  const limit = AbortSignal.timeout(seconds * 1000);
+  // Not AbortSignal.any and .timeout: web views inside chat clients are often some years old.
+  const control = new AbortController();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    control.abort();
+  }, seconds * 1000);
+  const giveUp = () => control.abort();
+  signal?.addEventListener("abort", giveUp);
   const headers = { accept: "application/json" };
   if (withKey) headers.authorization = `Bearer ${key.get()}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   let response;
+  let data = null;
   try {
     response = await fetch(path, {
       method,
@@ -52,16 +61,17 @@ async function request(method, path, { body, seconds = 15, withKey = true, signa
       cache: "no-store",
       credentials: "omit",
       referrerPolicy: "no-referrer",
-      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      signal: control.signal,
     });
+    const text = await response.text();
+    data = parse(text);
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(limit.aborted ? "timeout" : "offline");
+    throw new ApiError(late ? "timeout" : "offline");
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", giveUp);
   }
-  let data = null;
-  try {
-    data = await response.json();
-  } catch { /* Not JSON: the status alone tells. */ }
   if (response.ok) return data ?? {};
   const said = data?.error?.message ?? data?.error ?? data?.reason ?? data?.detail ?? data?.message;
   throw new ApiError(kindOf(response.status), {
@@ -69,6 +79,15 @@ async function request(method, path, { body, seconds = 15, withKey = true, signa
     reason: typeof said === "string" ? said.replace(/^webchat: /, "") : "",
     retryAfter: Number(response.headers.get("retry-after")) || 0,
   });
+}
+
+/** The JSON in `text`; null where it is something else and the status alone tells. */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 function kindOf(status) {

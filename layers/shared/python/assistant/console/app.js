@@ -55,6 +55,7 @@ function themeButton() {
 
 function showSignIn(reason = "") {
   leave();
+  root.classList.add("alone");
   const problem = el("p", { class: "problem", role: "alert", id: "key-problem", hidden: !reason }, reason);
   const input = el("input", {
     id: "api-key", type: "password", autocomplete: "current-password", spellcheck: "false", autocapitalize: "off", required: true,
@@ -236,7 +237,7 @@ function go(name) {
 }
 
 function leave() {
-  root.classList.remove("alone", "menu-open");
+  root.classList.remove("menu-open");
   screen?.stop?.();
   screen = null;
   frame = null;
