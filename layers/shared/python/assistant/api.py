@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 from mangum import Mangum
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from assistant import console
-from assistant.errors import Refused, Unavailable
+from assistant.errors import InvalidSetting, Refused, Unavailable
 from assistant.initialise import components, initialise
 from assistant.messages import Message
 from assistant.openai_door import add_openai
+from assistant.rollout import RolloutChanged
 from assistant.sessions import Turn
 
 if TYPE_CHECKING:
@@ -28,6 +30,16 @@ class Chosen(BaseModel):
 
     ids: list[str] = []
     all: bool = False
+
+
+class RolloutChange(BaseModel):
+    """One change of the roll-out."""
+
+    action: Literal["promote", "halt", "rollback", "set"]
+    ring: str = ""
+    changes: dict[str, Any] = {}
+    who: Annotated[str, Field(max_length=200)] = ""
+    why: Annotated[str, Field(max_length=1000)] = ""
 
 
 def create_app(assistant: Assistant) -> FastAPI:
@@ -43,6 +55,14 @@ def create_app(assistant: Assistant) -> FastAPI:
     @app.exception_handler(Unavailable)
     def unavailable(request: Request, error: Unavailable) -> JSONResponse:
         return JSONResponse({"error": "try again in a moment"}, 503, {"retry-after": "1"})
+
+    @app.exception_handler(InvalidSetting)
+    def cannot_be(request: Request, error: InvalidSetting) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 400)
+
+    @app.exception_handler(RolloutChanged)
+    def changed_meanwhile(request: Request, error: RolloutChanged) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 409)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -69,6 +89,27 @@ def create_app(assistant: Assistant) -> FastAPI:
         from assistant import doctor
 
         return dict(doctor.to_json(doctor.report(assistant)))
+
+    @app.get("/api/rollout", dependencies=[Depends(key_holder)])
+    def rollout() -> dict[str, Any]:
+        return asdict(assistant.rollouts.read())
+
+    @app.get("/api/rollout/history", dependencies=[Depends(key_holder)])
+    def rollout_history() -> dict[str, Any]:
+        return {"changes": [asdict(change) for change in assistant.rollouts.history()]}
+
+    @app.post("/api/rollout", dependencies=[Depends(key_holder)])
+    def change_rollout(asked: RolloutChange) -> dict[str, Any]:
+        rollouts, by = assistant.rollouts, {"who": asked.who, "why": asked.why}
+        match asked.action:
+            case "promote":
+                return asdict(rollouts.promote(**by))
+            case "halt":
+                return asdict(rollouts.halt(**by))
+            case "rollback":
+                return asdict(rollouts.roll_back(**by))
+            case "set":
+                return asdict(rollouts.set(asked.changes, ring=asked.ring, **by))
 
     @app.get("/api/dead-letters", dependencies=[Depends(key_holder)])
     def dead_letters() -> dict[str, Any]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from assistant.notices import Notices
     from assistant.plugins import Plugins
     from assistant.queue import TurnQueue
+    from assistant.rollout import Rollouts
     from assistant.sessions import Sessions
     from assistant.storage import Table
     from assistant.worker import Worker
@@ -69,6 +70,7 @@ class Assistant:
         self._step = step
         self._patience = patience
         self._plugins = plugins
+        self._models: dict[str, ChatModel] = {}
 
     # --- AWS ---
 
@@ -166,10 +168,21 @@ class Assistant:
         """The configured models, one after the other."""
         if self._model:
             return self._model
+        return self._open_model(self.settings.model)
+
+    def model_of(self, spec: str) -> ChatModel:
+        """The model with that SPEC, opened once; the configured one for an empty SPEC."""
+        if not spec:
+            return self.model
+        if spec not in self._models:
+            self._models[spec] = self._open_model(spec)
+        return self._models[spec]
+
+    def _open_model(self, spec: str) -> ChatModel:
         from assistant.llm.models import open_model
 
-        key = self.secrets.get("model").get("api_key") if "@" in self.settings.model else None
-        return open_model(self.settings.model, region=self.settings.region, api_key=key)
+        key = self.secrets.get("model").get("api_key") if "@" in spec else None
+        return open_model(spec, region=self.settings.region, api_key=key)
 
     @cached_property
     def knowledge(self) -> KnowledgeBase:
@@ -195,6 +208,13 @@ class Assistant:
         tenant = self.settings.tenant
         bucket = Bucket(self.settings.bucket, client=self.client("s3"))
         return Versions(bucket, TableDesk(self.table, tenant=tenant, clock=self.clock), tenant=tenant, clock=self.clock)
+
+    @cached_property
+    def rollouts(self) -> Rollouts:
+        """Who is served."""
+        from assistant.rollout import Rollouts
+
+        return Rollouts(self.table, tenant=self.settings.tenant, clock=self.clock)
 
     @cached_property
     def notices(self) -> Notices:
@@ -278,6 +298,8 @@ class Assistant:
             plugins=self.plugins,
             understander=lambda: self.understander,
             timezone=self.settings.timezone,
+            rollouts=self.rollouts,
+            models=self.model_of,
             notices=self.notices,
             examine=self._examine,
             seen=self.seen.note,

@@ -57,6 +57,7 @@ from assistant.observability import (
 from assistant.platforms import Platform
 from assistant.plugins import MENU, Around, Plugins
 from assistant.queue import Delivery, overtakes
+from assistant.rollout import Ring, Rollouts
 from assistant.sessions import Session, Sessions, Stopped, Turn
 from assistant.slots import Context
 from assistant.storage import Conflict
@@ -122,6 +123,8 @@ class Question:
     tenant: str
     language: str
     session: str = ""
+    model: str = ""
+    """SPEC of a model other than the configured one."""
     max_tokens: int = 1024
 
 
@@ -140,6 +143,8 @@ class Dialogue:
         understander: Callable[[], Understands | None] = lambda: None,
         timezone: str = "UTC",
         clock: Callable[[], float] = time.time,
+        rollouts: Rollouts | None = None,
+        models: Callable[[str], ChatModel] | None = None,
         notices: Notices | None = None,
         examine: Callable[[str], str] = lambda language: "",
         seen: Callable[..., None] = lambda platform, *ways: None,
@@ -157,6 +162,8 @@ class Dialogue:
         self._understander = understander
         self._zone = timezone
         self._clock = clock
+        self._rollouts = rollouts
+        self._models = models or (lambda spec: model)
         self._notices = notices
         self._examine = examine
         self._seen = seen
@@ -188,6 +195,7 @@ class Dialogue:
             message = replace(message, text=text)
         known = session.turn_of(message)
         platform = self._platform(message.platform)
+        ring, refreshed = self._ring(message)
         if known and (known.state == "sent" or (known.state == "saved" and platform.pulls)):
             self._metrics.emit((DUPLICATES, 1), platform=message.platform)
             return
@@ -197,7 +205,7 @@ class Dialogue:
             if (stream := platform.stream_id(message)) and known.reply:  # what is fetched may not have been stored any more
                 self._sessions.show(platform.name, stream, _fetched(known.reply, message), final=True)
         else:
-            turn = self._answer(message, session, known, platform, delivery, seconds or self._answer_seconds)
+            turn = self._answer(message, session, known, platform, delivery, ring, seconds or self._answer_seconds)
         self._step("after save")
         sent = self._show(turn, message, platform, attempt=2 if known else delivery.attempt)
         self._step("after send")
@@ -206,7 +214,8 @@ class Dialogue:
         self._step("before delete")
         if message.kind == "card_action":
             self._settle_card(message, session, platform)
-        self._seen(message.platform, "in", "out")
+        if not refreshed:  # at most one call for upkeep in a turn
+            self._seen(message.platform, "in", "out")
         took = (time.perf_counter() - began) * 1000
         waited = max(0.0, self._clock() * 1000 - message.sent_at)
         self._metrics.emit((TURNS, 1), (TURN_TIME, took), (FIRST_REPLY, waited), platform=message.platform)
@@ -238,6 +247,7 @@ class Dialogue:
         known: Turn | None,
         platform: Platform,
         delivery: Delivery,
+        ring: Ring | None,
         seconds: float,
     ) -> Turn:
         """The saved turn with its decided reply; asked again with the new text when the question was edited meanwhile."""
@@ -247,7 +257,7 @@ class Dialogue:
             self._step("after claim")
             try:
                 with growing:
-                    answer = self._think(message, session, growing, seconds)
+                    answer = self._think(message, session, growing, ring, seconds) if ring else self._outside(message)
                 self._step("after model")
                 self._metrics.emit((WITHOUT_MODEL, float(answer.model in NO_MODEL)), platform=platform.name)
                 turn = replace(growing.turn, reply=answer.reply, model=answer.model, after=answer.after)
@@ -263,7 +273,20 @@ class Dialogue:
                 self._sessions.show(platform.name, stream, _fetched(saved.reply or Reply(text=""), message), final=True)
             return replace(saved, stream=growing.turn.stream)
 
-    def _think(self, message: Message, session: Session, growing: Growing, seconds: float) -> Answer:
+    def _ring(self, message: Message) -> tuple[Ring | None, bool]:
+        """The asker's ring (None: outside all that are served), and whether the table was asked."""
+        if self._rollouts is None:
+            return EVERYONE, False
+        rollout, refreshed = self._rollouts.current()
+        return rollout.ring_of(message), refreshed
+
+    def _outside(self, message: Message) -> Answer:
+        """One polite word to somebody who is not served yet, or nothing, as it is set."""
+        if self._rollouts and self._rollouts.current()[0].outside == "word" and self._rollouts.is_first_word(message):
+            return Answer(Reply(text=say("outside", _language(message)), private=True))
+        return Answer(Reply(text="", silent=True))
+
+    def _think(self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float) -> Answer:
         """Words for what needs no thought, then a flow, a plug-in, and the model with what the knowledge holds."""
         language = _language(message)
         if message.kind in GREETED:
@@ -281,12 +304,12 @@ class Dialogue:
         if flowing.handled:
             return self._flowed(flowing, message, around)
         kept = {"flow": flowing.state.to_json()} if flowing.state.frames else {}
-        if reply := self._plugins.handle(message, around):
+        if reply := self._plugins.handle(message, around, only=ring.plugins):
             return Answer(_then(reply, flowing.then), model="plugin", after=kept)
         if not message.text.strip():
             mentioned = message.kind in ("text", "rich_text", "slash", "menu")
             return Answer(Reply(text=say("empty" if mentioned else "cannot_read", language)), after=kept)
-        answer = self._ask_model(message, session, growing, seconds, language)
+        answer = self._ask_model(message, session, growing, ring, seconds, language)
         return replace(answer, reply=_then(answer.reply, flowing.then), after=kept)
 
     # --- flows and plug-ins ---
@@ -338,7 +361,9 @@ class Dialogue:
         except SendError as error:  # the answer has been given; a card with live buttons is no reason to give it again
             self._count(error, platform)
 
-    def _ask_model(self, message: Message, session: Session, growing: Growing, seconds: float, language: str) -> Answer:
+    def _ask_model(
+        self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float, language: str
+    ) -> Answer:
         history = _history(session.turns)
         asked = [t.question for t in session.turns if t.question and t.state in ("saved", "sent")]
         question = Question(
@@ -348,6 +373,7 @@ class Dialogue:
             tenant=message.tenant,
             language=language,
             session=hashlib.sha256(session.pk.encode()).hexdigest()[:32],
+            model=ring.model,
         )
         return self.reply_to(question, history, push=growing.push, seconds=seconds)
 
@@ -374,7 +400,7 @@ class Dialogue:
         )
         text = ""
         done: Done | None = None
-        with closing(self._model.stream(request)) as events:  # type: ignore[type-var]  # models give generators
+        with closing(self._models(question.model).stream(request)) as events:  # type: ignore[type-var]  # models give generators
             for event in events:
                 if isinstance(event, TextDelta):
                     text += event.text
@@ -451,6 +477,8 @@ class Dialogue:
 
 EXAMINATION = frozenset({"doctor", "/doctor", "诊断", "/诊断", "体检"})
 """What an administrator writes to see what does not work."""
+
+EVERYONE = Ring(name="everyone", share=1.0)
 
 NO_MODEL = frozenset({"", "flow", "plugin", "builtin"})
 """What answers without a language model."""

@@ -337,10 +337,12 @@ class Plugins:
 
     # --- the three methods ---
 
-    def handle(self, message: Message, around: Around) -> Reply | None:
-        """The first reply that a plug-in gives."""
+    def handle(self, message: Message, around: Around, *, only: Sequence[str] = ()) -> Reply | None:
+        """The first reply that a plug-in gives; `only`: names of those that are asked, empty for all."""
         menu = self.menu(message, around)
         for plugin in self._ready(message.platform):
+            if only and plugin.name not in only:
+                continue
             given = self._fenced(plugin, "handle_message", message, around, message, menu=menu)
             if given is not None and (reply := self._reply(plugin, given)):
                 return reply
