@@ -139,6 +139,13 @@ def check(page: Page, axe: str, name: str) -> list[str]:
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     problems = [f"{name}: {v['id']}: {v['help']}: {[n['target'] for n in v['nodes']]}" for v in found["violations"]]
-    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+    too_wide = "document.documentElement.scrollWidth > innerWidth"
+    if page.evaluate(too_wide):
         problems.append(f"{name}: wider than the screen")
+    size = page.viewport_size
+    if size and size["width"] < 500:  # the narrowest screen that WCAG asks for (1.4.10 Reflow)
+        page.set_viewport_size({"width": 320, "height": size["height"]})
+        if page.evaluate(too_wide):
+            problems.append(f"{name}: wider than a screen of 320 pixels")
+        page.set_viewport_size(size)
     return problems

@@ -123,6 +123,18 @@ def test_the_doctor_names_the_fault_its_fix_and_the_page_to_open(open_page: Open
     page.get_by_role("heading", name="Which permissions (scopes) does the Slack app need?").wait_for()
 
 
+def test_a_part_that_does_not_work_is_named_and_its_recovery_is_seen(open_page: Open, api: FakeApi) -> None:
+    api.components = {"table": {"state": "ok"}, "queue": {"state": "AccessDenied", "detail": ""}}
+    page = open_page(at="#/health")
+    page.get_by_text("Some parts need attention.").wait_for()
+    row = page.get_by_role("row", name="queue")
+    assert "does not work" in row.inner_text()
+    assert "AccessDenied" in row.inner_text()
+    api.components["queue"] = {"state": "ok"}
+    page.get_by_role("button", name="Check now").click()
+    page.get_by_text("Everything works.").wait_for()
+
+
 def test_without_dead_letters_the_screen_says_what_would_stand_there(open_page: Open) -> None:
     page = open_page(at="#/letters")
     page.get_by_role("heading", name="No dead letters").wait_for()

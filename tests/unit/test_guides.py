@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,7 @@ from assistant.knowledge.default import default_knowledge
 from assistant.llm import ChatMessage, ChatRequest
 from assistant.llm.builtin import answer
 from assistant.plugins import plugin_in
-from assistant.settings import ROUTES
+from assistant.settings import ROUTES, Settings
 from assistant.testing import make, say
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
@@ -128,3 +129,11 @@ def test_the_documents_that_are_linked_exist() -> None:
     for page in [root / "README.md", root / "README.zh-CN.md", *root.glob("docs/*.md"), *PAGES]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.relative_to(root)} leads to {target}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_table_of_settings_in_the_readme_is_true(name: str) -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| `([^`]*)` \|", (GUIDES.parents[1] / name).read_text("utf-8"), re.MULTILINE))
+    assert len(rows) >= 6
+    defaults = {f.name.upper(): str(f.default) for f in fields(Settings)}
+    assert rows == {setting: defaults[setting] for setting in rows}

@@ -6,12 +6,13 @@ const keyStore = kept(sessionStorage, "key", "");
 
 export class ApiError extends Error {
   /** kind: offline | timeout | key | forbidden | missing | large | busy | refused | server */
-  constructor(kind, { status = 0, reason = "", retryAfter = 0 } = {}) {
+  constructor(kind, { status = 0, reason = "", retryAfter = 0, data = null } = {}) {
     super(reason || kind);
     this.kind = kind;
     this.status = status;
     this.reason = reason;
     this.retryAfter = retryAfter;
+    this.data = data; // what the server said beside its reason
   }
 
   /** True where the same request may succeed later. */
@@ -78,6 +79,7 @@ async function request(method, path, { body, seconds = 15, withKey = true, signa
     status: response.status,
     reason: typeof said === "string" ? said.replace(/^webchat: /, "") : "",
     retryAfter: Number(response.headers.get("retry-after")) || 0,
+    data,
   });
 }
 

@@ -35,7 +35,8 @@ export default function health() {
     try {
       parts = report(await api.health());
     } catch (error) {
-      parts = [el("p", { class: "verdict bad" }, icon("alert"), errorText(error))];
+      // A bad state comes with status 503 and names the parts all the same.
+      parts = error.data?.components ? report(error.data) : [el("p", { class: "verdict bad" }, icon("alert"), errorText(error))];
     }
     if (stopped) return;
     const text = parts.map((part) => part.textContent).join();
