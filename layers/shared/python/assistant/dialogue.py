@@ -264,7 +264,7 @@ class Dialogue:
                 saved = self._sessions.save(turn, claimed=growing.claimed)
             except Stopped as stopped:
                 if stopped.turn.stop == "edited":
-                    message, known = replace(message, text=stopped.turn.text), stopped.turn
+                    message, known = replace(message, text=stopped.turn.edited), stopped.turn
                     continue
                 saved = self._sessions.settle(_cut(growing.turn, stopped.turn, message))
             except Conflict as met:

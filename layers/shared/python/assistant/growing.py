@@ -58,7 +58,7 @@ class Growing:
         self._thread = threading.Thread(target=self._run, name="growing", daemon=True)
         self._resumed = resumed is not None
         if resumed:  # an earlier delivery was cut off while it answered: its claim, and what it has shown, are ours now
-            self.turn = sessions.claim(replace(turn, stream=resumed.stream))
+            self.turn = sessions.claim(replace(turn, stream=resumed.stream), message)
             self.claimed = True
 
     def __enter__(self) -> Growing:
@@ -85,7 +85,7 @@ class Growing:
             if not self._resumed and self._ended.wait(self._patience):
                 return
             if not self.claimed:
-                self.turn = self._sessions.claim(self.turn)
+                self.turn = self._sessions.claim(self.turn, self._message)
                 self.claimed = True
                 self._step("after stored claim")
             if self._opens():

@@ -45,6 +45,8 @@ class Turn:
     """Unix second at which the claim ends."""
     stop: str = ""
     """Why the running answer must end: `stopped`, `recalled` or `edited`; empty while it may go on."""
+    edited: str = ""
+    """The question's new text, where `stop` is `edited`."""
     stream: StreamState | None = None
     sent: tuple[str, ...] = ()
     after: Mapping[str, Any] = field(default_factory=dict)
@@ -135,7 +137,7 @@ class Sessions:
         return True
 
     def recall(self, message: Message) -> Session:
-        """The conversation of `message`; a second call only for a message older than all turns read."""
+        """The conversation of `message`; a second call only in a thread, or for a message older than all turns read."""
         pk = conversation_key(message)
         items = self._table.query(pk, limit=self._history + 2, descending=True)
         turns = [_turn(i) for i in items if str(i["sk"]).startswith("turn#")]
@@ -144,13 +146,14 @@ class Sessions:
         if not complete and turns and sk < turns[-1].sk and (old := self._table.get(pk, sk)):
             turns.append(_turn(old))
         about: dict[str, Any] = next((json.loads(str(i["body"])) for i in items if i["sk"] == "~about"), {})
+        withdrawn = {str(i["sk"]).removeprefix("~gone#"): str(i.get("body", "")) for i in items if str(i["sk"]).startswith("~g")}
+        if message.thread and (gone := self._table.get(_by_id(message, message.message_id), "gone")):
+            withdrawn[message.message_id] = str(gone.get("body", ""))
         return Session(
             pk=pk,
             turns=tuple(reversed(turns)),
             about=about,
-            withdrawn={
-                str(i["sk"]).removeprefix("~gone#"): str(i.get("body", "")) for i in items if str(i["sk"]).startswith("~g")
-            },
+            withdrawn=withdrawn,
             complete=complete,
         )
 
@@ -180,11 +183,16 @@ class Sessions:
             until=int(self._clock()) + LEASE_SECONDS,
         )
 
-    def claim(self, turn: Turn) -> Turn:
+    def claim(self, turn: Turn, message: Message) -> Turn:
         """Stores the turn as being answered, because something of it is about to be visible or it takes long.
 
+        One call more in a thread: a recall may name the message alone, so that is how the turn can be found as well.
         Raises Unavailable where another delivery holds an unfinished claim.
         """
+        if message.thread:
+            self._table.put(
+                {"pk": _by_id(message, message.message_id), "sk": "turn", "at": turn.pk, "turn": turn.sk, "expires": self._soon()}
+            )
         delivery, _, attempt = turn.owner.rpartition("/")
         try:
             self._table.put(
@@ -219,7 +227,8 @@ class Sessions:
             )
         except Conflict as met:
             raise Unavailable("another delivery of this message has taken over") from met
-        return replace(turn, text=text, stream=stream or turn.stream, stop=str(item.get("stop") or ""))
+        stop, edited = str(item.get("stop") or ""), str(item.get("edited") or "")
+        return replace(turn, text=text, stream=stream or turn.stream, stop=stop, edited=edited)
 
     def save(self, turn: Turn, *, claimed: bool) -> Turn:
         """Decides the reply. Raises Stopped where the answer was stopped meanwhile, Conflict with the stored turn otherwise."""
@@ -273,7 +282,7 @@ class Sessions:
     def interrupt(self, message: Message, *, target: str, why: str, text: str = "") -> bool:
         """Tells the running answer to message `target` (empty: whichever runs) to end; True if there was one.
 
-        Where the message still waits in the queue, its recall or new text is left for it. Two calls.
+        Where the message still waits in the queue, its recall or new text is left for it. Two to four calls.
         """
         pk = conversation_key(message)
         for item in self._table.query(pk, prefix="turn#", limit=self._history, descending=True):
@@ -284,17 +293,24 @@ class Sessions:
                 if target:
                     return False
                 continue
-            try:
-                self._table.update(
-                    pk, turn.sk, {"stop": why, "text": text or turn.text}, condition="#state = :a", values={"a": "answering"}
-                )
-            except Conflict:
-                return False
-            return True
-        if target:
-            soon = int(self._clock()) + 86400
-            self._table.put({"pk": pk, "sk": f"~gone#{target}", "body": text, "expires": soon})
+            return self._end(pk, turn.sk, why, text)
+        if not target:
+            return False
+        if message.thread:
+            self._table.put({"pk": pk, "sk": f"~gone#{target}", "body": text, "expires": self._soon()})
+            return False
+        if found := self._table.get(_by_id(message, target), "turn"):  # in a thread that the recall does not name
+            return self._end(str(found["at"]), str(found["turn"]), why, text)
+        self._table.put({"pk": pk, "sk": f"~gone#{target}", "body": text, "expires": self._soon()})
+        self._table.put({"pk": _by_id(message, target), "sk": "gone", "body": text, "expires": self._soon()})
         return False
+
+    def _end(self, pk: str, sk: str, why: str, text: str) -> bool:
+        try:
+            self._table.update(pk, sk, {"stop": why, "edited": text or None}, condition="#state = :a", values={"a": "answering"})
+        except Conflict:
+            return False
+        return True
 
     # --- replies that a platform fetches ---
 
@@ -307,6 +323,9 @@ class Sessions:
         """Stores what a pulling platform may fetch."""
         soon = int(self._clock()) + 3600
         self._table.put({"pk": key("S", platform, stream), "sk": "stream", "text": text, "final": final, "expires": soon})
+
+    def _soon(self) -> int:
+        return int(self._clock()) + 86400
 
     def _expires(self) -> int:
         return int(self._clock()) + self._retention
@@ -345,6 +364,11 @@ class Stopped(Conflict):
         self.turn = turn
 
 
+def _by_id(message: Message, id_: str) -> str:
+    """Partition of what is known about a message by its platform's id alone."""
+    return key("M", message.tenant, message.platform, id_)
+
+
 def _turn(item: Item) -> Turn:
     body = json.loads(str(item.get("body") or "{}"))
     stream = json.loads(str(item["stream"])) if item.get("stream") else None
@@ -362,6 +386,7 @@ def _turn(item: Item) -> Turn:
         owner=str(item.get("owner") or ""),
         until=int(item.get("until") or 0),
         stop=str(item.get("stop") or ""),
+        edited=str(item.get("edited") or ""),
         stream=StreamState(**stream) if stream else None,
         sent=tuple(json.loads(str(item.get("sent") or "[]"))),
         after=body.get("after", {}),
