@@ -350,7 +350,7 @@ def test_a_stream_over_two_minutes_lands_by_an_edit(teams: Teams, vendor: TeamsS
 
 def test_a_stream_that_teams_ended_lands_by_an_edit(teams: Teams, vendor: TeamsSimulator, direct: Message, clock: Clock) -> None:
     state = grown(teams, direct, clock, "Four")
-    vendor.chats["a:1"].streams[0].started -= 200
+    vendor.close_streams()
     state = teams.update_stream(state, "Fourteen", to=direct)
     assert state.data == {"over": "exceeded"}
     teams.finish_stream(state, Reply(text="Fourteen days."), to=direct, key=KEY)

@@ -22,7 +22,7 @@ TOKEN = "xoxb-1234567890-the-bot-token"
 
 SCOPES = (
     "app_mentions:read", "chat:write", "im:history", "im:write", "channels:history", "groups:history", "mpim:history", "commands",
-    "files:read", "files:write", "assistant:write", "users:read",
+    "files:read", "files:write", "assistant:write",
 )  # fmt: skip
 
 STREAM_LIFE = 300.0
@@ -219,6 +219,12 @@ class SlackSimulator(Simulator):
         for post in self.channels[channel].posts:
             if post.streaming:
                 post.streaming, post.metadata = False, {"stopped": True}
+
+    def close_streams(self) -> None:
+        """Slack ends every stream by itself, as it does after some minutes."""
+        for channel in self.channels.values():
+            for post in channel.posts:
+                post.streaming = False
 
     # --- what people see ---
 

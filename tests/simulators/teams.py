@@ -178,6 +178,13 @@ class TeamsSimulator(Simulator):
                 stream.state = "cancelled"
                 self.chats[conversation].posts.append(Post(stream.id, stream.text))
 
+    def close_streams(self) -> None:
+        """Teams ends every stream by itself, as it does after two minutes."""
+        for chat in self.chats.values():
+            for stream in chat.streams:
+                if stream.state == "open":
+                    stream.state = "exceeded"
+
     # --- what people see ---
 
     def visible(self, conversation: str) -> list[str]:

@@ -85,7 +85,6 @@ USEFUL: Final[Mapping[str, str]] = {
     "files:read": "read files that people send",
     "files:write": "send files",
     "assistant:write": "show that it is working on an answer",
-    "users:read": "know people's names and languages",
 }
 
 
