@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-import zipfile
 from typing import TYPE_CHECKING, Final
 
-from assistant.knowledge.loaders import Limits, Unreadable, open_zip
+from assistant.knowledge.loaders import BROKEN, Limits, Unreadable, open_zip
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -37,10 +36,8 @@ class Package:
             content = self._zip.read(path)
         except KeyError:
             return None
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        except BROKEN as error:
             raise Unreadable(self.name, f"its part {path} cannot be unpacked ({error})") from error
-        except Exception as error:  # zlib.error has no common root with the others
-            raise Unreadable(self.name, f"its part {path} cannot be unpacked ({type(error).__name__})") from error
         try:
             root: Element = fromstring(content, forbid_dtd=True)
         except (ParseError, ValueError, DefusedXmlException) as error:

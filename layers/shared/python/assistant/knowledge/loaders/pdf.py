@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from assistant.knowledge.documents import Section
-from assistant.knowledge.loaders import Limits, Loaded, Unreadable, tidy
+from assistant.knowledge.loaders import BROKEN, Limits, Loaded, Unreadable, tidy
 from assistant.knowledge.text import is_cjk
 
 
@@ -99,6 +99,9 @@ def _shape(line: str) -> str:
 
 def _outline(reader: Any) -> dict[int, tuple[str, ...]]:  # pypdf's outline is a nested list of several types
     """For each page number the outline's headings that reach it."""
+    from pypdf.errors import PyPdfError
+
+    broken: tuple[type[Exception], ...] = (PyPdfError, *BROKEN)
     marks: list[tuple[int, tuple[str, ...]]] = []
 
     def walk(items: Any, above: tuple[str, ...]) -> None:
@@ -115,7 +118,7 @@ def _outline(reader: Any) -> dict[int, tuple[str, ...]]:  # pypdf's outline is a
 
     try:
         walk(reader.outline, ())
-    except Exception:  # an outline is decoration, and a broken one raises whatever it likes
+    except broken:  # an outline is decoration
         return {}
     headings: dict[int, tuple[str, ...]] = {}
     path: tuple[str, ...] = ()

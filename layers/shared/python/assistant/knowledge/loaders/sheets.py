@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import Final
 
 from assistant.knowledge.documents import Section
-from assistant.knowledge.loaders import Limits, Loaded, Unreadable, decode, open_zip, suffix, table
+from assistant.knowledge.loaders import BROKEN, Limits, Loaded, Unreadable, decode, open_zip, suffix, table
 from assistant.knowledge.text import fold
 
 _QUESTION: Final = frozenset({"question", "questions", "q", "问题", "问", "提问", "标准问题", "常见问题"})
@@ -86,6 +85,8 @@ def _excel(name: str, content: bytes, limits: Limits) -> Iterator[tuple[str, Ite
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
 
+    broken: tuple[type[Exception], ...] = (InvalidFileException, *BROKEN)
+
     try:
         with warnings.catch_warnings(action="ignore"):
             book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
@@ -95,16 +96,7 @@ def _excel(name: str, content: bytes, limits: Limits) -> Iterator[tuple[str, Ite
                     yield sheet.title, _excel_rows(name, sheet.iter_rows(values_only=True))
         finally:
             book.close()
-    except (
-        InvalidFileException,
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OSError,
-        EOFError,
-    ) as error:
+    except broken as error:
         raise Unreadable(name, f"it is broken ({type(error).__name__})") from error
 
 

@@ -26,6 +26,7 @@ def load(name: str, content: bytes, *, limits: Limits) -> Loaded:
     package = Package(name, content, limits=limits)
     body = package.needed("word/document.xml").find(f"{_W}body")
     levels = _heading_levels(package)
+    lists = _list_styles(package)
     sections: list[Section] = []
     path: list[tuple[int, str]] = []
     gathered: list[str] = []
@@ -54,7 +55,8 @@ def load(name: str, content: bytes, *, limits: Limits) -> Loaded:
             path[:] = [(n, h) for n, h in path if n < level] + [(level, text)]
         else:
             listed = properties is not None and properties.find(f"{_W}numPr") is not None
-            gathered.append(f"- {text}" if listed and text else f"{text}\n" if text else "")
+            listed |= style is not None and style.get(f"{_W}val", "") in lists
+            gathered.append(f"- {text}" if listed and text else f"\n{text}\n" if text else "")
     finish()
     return Loaded(title=title or PurePosixPath(name).stem, sections=tuple(sections), about={})
 
@@ -88,6 +90,16 @@ def _text(element: Element) -> str:
 
     walk(element)
     return "".join(parts)
+
+
+def _list_styles(package: Package) -> frozenset[str]:
+    """Ids of the paragraph styles that are lists."""
+    root = package.part("word/styles.xml")
+    return frozenset(
+        style.get(f"{_W}styleId", "")
+        for style in (root.findall(f"{_W}style") if root is not None else ())
+        if style.find(f"{_W}pPr/{_W}numPr") is not None
+    )
 
 
 def _heading_levels(package: Package) -> dict[str, int]:
