@@ -7,10 +7,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from assistant.errors import AssistantError
+from assistant.platforms import PLATFORMS
 from assistant.storage import Conflict
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ def initialise(assistant: Assistant, *, progress: Callable[[Step], None] = lambd
 
     note(_attempt("system parameters", lambda: _parameters(assistant), fix="check the role's access to the table"))
     note(_attempt("default knowledge", lambda: _knowledge(assistant), fix="check the role's access to the bucket"))
+    for name in configured(assistant):
+        note(_attempt(f"platform {name}", partial(_announced, assistant, name), fix=f"see docs/platforms/{name}.md"))
     for name, state in components(assistant).items():
         good = state == "ok"
         note(Step(name=name, state="ok" if good else "fault", detail=state, fix="" if good else f"look at the logs for {name}"))
@@ -94,6 +98,18 @@ def _knowledge(assistant: Assistant) -> tuple[Literal["created", "kept"], str]:
         with versions.edit(author="init", note="the product's own guides", start=path):
             pass
     return "created", f"{documents} guides"
+
+
+def configured(assistant: Assistant) -> list[str]:
+    """Platforms with a secret, apart from the web chat, where the assistant can be reached from outside."""
+    if not assistant.settings.public_url.startswith("https://"):
+        return []
+    return [name for name in PLATFORMS if name != "webchat" and assistant.secrets.get(name)]
+
+
+def _announced(assistant: Assistant, name: str) -> tuple[Literal["created", "kept"], str]:
+    done = assistant.platform(name).announce(assistant.settings.public_url)
+    return ("created", done) if done else ("kept", "nothing to register")
 
 
 def components(assistant: Assistant) -> dict[str, str]:

@@ -142,7 +142,14 @@ class Platform(ABC):
         """Sends `file` where `to` was said. Raises a SendError."""
         raise NotImplementedError(f"{self.name} cannot be sent files")
 
-    # --- doctor ---
+    # --- set-up, doctor ---
+
+    def announce(self, public_url: str) -> str:
+        """Tells the vendor where we listen, where it has a call for that, and says what was done; empty: nothing to do.
+
+        `public_url` is where the HTTP API is reached from outside. Raises a SendError.
+        """
+        return ""
 
     def diagnose(self) -> list[Finding]:
         """Credentials, clock, reachability and permissions, each with the exact fix. Raises nothing that a vendor can cause."""

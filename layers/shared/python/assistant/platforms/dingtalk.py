@@ -475,6 +475,13 @@ class DingTalk(Platform):
 
     # --- doctor ---
 
+    def announce(self, public_url: str) -> str:
+        """Registers the address of card clicks: without it DingTalk sends none."""
+        if not self.secrets.get("card_api_secret"):
+            return ""
+        self.register_card_callback(f"{public_url}/webhook/dingtalk/cards")
+        return "the address of card clicks is registered"
+
     def diagnose(self) -> list[Finding]:
         """Credentials, secrets of the three channels, clock, and each permission by one harmless call."""
         from assistant.errors import AssistantError
