@@ -118,6 +118,14 @@ def test_writing_on_the_page_posts_a_signed_webhook_and_shows_both(page: tuple[P
     assert act(shown, {"stage": "wecom", "room": "lin", "text": "hello"}).json() == {"status": 401}
 
 
+def test_a_still_page_brings_what_is_shown_along(page: tuple[Page, Assistant, WeComStage]) -> None:
+    act(page[0], {"stage": "wecom", "room": "lin", "text": 'a "quoted" </main><script>'})
+    answer = httpx.get(f"{page[0].url}?still").text
+    assert "&quot;quoted" in answer.replace("\\&quot;", "&quot;")
+    assert "</main><script>" not in answer.partition("</main>")[0]
+    assert answer.count("<script>") == 1
+
+
 @pytest.mark.parametrize(
     "data",
     [

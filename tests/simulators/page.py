@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -112,14 +113,16 @@ class Page:
     # --- HTTP ---
 
     def _get(self, http: BaseHTTPRequestHandler) -> None:
-        path = http.path.partition("?")[0]
+        path, _, query = http.path.partition("?")
         if path == "/":
-            html = PAGE.read_bytes()
+            page = PAGE.read_bytes()
+            now = escape(json.dumps(self.state(), ensure_ascii=False)).encode()
+            still = page.replace(b'<main id="stages">', b'<main id="stages" data-state="' + now + b'">')
+            content = still if query == "still" else page
             # The page's own script and style, and nothing that a reply could bring along.
-            policy = "default-src 'none'; connect-src 'self'; style-src 'self' 'unsafe-inline'; script-src " + _hash_of_script(
-                html
-            )
-            _send(http, 200, html, "text/html; charset=utf-8", policy)
+            script = _hash_of_script(page)
+            policy = f"default-src 'none'; connect-src 'self'; style-src 'self' 'unsafe-inline'; script-src {script}"
+            _send(http, 200, content, "text/html; charset=utf-8", policy)
         elif path == "/state":
             _send(http, 200, json.dumps(self.state(), ensure_ascii=False).encode(), "application/json")
         elif path == "/events":

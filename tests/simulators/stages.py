@@ -270,9 +270,9 @@ class WeComStage(Stage):
     title = "企业微信 WeCom"
     colour = "#07c160"
     rooms = (
-        Room(id="lin", title="小助手 (bot)", group=False),
-        Room(id="wr_team", title="项目组 (group)", group=True),
-        Room(id="wang", title="应用 (app)", group=False),
+        Room(id="lin", title="小助手", group=False),
+        Room(id="wr_team", title="项目组", group=True),
+        Room(id="wang", title="应用", group=False),
     )
     POLL_SECONDS = 0.3
 
