@@ -69,8 +69,6 @@ class Understander:
     def understand(self, text: str) -> Understanding:
         """The intent of `text` with its confidence. Any text is allowed, also an empty or a very long one."""
         ranked = self.ranked(grams(text))
-        if not any(score for score, _ in ranked):  # not one gram of it was ever seen
-            return Understanding(intent="", confidence=0.0, best="")
         named = tuple((self.intents[k], round(score, 4)) for score, k in ranked[:5] if k != self._none)
         best = next((k for _, k in ranked if k != self._none), self._none)
         if best == self._none:
@@ -122,7 +120,8 @@ class Understander:
         ).encode()
         names, counts = _little(self._vocabulary.names), _little(self._vocabulary.counts)
         body = zlib.compress(names + counts + self._matrix, 9)
-        return _HEAD.pack(_MAGIC, len(header), zlib.crc32(header + body)) + header + body
+        rest = _SIZE.pack(len(header)) + header + body
+        return _HEAD.pack(_MAGIC, zlib.crc32(rest)) + rest
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -135,15 +134,17 @@ class Understander:
     @classmethod
     def from_bytes(cls, artefact: bytes) -> Self:
         """The understander in `artefact`; raises ValueError where it is foreign or damaged."""
-        if len(artefact) < _HEAD.size:
+        if len(artefact) < _HEAD.size + _SIZE.size:
             raise ValueError("it is too short")
-        magic, size, checksum = _HEAD.unpack_from(artefact)
+        magic, checksum = _HEAD.unpack_from(artefact)
         if magic != _MAGIC:
             raise ValueError(f"it begins with {magic!r} instead of {_MAGIC!r}")
-        if zlib.crc32(artefact[_HEAD.size :]) != checksum:
+        rest = artefact[_HEAD.size :]
+        if zlib.crc32(rest) != checksum:
             raise ValueError("its checksum is wrong")
-        header = json.loads(artefact[_HEAD.size : _HEAD.size + size])
-        body = zlib.decompress(artefact[_HEAD.size + size :])
+        end = _SIZE.size + _SIZE.unpack_from(rest)[0]
+        header = json.loads(rest[_SIZE.size : end])
+        body = zlib.decompress(rest[end:])
         grams_kept = header["grams"]
         names, counts = _array(body[: 4 * grams_kept]), _array(body[4 * grams_kept : 8 * grams_kept])
         return cls(
@@ -156,7 +157,8 @@ class Understander:
 
 
 _MAGIC = b"INTENTS1"
-_HEAD = struct.Struct("<8sII")
+_HEAD = struct.Struct("<8sI")
+_SIZE = struct.Struct("<I")
 
 
 def _little(values: array[int]) -> bytes:
@@ -170,7 +172,7 @@ def _array(raw: bytes) -> array[int]:
 # --- training ----------------------------------------------------------------------------------
 
 FOLDS = 3
-STRANGERS = 0.06
+STRANGERS = 0.05
 """Share of messages taken to be out of scope where the examples show what that is: it weighs a rejected right answer against an
 accepted wrong one, and so sets the threshold."""
 STRANGERS_UNKNOWN = 0.5
@@ -202,7 +204,7 @@ def _fitted(
 ) -> Understander:
     vocabulary = Vocabulary.of(texts, at_least=2 if len(texts) > 2000 else 1)
     vectors = [vocabulary.vector(text) for text in texts]
-    rows = linear.train(vectors, labels, rows=len(vocabulary), classes=len(intents), seed=seed)
+    rows = linear.train(vectors, labels, rows=len(vocabulary) + 1, classes=len(intents), seed=seed)
     matrix, scale = _quantised(rows, classes=len(intents))
     return Understander(intents=intents, vocabulary=vocabulary, matrix=matrix, scale=scale, decision=decision)
 

@@ -25,8 +25,11 @@ LONGEST = 600
 RARITY = 0.3
 """Power of the inverse document frequency: short texts have few frequent words that say nothing, so rarity counts for little."""
 
-Grams: TypeAlias = "tuple[Counter[int], Counter[int]]"
-"""How often each word n-gram and each character n-gram occurs; a gram is named by a 32-bit hash."""
+BIAS = 109
+"""Value of the feature that every text has (see UNIT): by it a text of which nothing is known scores low everywhere."""
+
+Grams: TypeAlias = "tuple[frozenset[int], frozenset[int]]"
+"""The word n-grams and the character n-grams of a text, each named by a 32-bit hash."""
 
 
 def tokens(text: str) -> list[str]:
@@ -39,17 +42,15 @@ def grams(text: str) -> Grams:
     """The grams of `text`: words, pairs of words (with its beginning and end), and 1 to 4 characters in a row within words."""
     found = tokens(text)
     marked = ["^", *found, "$"]
-    words = Counter(crc32(token.encode(), 1) for token in found)
+    words = {crc32(token.encode(), 1) for token in found}
     words.update(crc32(f"{a} {b}".encode(), 1) for a, b in pairwise(marked))
-    characters: Counter[int] = Counter()
-    for word in _joined(found).split(" "):
-        padded = f" {word} "
-        characters.update(
-            crc32(padded[start : start + length].encode(), 2)
-            for length in (1, 2, 3, 4)
-            for start in range(len(padded) - length + 1)
-        )
-    return words, characters
+    characters = {
+        crc32(padded[start : start + length].encode(), 2)
+        for padded in (f" {word} " for word in _joined(found).split(" "))
+        for length in (1, 2, 3, 4)
+        for start in range(len(padded) - length + 1)
+    }
+    return frozenset(words), frozenset(characters)
 
 
 def _joined(found: Sequence[str]) -> str:
@@ -65,7 +66,7 @@ def _joined(found: Sequence[str]) -> str:
 
 
 class Vocabulary:
-    """The grams worth a row of weights, and how rare each is."""
+    """The grams worth a row of weights, and how rare each is. The row after the last one belongs to every text."""
 
     def __init__(self, names: array[int], counts: array[int], texts: int) -> None:
         self.names = names
@@ -85,32 +86,25 @@ class Vocabulary:
         counts: Counter[int] = Counter()
         total = 0
         for words, characters in texts:
-            counts.update(words.keys())
-            counts.update(characters.keys())
+            counts.update(words)
+            counts.update(characters)
             total += 1
         kept = sorted(name for name, n in counts.items() if n >= at_least)
         return cls(array("I", kept), array("I", (counts[name] for name in kept)), total)
 
     def vector(self, found: Grams) -> Features:
-        """The known grams with their weights (logarithmic count × rarity), words and characters of equal length, 1 together.
+        """The known grams weighted by rarity, words and characters of equal length, 1 together.
 
         Unknown grams count for the length too: the more of a text is new, the shorter what is known of it, the lower all scores.
         """
-        rows: list[int] = []
-        values: list[int] = []
-        known, rarity = self._rows, self._rarity
+        rows = [len(self)]
+        values = [BIAS]
         for part in found:
-            weighted: list[tuple[int, float]] = []
-            unseen = 0.0
-            for name, n in part.items():
-                count = 1 + math.log(n)
-                if (row := known.get(name)) is None:
-                    unseen += count * count
-                else:
-                    weighted.append((row, count * rarity[row]))
-            length = math.sqrt(2 * (unseen * self._unseen + sum(value * value for _, value in weighted)))
-            for row, value in weighted:
-                rounded = round(value / length * UNIT)
+            known = sorted(row for name in part if (row := self._rows.get(name)) is not None)
+            unseen = (len(part) - len(known)) * self._unseen
+            length = math.sqrt(2 * (unseen + sum(self._rarity[row] ** 2 for row in known)))
+            for row in known:
+                rounded = round(self._rarity[row] / length * UNIT)
                 if rounded:
                     rows.append(row)
                     values.append(rounded)
