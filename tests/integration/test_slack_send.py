@@ -553,7 +553,8 @@ def test_what_a_model_writes_rings_nobodys_phone(slack: Slack, vendor: SlackSimu
         state = slack.update_stream(state, text, to=asked)
         assert "<!" not in "".join(vendor.visible("C1"))
     slack.finish_stream(state, Reply(text="Hi <!channel> <@U2> <"), to=asked, key=KEY)
-    (shown,) = vendor.visible("C1")
+    slack.send(Reply(text="`<!here>`\n\n```\n<!channel> <@U2>\n```"), to=asked, key="turn-2")
+    shown = "".join(vendor.visible("C1")).replace("<@U1>", "")
     assert "<!" not in shown
     assert "<@" not in shown
 

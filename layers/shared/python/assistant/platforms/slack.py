@@ -177,7 +177,7 @@ class Slack(Platform):
     def _written(self, markdown: str) -> str:
         from assistant.platforms.markdown import render
 
-        return render(markdown, _dialect())
+        return _harmless(render(markdown, _dialect()))
 
     def _place(self, to: Message) -> tuple[str, str]:
         """Channel and thread (may be empty) in which `to` is answered."""
