@@ -404,3 +404,47 @@ def _queue_policy(aws: Aws, name: str, properties: Properties) -> Made:
     for url in properties["Queues"]:
         aws.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     return Made(name)
+
+
+# --- edge --------------------------------------------------------------------------------------
+
+
+@maker("AWS::WAFv2::WebACL")
+def _web_acl(aws: Aws, name: str, properties: Properties) -> Made:
+    wanted = _some(properties, "Name", "Scope", "DefaultAction", "Rules", "VisibilityConfig")
+    made = aws.client("wafv2").create_web_acl(**wanted)["Summary"]
+    return Made(f"{made['Name']}|{made['Id']}|{properties['Scope']}", {"Arn": made["ARN"], "Id": made["Id"]})
+
+
+def _behavior(properties: Properties) -> Properties:
+    methods = properties.get("AllowedMethods", ["GET", "HEAD"])
+    return {
+        **_some(properties, "PathPattern", "TargetOriginId", "ViewerProtocolPolicy", "CachePolicyId", "ResponseHeadersPolicyId"),
+        "AllowedMethods": {"Quantity": len(methods), "Items": methods},
+    }
+
+
+@maker("AWS::CloudFront::Distribution")
+def _distribution(aws: Aws, name: str, properties: Properties) -> Made:
+    config = properties["DistributionConfig"]
+    origins = [
+        {
+            "Id": o["Id"],
+            "DomainName": o["DomainName"],
+            "CustomOriginConfig": {"HTTPPort": 80, "HTTPSPort": 443, **_some(o["CustomOriginConfig"], "OriginProtocolPolicy")},
+        }
+        for o in config["Origins"]
+    ]
+    others = [_behavior(b) for b in config.get("CacheBehaviors", ())]
+    made = aws.client("cloudfront").create_distribution(
+        DistributionConfig={
+            "CallerReference": name,
+            "Comment": config["Comment"],
+            "Enabled": config["Enabled"],
+            "WebACLId": config["WebACLId"],
+            "Origins": {"Quantity": len(origins), "Items": origins},
+            "DefaultCacheBehavior": _behavior(config["DefaultCacheBehavior"]),
+            "CacheBehaviors": {"Quantity": len(others), "Items": others},
+        }
+    )["Distribution"]
+    return Made(made["Id"], {"Id": made["Id"], "DomainName": made["DomainName"]})
