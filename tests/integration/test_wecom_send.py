@@ -106,6 +106,25 @@ def test_a_long_reply_comes_in_numbered_parts_that_wecom_does_not_cut(wecom: WeC
     assert all(len(c.json()["text"]["content"].encode()) <= 2048 for c in calls(corp, "/message/send"))
 
 
+def test_who_opens_the_app_again_and_again_is_greeted_once_a_day(wecom: WeCom, corp: vendor.WeCom, clock: Clock) -> None:
+    for n in range(3):
+        opened = asked(wecom, corp.app_callback(corp.app_xml("event", Event="enter_agent")))
+        wecom.send(Reply(text="你好"), to=opened, key=f"k{n}")
+        clock.sleep(3600)
+    assert corp.visible("lin") == ["你好"]
+    clock.sleep(20 * 3600)
+    wecom.send(Reply(text="你好"), to=opened, key="k9")
+    assert corp.visible("lin") == ["你好", "你好"]
+
+
+def test_a_menu_entry_that_opens_a_page_is_not_answered(wecom: WeCom, corp: vendor.WeCom) -> None:
+    opened = asked(wecom, corp.app_callback(corp.app_xml("event", Event="view", EventKey="https://intranet.example/a")))
+    chosen = asked(wecom, corp.app_callback(corp.app_xml("event", Event="click", EventKey="HELP")))
+    wecom.send(Reply(text="What did you mean?"), to=opened, key="k1")
+    wecom.send(Reply(text="Here is help."), to=chosen, key="k2")
+    assert corp.visible("lin") == ["Here is help."]
+
+
 def test_a_silent_reply_shows_nothing(wecom: WeCom, corp: vendor.WeCom) -> None:
     wecom.send(Reply(text="x", silent=True), to=asked(wecom, corp.app_text("?")), key="k")
     assert corp.visible("lin") == []

@@ -58,6 +58,9 @@ REPEAT_SECONDS: Final = 4 * 3600
 MEMBER_SENDS: Final = 30
 """App messages to one member in a minute; WeCom drops further ones without a word."""
 
+GREETING_SECONDS: Final = 20 * 3600
+"""How long nobody is greeted again."""
+
 _STREAMED: Final = frozenset({"text", "image", "file", "rich_text"})
 _STREAM_KEY: Final = 24
 """Characters of a stream's id that name the reply; behind them stands when the question was asked, in hex seconds."""
@@ -183,8 +186,10 @@ class WeCom(Platform):
     def send(self, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
         """App: messages through the API. Bot: nothing while the reply is fetched (its card, and what no stream can hold,
         follow to the response_url), afterwards one message to the response_url."""
-        if reply.silent:
-            return Sent()
+        if reply.silent or (to.kind == "menu" and "://" in to.menu_key):
+            return Sent()  # a menu entry that opens a page has answered already
+        if to.channel == "app" and to.kind == "entered":
+            return self._greet(reply, to=to, key=key)
         if to.channel == "app" or (reply.private and not to.direct):
             return self._push(reply, user=to.sender, key=key)
         if to.kind == "entered":
@@ -202,6 +207,14 @@ class WeCom(Platform):
     def update_stream(self, state: StreamState, text: str, *, to: Message) -> StreamState:
         """The state with `text` in it; WeCom fetches it."""
         return replace(state, sequence=state.sequence + 1, shown=text)
+
+    def _greet(self, reply: Reply, *, to: Message, key: str) -> Sent:
+        """A greeting once a day: WeCom reports every opening of the app, of the bot only the first one of a day."""
+
+        def greet() -> tuple[str, float]:
+            return " ".join(self._push(reply, user=to.sender, key=key).ids), GREETING_SECONDS
+
+        return Sent(ids=tuple(self.cache.get(f"wecom:greeted:{to.tenant}:{to.sender}", greet).split()))
 
     def _beside(self, stream: str, reply: Reply, *, to: Message, key: str, attempt: int) -> Sent:
         """What a fetched reply cannot hold: its buttons, and the text beyond the limit."""
