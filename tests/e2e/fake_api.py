@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from assistant.console import page
-from assistant.errors import Refused
+from assistant.errors import InvalidSetting, Refused
+from assistant.rollout import Rollouts
 from tests.simulators.base import Answer, Call, Simulator, route
 
 KEY = "test-key-0123456789"
@@ -49,6 +50,26 @@ class FakeTurn:
         }
 
 
+class Shelf:
+    """A table in memory, as far as the rings use one."""
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def get(self, pk: str, sk: str) -> Mapping[str, Any] | None:
+        """The item, or None."""
+        return self._items.get((pk, sk))
+
+    def put(self, item: Mapping[str, Any], *, condition: str = "", values: Mapping[str, Any] | None = None) -> None:
+        """Keeps the item; nobody else writes here, so conditions hold."""
+        self._items[item["pk"], item["sk"]] = item
+
+    def query(self, pk: str, *, prefix: str, descending: bool, limit: int) -> list[Mapping[str, Any]]:
+        """The items below `prefix`."""
+        found = sorted(sk for p, sk in self._items if p == pk and sk.startswith(prefix))
+        return [self._items[pk, sk] for sk in (reversed(found) if descending else found)][:limit]
+
+
 class FakeApi(Simulator):
     """Serves the page and its API. `script` says how a question is answered; anything else is answered with `default`."""
 
@@ -60,6 +81,7 @@ class FakeApi(Simulator):
         self.turns: dict[str, list[FakeTurn]] = {}
         self.asked: list[str] = []
         self.stopped = threading.Event()
+        self.rollouts = Rollouts(Shelf())  # type: ignore[arg-type]  # as much of a table as the rings use
         self.findings: list[dict[str, str]] = []
         self.letters: list[dict[str, Any]] = []
         self.components: dict[str, Any] = {
@@ -100,6 +122,31 @@ class FakeApi(Simulator):
         """The state of the parts."""
         good = all(c["state"] == "ok" for c in self.components.values())
         return Answer(200 if good else 503, {"status": "ok" if good else "fault", "components": self.components})
+
+    @route("GET", r"/api/rollout")
+    def rollout(self, call: Call) -> Answer:
+        """How far the roll-out has reached."""
+        return Answer(200, asdict(self.rollouts.read()))
+
+    @route("GET", r"/api/rollout/history")
+    def rollout_history(self, call: Call) -> Answer:
+        """Who changed what."""
+        return Answer(200, {"changes": [asdict(change) for change in self.rollouts.history()]})
+
+    @route("POST", r"/api/rollout")
+    def change_rollout(self, call: Call) -> Answer:
+        """One change, with the real rules."""
+        asked = call.json()
+        by = {"who": asked["who"], "why": asked["why"]}
+        try:
+            if asked["action"] == "set":
+                state = self.rollouts.set(asked["changes"], ring=asked.get("ring", ""), **by)
+            else:
+                act = {"promote": self.rollouts.promote, "halt": self.rollouts.halt, "rollback": self.rollouts.roll_back}
+                state = act[asked["action"]](**by)
+        except InvalidSetting as error:
+            return Answer(400, {"error": str(error)})
+        return Answer(200, asdict(state))
 
     @route("GET", r"/api/doctor")
     def doctor(self, call: Call) -> Answer:

@@ -135,6 +135,56 @@ def test_a_part_that_does_not_work_is_named_and_its_recovery_is_seen(open_page: 
     page.get_by_text("Everything works.").wait_for()
 
 
+def test_a_roll_out_goes_ring_by_ring_and_each_step_can_be_taken_back(open_page: Open, api: FakeApi) -> None:
+    page = open_page(at="#/rings")
+    page.get_by_text("Nothing was changed yet.").wait_for()
+    page.get_by_role("button", name="Edit ring “Internal”").click()
+    page.get_by_label("People", exact=True).fill("slack:U1\nfeishu:ou_2")
+    page.get_by_label("Your name").fill("Ann")
+    page.get_by_label("Why?").fill("first ten")
+    page.get_by_role("button", name="Do it").click()
+    page.get_by_text("2 of 10").wait_for()
+    api.rollouts.set({"reached": "internal"}, who="Bob", why="start small")
+    page.reload()
+    page.get_by_role("button", name="Serve “Department” as well").click()
+    assert page.get_by_label("Your name").input_value() == "Ann"
+    page.get_by_label("Why?").fill("quiet for two days")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Serve “Everyone” as well").wait_for()
+    row = page.get_by_role("row", name="promote to department")
+    assert "Ann" in row.inner_text()
+    assert "quiet for two days" in row.inner_text()
+    page.get_by_role("button", name="Take the last change back").click()
+    page.get_by_role("button", name="Do it").click()
+    page.get_by_role("button", name="Serve “Department” as well").wait_for()
+    assert api.rollouts.read().reached == "internal"
+
+
+def test_a_halted_roll_out_is_promoted_no_further_until_it_is_resumed(open_page: Open, api: FakeApi) -> None:
+    api.rollouts.set({"reached": "internal"}, who="Bob", why="start small")
+    page = open_page(at="#/rings")
+    page.get_by_role("button", name="Halt").click()
+    page.get_by_role("button", name="Do it").click()
+    page.get_by_text("Halted: no further ring").wait_for()
+    assert page.get_by_role("button", name="Serve “Department” as well").is_disabled()
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Do it").click()
+    page.get_by_role("button", name="Halt").wait_for()
+    page.get_by_label("nothing").check()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_label("one polite message").and_(page.locator(":checked")).wait_for()
+    assert api.rollouts.read().outside == "word"
+
+
+def test_a_ring_that_cannot_be_is_refused_with_the_reason_and_nothing_typed_is_lost(open_page: Open, api: FakeApi) -> None:
+    page = open_page(at="#/rings")
+    page.get_by_role("button", name="Edit ring “Internal”").click()
+    page.get_by_label("People", exact=True).fill("\n".join(f"slack:U{n}" for n in range(11)))
+    page.get_by_role("button", name="Do it").click()
+    page.get_by_text("ring internal has room for 10 people, not for 11").wait_for()
+    assert page.get_by_label("People", exact=True).input_value().endswith("slack:U10")
+
+
 def test_without_dead_letters_the_screen_says_what_would_stand_there(open_page: Open) -> None:
     page = open_page(at="#/letters")
     page.get_by_role("heading", name="No dead letters").wait_for()
@@ -174,6 +224,9 @@ def test_a_server_that_refuses_is_quoted(open_page: Open, api: FakeApi) -> None:
 def test_the_screens_pass_axe_and_fit(open_page: Open, api: FakeApi, axe: str, name: str) -> None:
     api.letters = list(LETTERS)
     api.findings = FINDINGS
+    api.rollouts.set(
+        {"people": ["slack:U1"], "model": "openai:qwen3@http://127.0.0.1:8000/v1"}, ring="internal", who="Ann", why="first"
+    )
     page = open_page(**SIZES[name])
     page.wait_for_selector(".empty")
     problems = []
@@ -182,6 +235,7 @@ def test_the_screens_pass_axe_and_fit(open_page: Open, api: FakeApi, axe: str, n
         "docs/guides/en/connecting.md": ".guide table",
         "docs/guides/zh-CN/plugins.md": ".guide pre",
         "platforms": ".doctor-card",
+        "rings": ".ring-cards",
         "letters": ".letters table",
     }.items():
         page.evaluate("where => { location.hash = where }", f"#/{screen}")

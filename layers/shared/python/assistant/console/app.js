@@ -13,6 +13,7 @@ const root = document.getElementById("app");
 const SCREENS = [
   { name: "docs", icon: "book", label: "nav_docs", load: () => import("./docs.js"), open: true },
   { name: "platforms", icon: "plug", label: "nav_platforms", load: () => import("./doctor.js") },
+  { name: "rings", icon: "rings", label: "nav_rings", load: () => import("./rings.js") },
   { name: "letters", icon: "inbox", label: "nav_letters", load: () => import("./letters.js") },
   { name: "health", icon: "pulse", label: "nav_health", load: () => import("./health.js") },
 ];
