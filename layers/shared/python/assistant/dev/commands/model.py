@@ -80,9 +80,7 @@ def _push(args: argparse.Namespace) -> int:
         )
     else:
         print(f"{done.uploaded} files uploaded, {done.skipped} were there, {done.removed} removed: {done.uri}")
-        print(
-            f"next: cdk deploy --all -c stage={args.stage} -c gpu_profile=PROFILE -c gpu_weights={args.name}   (docs/inference.md)"
-        )
+        print(f"next: deploy with -c gpu_profile=PROFILE -c gpu_weights={args.name}, see docs/inference.md")
     return 0
 
 
@@ -146,9 +144,7 @@ def _answered(args: argparse.Namespace, done: Any, text: str, seconds: float) ->
         print(json.dumps(shown, ensure_ascii=False))
     else:
         print(text.strip())
-        print(
-            f"— {done.model}: first token after {done.first_token_ms:,.0f} ms, {done.usage.completion} tokens, {rate:.0f} a second"
-        )
+        print(f"— {done.model}: first token after {done.first_token_ms:,.0f} ms, {done.usage.completion} tokens, {rate:.0f}/s")
     return 0
 
 
