@@ -91,6 +91,7 @@ def fetch(
     end = clock() + seconds
     here = url
     for _ in range(MOST_REDIRECTS + 1):
+        response: http.client.HTTPResponse | None = None
         connection, path = _connect(here, resolve=resolve, allow=allow, timeout=max(0.1, end - clock()), tls=tls)
         try:
             headers = {
@@ -119,6 +120,8 @@ def fetch(
         except (OSError, http.client.HTTPException) as error:
             raise NotFetched(f"{url}: {type(error).__name__} while reading it") from error
         finally:
+            if response is not None:
+                response.close()
             connection.close()
     raise NotFetched(f"{url}: it redirects more than {MOST_REDIRECTS} times")
 
