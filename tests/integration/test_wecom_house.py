@@ -189,3 +189,46 @@ def test_forged_and_unencrypted_callbacks_queue_nothing(make: Any) -> None:
         reply = house.post(path, body, query=urlencode(query | changed))
         assert reply.status == (404 if path.endswith("nowhere") else 401)
     assert house.batch() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "answered"),
+    [
+        ("", "没有写问题"),
+        ("长" * 25_000, "25000"),
+        ("\ud800 lone \udfff surrogates", "Fourteen days."),
+        ("مرحبا كم يوم إجازة؟ \u202eevil", "Fourteen days."),
+        ("👩‍👩‍👧‍👦🏳️‍🌈", "Fourteen days."),
+        ("C#tenant#wecom|x:1", "Fourteen days."),
+    ],
+)
+def test_odd_texts_have_a_clear_answer(make: Any, text: str, answered: str) -> None:
+    house = make()
+    data = house.corp.bot_data("text", chat="wr1", text={"content": f"@{vendor.BOT_NAME} {text}"})
+    stream = house.corp.ask(house.deliver, house.corp.bot_callback(data), chat="wr1")
+    house.drain()
+    house.fetch(stream)
+    (shown,) = house.corp.visible("wr1")
+    assert answered in shown
+
+
+def test_ids_with_the_separators_of_our_keys_stay_apart(make: Any) -> None:
+    house = make()
+    chats = ["a#b", "a", "b#c", "x|y:z", "16:x", "%23"]
+    streams = {}
+    for chat in chats:
+        question = house.corp.bot_text(f"in {chat}?", user="u#1", chat=chat)
+        streams[chat] = house.corp.take(house.deliver(question), user=f"u of {chat}", chat=chat)
+    house.drain()
+    for chat in chats:
+        house.fetch(streams[chat])
+        assert house.corp.visible(chat) == ["Fourteen days."]
+    assert len(house.model.asked) == len(chats)
+    assert all(len(asked.messages) == 1 for asked in house.model.asked)
+
+
+def test_a_body_over_the_limit_is_a_413(make: Any) -> None:
+    house = make()
+    huge = house.corp.bot_text("x" * 300_000)
+    assert house.deliver(huge).status == 413
+    assert house.batch() == []
