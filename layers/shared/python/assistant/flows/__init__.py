@@ -183,14 +183,12 @@ class Flows:
         try:
             return self._flows[act.flow].form.model_validate(dict(act.values))
         except ValueError as error:
-            raise InvalidSetting(
-                f"flow {act.flow!r} no longer takes what was collected for it: {type(error).__name__}"
-            ) from error
+            raise InvalidSetting(f"flow {act.flow!r} no longer takes what was collected; start it again") from error
 
     def step(self, state: State, said: Said, *, understood: Understood, context: Context, language: str) -> FlowResult:
         """What `said` leads to in `state`. Total: every text, every button and every stored state has an answer."""
         turn = _Turn(self, said.text.strip(), understood.intent, context, language)
-        frames = tuple(frame for frame in state.frames if frame.flow in self._flows)
+        frames = self._known(state)
         now = context.now.timestamp()
         silent = now - state.at if frames else 0.0
         expired = silent > EXPIRES_SECONDS
@@ -206,16 +204,20 @@ class Flows:
         if name not in self._flows:
             raise InvalidSetting(f"no flow {name!r}; known: {', '.join(self._flows) or 'none'}")
         turn = _Turn(self, text, name, context, language)
-        return _stamped(turn.begin(tuple(f for f in state.frames if f.flow in self._flows)), context.now.timestamp())
+        return _stamped(turn.begin(self._known(state)), context.now.timestamp())
 
     def nudge(self, state: State, *, context: Context, language: str) -> FlowResult | None:
         """What to say to a person who went silent in the middle, once; None where there is no reason to say anything."""
-        frames = tuple(frame for frame in state.frames if frame.flow in self._flows)
+        frames = self._known(state)
         if not frames or state.nudged or context.now.timestamp() - state.at < IDLE_SECONDS:
             return None
         turn = _Turn(self, "", "", context, language)
         reply = Reply(text=turn.say("flow_still_there", title=turn.title(frames[-1])), buttons=turn.pause_buttons(frames[-1]))
         return FlowResult(state=replace(state, frames=frames, nudged=True), reply=reply)
+
+    def _known(self, state: State) -> tuple[Frame, ...]:
+        """The frames of `state` without flows and fields that an update has taken away since."""
+        return tuple(_fitting(frame, self._slots[frame.flow]) for frame in state.frames if frame.flow in self._flows)
 
     def flow(self, name: str) -> Flow:
         """The flow of that name; raises KeyError where there is none."""
@@ -227,6 +229,14 @@ class Flows:
 
     def __contains__(self, name: object) -> bool:
         return name in self._flows
+
+
+def _fitting(frame: Frame, slots: Sequence[Slot]) -> Frame:
+    names = {slot.name for slot in slots}
+    if names.issuperset(frame.values) and names.issuperset(frame.order):
+        return frame
+    values = {name: value for name, value in frame.values.items() if name in names}
+    return replace(frame, values=values, order=tuple(name for name in frame.order if name in values))
 
 
 def _stamped(result: FlowResult, now: float) -> FlowResult:
