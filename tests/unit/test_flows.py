@@ -212,7 +212,8 @@ def _blanks(sentence: str) -> set[str]:
 
 
 SAYINGS = st.sampled_from(
-    ["book a room", "sun", "moon", "tomorrow 3-4 pm", "明天下午3点到4点", "5", "五个人", "yes", "no", "不", "cancel", "stop", "why",
+    ["book a room", "sun", "moon", "tomorrow 3-4 pm", "明天下午3点到4点", "5", "五个人", "yes", "no", "不", "cancel",
+     "stop", "why",
      "start over",
      "back", "skip",
      "change the time", "actually Friday", "不是太阳厅，是月亮厅", "改成周五",
