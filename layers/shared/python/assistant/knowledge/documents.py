@@ -49,11 +49,27 @@ class Document:
     aliases: tuple[str, ...] = field(default=())
     """Other words for its subject, searched like the title."""
 
+    inherits: bool = False
+    """True where the audience is its folder's and changes with it."""
+    fingerprint: str = ""
+    """Of the bytes that it was read from: a file with the same one need not be read again."""
+
     @property
     def checksum(self) -> str:
         """Changes whenever anything that readers see changes."""
         digest = hashlib.sha256()
-        parts = [self.id, self.title, self.url, self.language, self.folder, self.owner, *sorted(self.audience), "", *self.aliases]
+        parts = [
+            self.id,
+            self.title,
+            self.url,
+            self.language,
+            self.folder,
+            self.owner,
+            str(self.inherits),
+            *sorted(self.audience),
+            "",
+            *self.aliases,
+        ]
         for part in parts:
             digest.update(part.encode("utf-8", "replace") + b"\0")
         for section in self.sections:

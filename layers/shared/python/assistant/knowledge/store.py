@@ -22,13 +22,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from assistant.errors import AssistantError
-from assistant.knowledge.documents import Document, pieces
+from assistant.knowledge.documents import EVERYONE, Document, Section, pieces
 from assistant.knowledge.text import CUT_VERSION, index_words, match_query, squeeze
 from assistant.messages import Passage
 
@@ -45,7 +45,9 @@ CREATE TABLE audience_tokens (token TEXT NOT NULL, audience INTEGER NOT NULL, PR
 CREATE TABLE documents (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, url TEXT NOT NULL, audience INTEGER NOT NULL,
     language TEXT NOT NULL, folder TEXT NOT NULL, owner TEXT NOT NULL, origin TEXT NOT NULL, checksum TEXT NOT NULL,
-    added REAL NOT NULL, passages INTEGER NOT NULL);
+    fingerprint TEXT NOT NULL, inherits INTEGER NOT NULL, aliases TEXT NOT NULL, added REAL NOT NULL,
+    passages INTEGER NOT NULL);
+CREATE TABLE folders (path TEXT PRIMARY KEY, audience INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX documents_by_folder ON documents (folder);
 CREATE TABLE passages (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL, place INTEGER NOT NULL, page INTEGER NOT NULL, path TEXT NOT NULL,
@@ -164,17 +166,22 @@ class Writer:
         old = self.connection.execute("SELECT checksum FROM documents WHERE id = ?", [document.id]).fetchone()
         checksum = document.checksum
         if old and old[0] == checksum:
+            self.connection.execute(
+                "UPDATE documents SET fingerprint = ?, origin = ? WHERE id = ?",
+                [document.fingerprint, document.origin, document.id],
+            )
             return False
         if old:
             self.remove(document.id)
         audience = self.audience(document.audience)
         cut_pieces = list(pieces(document))
         number = self.connection.execute(
-            "INSERT INTO documents (id, title, url, audience, language, folder, owner, origin, checksum, added, passages)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+            "INSERT INTO documents (id, title, url, audience, language, folder, owner, origin, checksum, fingerprint,"
+            " inherits, aliases, added, passages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
             [
                 document.id, document.title, document.url, audience, document.language, document.folder, document.owner,
-                document.origin, checksum, self._clock(), len(cut_pieces),
+                document.origin, checksum, document.fingerprint, document.inherits,
+                json.dumps(document.aliases, ensure_ascii=False), self._clock(), len(cut_pieces),
             ],
         ).fetchone()[0]  # fmt: skip
         first = int(_meta(self.connection, "next"))
@@ -220,6 +227,66 @@ class Writer:
         self.connection.execute("DELETE FROM documents WHERE number = ?", [number])
         self.connection.execute("DELETE FROM relations WHERE document = ?", [document_id])
         return True
+
+    def fingerprint(self, document_id: str) -> str:
+        """The fingerprint of the bytes that the document was read from; empty where there is no such document."""
+        row = self.connection.execute("SELECT fingerprint FROM documents WHERE id = ?", [document_id]).fetchone()
+        return str(row[0]) if row else ""
+
+    def folder_audience(self, folder: str) -> frozenset[str]:
+        """The audience of what is put into `folder`: its own, the nearest folder's above it, or everyone."""
+        parts = folder.split("/") if folder else []
+        for count in range(len(parts), -1, -1):
+            row = self.connection.execute(
+                "SELECT a.tokens FROM folders f JOIN audiences a ON a.id = f.audience WHERE f.path = ?", ["/".join(parts[:count])]
+            ).fetchone()
+            if row:
+                return frozenset(json.loads(row[0]))
+        return frozenset({EVERYONE})
+
+    def set_folder_audience(self, folder: str, audience: frozenset[str]) -> int:
+        """Makes `audience` the default of `folder`; gives how many documents moved to another audience by that."""
+        folder = folder.strip("/")
+        self.connection.execute("INSERT OR REPLACE INTO folders VALUES (?, ?)", [folder, self.audience(audience)])
+        inheriting = [d for d in self.documents() if d.inherits and (not folder or (d.folder + "/").startswith(folder + "/"))]
+        changed = 0
+        for document in inheriting:
+            wanted = self.folder_audience(document.folder)
+            if wanted != document.audience:
+                changed += self.add(replace(document, audience=wanted))
+        return changed
+
+    def documents(self) -> list[Document]:
+        """Every document as it was put in, cut into its passages."""
+        found = []
+        for row in self.connection.execute(
+            "SELECT d.number, d.id, d.title, d.url, a.tokens, d.language, d.folder, d.owner, d.origin, d.fingerprint, d.inherits,"
+            " d.aliases FROM documents d JOIN audiences a ON a.id = d.audience ORDER BY d.number"
+        ).fetchall():
+            passages = self.connection.execute(
+                "SELECT text, path, page FROM passages WHERE document = ? ORDER BY place", [row[0]]
+            )
+            found.append(
+                Document(
+                    id=row[1], title=row[2], url=row[3], audience=frozenset(json.loads(row[4])), language=row[5], folder=row[6],
+                    owner=row[7], origin=row[8], fingerprint=row[9], inherits=bool(row[10]), aliases=tuple(json.loads(row[11])),
+                    sections=tuple(
+                        Section(text=text, path=tuple(path.split(SEPARATOR)) if path else (), page=page)
+                        for text, path, page in passages
+                    ),
+                )
+            )  # fmt: skip
+        return found
+
+    def rebuild(self) -> None:
+        """Cuts and indexes every document anew from its stored text; the graph stays."""
+        documents = self.documents()
+        relations = self.connection.execute("SELECT * FROM relations WHERE document <> ''").fetchall()
+        for document in documents:
+            self.remove(document.id)
+        for document in documents:
+            self.add(document)
+        self.connection.executemany("INSERT OR IGNORE INTO relations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", relations)
 
     def compact(self) -> None:
         """Rewrites index and file so that nothing removed is left in any page, and readers read the least."""

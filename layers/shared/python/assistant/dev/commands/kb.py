@@ -1,19 +1,66 @@
-"""Pour documents in, look things up, and measure how well they are found."""
+"""Pour documents in, look things up, go back, and measure how well things are found.
+
+Without --url the knowledge lies in a folder (--data), which one process changes at a time. With --url and --api-key the same
+commands work on a running assistant, local or deployed.
+"""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
 
-HELP = "the knowledge: add, list, show, search, remove, rebuild, versions, rollback, eval, gaps"
+from assistant.errors import AssistantError, InvalidSetting
+
+HELP = "the knowledge: add, list, show, search, remove, rebuild, versions, rollback, audience, graph, gaps, eval"
+
+_DATA: Final = ".assistant"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the sub-commands."""
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("--data", type=Path, default=Path(_DATA), help=f"folder of the local knowledge (default {_DATA})")
+    place.add_argument("--url", default="", help="a running assistant instead, such as http://127.0.0.1:8080")
+    place.add_argument("--api-key", default="", help="its API key")
+    place.add_argument("--json", action="store_true", help="print JSON")
+    who = argparse.ArgumentParser(add_help=False)
+    who.add_argument(
+        "--audience", default="", help="tokens separated by blanks: everyone department:ID group:ID user:PLATFORM:ID"
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    add = actions.add_parser("add", parents=[place, who], help="take in files, folders, zips and web pages")
+    add.add_argument("sources", nargs="+", metavar="PATH|URL")
+    add.add_argument("--folder", default="", help="where they stand; its audience is their default")
+    add.add_argument("--owner", default="", help="who to ask about them")
+    actions.add_parser("list", parents=[place, who], help="documents, or those that --audience sees")
+    show = actions.add_parser("show", parents=[place], help="one document with its passages")
+    show.add_argument("document")
+    search = actions.add_parser("search", parents=[place, who], help="what somebody with --audience would find")
+    search.add_argument("question")
+    search.add_argument("--limit", type=int, default=5)
+    remove = actions.add_parser("remove", parents=[place], help="take documents out of every version that can be served")
+    remove.add_argument("documents", nargs="+")
+    actions.add_parser("rebuild", parents=[place], help="write the index anew from the stored texts")
+    actions.add_parser("refresh", parents=[place], help="fetch the web pages again")
+    actions.add_parser("versions", parents=[place], help="the kept versions")
+    rollback = actions.add_parser("rollback", parents=[place], help="serve an older version")
+    rollback.add_argument("version")
+    audience = actions.add_parser("audience", parents=[place, who], help="set the default audience of a folder")
+    audience.add_argument("folder")
+    graph = actions.add_parser("graph", parents=[place, who], help="load entities and relations from CSV or JSON, or look at one")
+    graph.add_argument("target", metavar="FILE|ENTITY")
+    actions.add_parser("gaps", parents=[place], help="questions that found nothing good enough")
+
     evaluate = actions.add_parser("eval", help="measure recall, rank and time on questions whose passage is known")
     evaluate.add_argument("--passages", type=Path, required=True, help='JSON Lines of {"id","title","text"}')
     evaluate.add_argument("--questions", type=Path, required=True, help='JSON Lines of {"question","passage"}')
@@ -26,7 +73,238 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the sub-command."""
-    return _eval(args)
+    if args.action == "eval":
+        return _eval(args)
+    call = _Remote(args.url, args.api_key) if args.url else _Local(args.data)
+    try:
+        return _add(args, call) if args.action == "add" else _ask(args, call)
+    except InvalidSetting:
+        raise
+    except AssistantError as error:
+        print(f"assistant kb {args.action}: {error}", file=sys.stderr)
+        return 1
+
+
+class _Local:
+    """The knowledge in a folder, through the same door as the API."""
+
+    def __init__(self, data: Path) -> None:
+        from assistant.knowledge.default import default_knowledge
+        from assistant.knowledge.service import Service
+        from assistant.knowledge.versions import Folder, Versions
+
+        root = data / "knowledge"
+        start = root / "default.sqlite"
+        if not start.is_file():
+            root.mkdir(parents=True, exist_ok=True)
+            default_knowledge(start)
+        folder = Folder(root)
+        self._service = Service(Versions(folder, folder, tenant="default"), start=start)
+
+    def __call__(self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b"") -> tuple[int, Any]:
+        from assistant.knowledge.service import answer
+
+        return answer(self._service, method, path, query or {}, body, author=os.environ.get("USER", "local"))
+
+    def add(self, uploads: Iterator[tuple[str, bytes]], query: Mapping[str, str], step: Any) -> dict[str, Any]:
+        """All files in one edit."""
+        from assistant.knowledge.service import Filing, Upload
+
+        filing = Filing(
+            folder=query["folder"],
+            audience=frozenset(query["audience"].split()),
+            owner=query["owner"],
+            author=os.environ.get("USER", "local"),
+        )
+        files = (Upload(name=name, content=content) for name, content in uploads)
+        return self._service.add(files, filing, progress=step).to_dict()
+
+
+class _Remote:
+    """A running assistant's `/api/knowledge/`."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise InvalidSetting(f"--url {url!r} must begin with http:// or https://")
+        self._url = url.rstrip("/")
+        self._key = api_key
+
+    def __call__(self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b"") -> tuple[int, Any]:
+        import httpx
+
+        target = f"{self._url}/api/knowledge/{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            reply = httpx.request(method, target, content=body, headers={"authorization": f"Bearer {self._key}"}, timeout=120)
+            data = reply.json()
+        except httpx.HTTPError as error:
+            raise InvalidSetting(f"{self._url} does not answer ({type(error).__name__}); is it running?") from error
+        except ValueError as error:
+            raise InvalidSetting(f"{self._url} is no assistant: it answered {reply.status_code} without JSON") from error
+        if reply.status_code == 401:
+            raise InvalidSetting(f"{self._url} does not take this --api-key")
+        return reply.status_code, data
+
+    def add(self, uploads: Iterator[tuple[str, bytes]], query: Mapping[str, str], step: Any) -> dict[str, Any]:
+        """One request a file: what is in stays in when it is interrupted."""
+        total: dict[str, Any] = {"added": [], "unchanged": [], "refused": [], "version": ""}
+        for name, content in uploads:
+            status, data = self("PUT", "files", {**query, "name": name}, content)
+            if status != 200:
+                data = {"refused": [{"name": name, "reason": data.get("error", str(status))}]}
+            for state in ("added", "unchanged", "refused"):
+                total[state] += data.get(state, [])
+            total["version"] = data.get("version") or total["version"]
+            step(name, next((s for s in ("refused", "added", "unchanged") if data.get(s)), "unchanged"))
+        return total
+
+
+_Call = _Local | _Remote
+
+
+def _add(args: argparse.Namespace, call: _Call) -> int:
+    urls = [s for s in args.sources if s.startswith(("http://", "https://"))]
+    files = list(_files([Path(s) for s in args.sources if s not in urls]))
+    query = {"folder": args.folder, "audience": args.audience, "owner": args.owner}
+    report: dict[str, Any] = {"added": [], "unchanged": [], "refused": [], "version": ""}
+    with _Bar(len(files) + len(urls), shown=not args.json and sys.stderr.isatty()) as bar:
+        if files:
+            report = call.add(((name, path.read_bytes()) for name, path in files), query, bar.step)
+        for url in urls:
+            status, data = call("POST", "pages", query, json.dumps({"url": url}).encode())
+            if status != 200:
+                data = {"refused": [{"name": url, "reason": data.get("error", str(status))}]}
+            for state in ("added", "unchanged", "refused"):
+                report[state] += data.get(state, [])
+            report["version"] = data.get("version") or report["version"]
+            bar.step(url, "added" if data.get("added") else "unchanged")
+    if args.json:
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        for refused in report["refused"]:
+            print(f"refused  {refused['name']}: {refused['reason']}")
+        print(
+            f"{len(report['added'])} added, {len(report['unchanged'])} unchanged, {len(report['refused'])} refused;"
+            f" version {report['version'] or '(none)'}"
+        )
+    return 1 if report["refused"] else 0
+
+
+def _files(paths: list[Path]) -> Iterator[tuple[str, Path]]:
+    """Name and place of every file below `paths`; hidden files and folders are passed over."""
+    for path in paths:
+        if path.is_dir():
+            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                inner = file.relative_to(path)
+                if not any(part.startswith((".", "~$")) for part in inner.parts):
+                    yield inner.as_posix(), file
+        elif path.is_file():
+            yield path.name, path
+        else:
+            raise InvalidSetting(f"there is no file or folder {str(path)!r}")
+
+
+class _Bar:
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self._progress: Any = None
+        if shown:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._progress = Progress(console=Console(stderr=True))
+            self._task = self._progress.add_task("reading", total=total)
+
+    def __enter__(self) -> _Bar:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def step(self, name: str, state: str) -> None:
+        """One file further."""
+        if self._progress:
+            self._progress.update(self._task, advance=1, description=f"{state} {name[-40:]}")
+
+
+def _ask(args: argparse.Namespace, call: _Call) -> int:
+    status, data = _request(args, call)
+    if status != 200:
+        print(f"assistant kb {args.action}: {data.get('error', status)}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(data, ensure_ascii=False))
+    else:
+        for line in _lines(args, data):
+            print(line)
+    return 1 if data.get("unknown") else 0
+
+
+def _request(args: argparse.Namespace, call: _Call) -> tuple[int, Any]:
+    audience = getattr(args, "audience", "")
+    match args.action:
+        case "list":
+            return call("GET", "documents", {"audience": audience})
+        case "show":
+            return call("GET", "document", {"id": args.document})
+        case "search":
+            return call("GET", "search", {"q": args.question, "audience": audience, "limit": str(args.limit)})
+        case "remove":
+            return call("DELETE", "documents", {}, json.dumps({"ids": args.documents}).encode())
+        case "rebuild" | "versions" | "gaps":
+            return call("POST" if args.action == "rebuild" else "GET", args.action)
+        case "refresh":
+            return call("POST", "pages/refresh")
+        case "rollback":
+            return call("POST", "rollback", {}, json.dumps({"version": args.version}).encode())
+        case "audience":
+            return call("POST", "audience", {"folder": args.folder, "audience": audience})
+        case _:
+            path = Path(args.target)
+            if path.suffix.lower() in {".csv", ".json"}:
+                if not path.is_file():
+                    raise InvalidSetting(f"there is no file {args.target!r}")
+                return call("PUT", "graph/load", {"name": path.name, "audience": audience}, path.read_bytes())
+            return call("GET", "graph/walk", {"entity": args.target, "audience": audience})
+
+
+def _lines(args: argparse.Namespace, data: Any) -> Iterator[str]:
+    match args.action:
+        case "list":
+            for d in data["documents"]:
+                yield f"{d['id']:<50} {d['passages']:>4} passages  {' '.join(d['audience'])}  {d['title']}"
+        case "show":
+            yield f"{data['title']} ({data['id']})  {' '.join(data['audience'])}  {data['url']}".rstrip()
+            for part in data["text"]:
+                where = part["path"] + (f" p. {part['page']}" if part["page"] else "")
+                yield f"\n[{where}]\n{part['text']}"
+        case "search":
+            yield f"{'found' if data['confident'] else 'nothing good enough'} (certainty {data['certainty']})"
+            yield from (f"fact  {fact}" for fact in data["facts"])
+            for number, p in enumerate(data["passages"], 1):
+                where = " › ".join(filter(None, [p["title"], p["path"], f"p. {p['page']}" if p["page"] else ""]))
+                yield f"{number}. {p['score']:>7.2f}  {where}\n   {' '.join(p['text'].split())[:160]}"
+        case "remove":
+            yield from (f"removed {d}" for d in data["removed"])
+            yield from (f"no such document {d}" for d in data["unknown"])
+            yield f"from {len(data['versions'])} versions, checked"
+        case "versions":
+            for v in data["versions"]:
+                at = datetime.fromtimestamp(v["published"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+                mark = "*" if v["name"] == data["current"] else " "
+                held = f"{v['documents']} documents, {v['passages']} passages, {v['size'] // 1024} KiB"
+                yield f"{mark} {v['name']}  {at}  {held}  {v['note']}"
+        case "gaps":
+            yield from (f"{g['count']:>4} × {g['question']}" for g in data["gaps"])
+        case "graph" if "edges" in data:
+            names = {n["id"]: n["name"] for n in data["nodes"]}
+            yield f"{data['entity']['name']} ({data['entity']['kind']}) {data['entity']['description']}".rstrip()
+            yield from (f"  {names[e['subject']]} —{e['kind']}→ {names[e['object']]}  [{e['source']}]" for e in data["edges"])
+        case _:
+            yield ", ".join(f"{k}: {v}" for k, v in data.items() if v not in ("", [], None))
 
 
 def _eval(args: argparse.Namespace) -> int:
@@ -52,7 +330,7 @@ def _half(text: str) -> int:
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()[0] % 2
 
 
-def _show(result: dict[str, object], indent: str = "") -> None:
+def _show(result: Mapping[str, object], indent: str = "") -> None:
     names = {"recall_at_1": "recall@1", "recall_at_5": "recall@5", "mrr_at_10": "MRR@10", "ms_per_question": "ms per question"}
     for key, value in result.items():
         label = names.get(key, key.replace("_", " "))

@@ -1,0 +1,421 @@
+"""What editors do with the knowledge: one set of functions for the command line, the HTTP API and uploads.
+
+`answer` is the HTTP door: the API hands it method, path below `/api/knowledge/`, query and body, once the caller is proven.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from assistant.errors import Refused, Unavailable
+from assistant.knowledge import Knowledge
+from assistant.knowledge.documents import EVERYONE, Document
+from assistant.knowledge.gaps import Gaps
+from assistant.knowledge.graph import GraphWriter
+from assistant.knowledge.loaders import LIMITS, Limits, Loaded, Unreadable, read, suffix, unpack
+from assistant.knowledge.store import Listed
+from assistant.knowledge.versions import Edit, Served, Version, Versions
+from assistant.knowledge.web import NotFetched, Page, fetch
+
+BATCH: Final = 500
+"""Documents after which a long addition is published, so that an interrupted one goes on from there."""
+
+_PREFIXES: Final = ("user:", "department:", "group:", "ring:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file to take in. `name` is its path below what was chosen; it decides the document's id together with the folder."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filing:
+    """Where documents go and who may see them."""
+
+    folder: str = ""
+    audience: frozenset[str] = frozenset()
+    """Empty: the folder's audience, which is everyone's where nobody set another."""
+    owner: str = ""
+    author: str = ""
+    """Who adds them."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of an addition."""
+
+    added: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """Name and reason."""
+    version: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {"refused": [{"name": n, "reason": r} for n, r in self.refused]}
+
+
+Progress = Callable[[str, str], None]
+"""Told `(name, "added" | "unchanged" | "refused")` after each file."""
+
+
+def _silent(name: str, state: str) -> None:
+    """Shows nothing."""
+
+
+class Service:
+    """The knowledge of one tenant, for editors."""
+
+    def __init__(
+        self,
+        versions: Versions,
+        *,
+        start: Path | None = None,
+        gaps: Gaps | None = None,
+        limits: Limits = LIMITS,
+        fetch_page: Callable[..., Page] = fetch,
+        scratch: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._versions = versions
+        self._start = start
+        self.gaps = gaps
+        self._limits = limits
+        self._fetch = fetch_page
+        self._scratch = scratch
+        self._clock = clock
+
+    # --- in ---
+
+    def add(self, uploads: Iterable[Upload], filing: Filing = Filing(), *, progress: Progress = _silent) -> Report:
+        """Takes files in, zips opened; publishes every 500 documents and at the end, also when it is interrupted.
+
+        What has not changed since it was last taken in is skipped without being read again.
+        """
+        check_audience(filing.audience)
+        report = Report()
+        waiting = iter(self._files(uploads, report, progress))
+        more = True
+        while more:
+            with self._versions.edit(author=filing.author, note=f"add {filing.folder}".strip(), start=self._start) as edit:
+                before = len(report.added)
+                more = False
+                try:
+                    for upload in waiting:
+                        self._take(edit, upload, filing, report, progress)
+                        if len(report.added) - before >= BATCH:
+                            more = True
+                            break
+                except KeyboardInterrupt:
+                    report.refused.append(("(the rest)", "interrupted; what came before is in, start again to go on"))
+                edit.changed |= len(report.added) > before
+            report.version = self._versions.catalogue().current
+        return report
+
+    def add_page(self, url: str, filing: Filing = Filing()) -> Report:
+        """Takes a web page in by its address. What cannot be fetched or read is refused by name."""
+        check_audience(filing.audience)
+        report = Report()
+        try:
+            page = self._fetch(url)
+            loaded = page.load()
+        except (NotFetched, Unreadable) as error:
+            report.refused.append((url, str(error)))
+            return report
+        fingerprint = hashlib.sha256(page.content).hexdigest()
+        with self._versions.edit(author=filing.author, note=f"add {url}", start=self._start) as edit:
+            document = replace(self._document(url, loaded, filing, edit, fingerprint), url=page.url, origin=url)
+            if edit.writer.add(document):
+                edit.changed = True
+                report.added.append(document.id)
+            else:
+                report.unchanged.append(document.id)
+        report.version = self._versions.catalogue().current
+        return report
+
+    def refresh_pages(self, *, author: str = "") -> Report:
+        """Fetches every web page that was taken in again; a page that is gone is reported, not removed."""
+        total = Report()
+        for listed in self.documents():
+            if listed.origin.startswith(("http://", "https://")):
+                filing = Filing(folder=listed.folder, audience=listed.audience, owner=listed.owner, author=author)
+                part = self.add_page(listed.origin, filing)
+                total.added += part.added
+                total.unchanged += part.unchanged
+                total.refused += part.refused
+        total.version = self._versions.catalogue().current
+        return total
+
+    def load_graph(
+        self, name: str, content: bytes, *, audience: frozenset[str] = frozenset({EVERYONE}), author: str = ""
+    ) -> tuple[int, int]:
+        """Writes entities and relations out of CSV or JSON; gives how many of each are new or changed. Raises Refused."""
+        check_audience(audience)
+        with self._versions.edit(author=author, note=f"graph {name}", start=self._start) as edit:
+            entities, relations = GraphWriter(edit.writer, author=author, clock=self._clock).load(
+                name, content, audience=audience
+            )
+            edit.changed |= bool(entities or relations)
+        return entities, relations
+
+    def edit_graph(self, action: str, values: Mapping[str, str], *, author: str = "") -> None:
+        """`rename` (entity, name), `merge` (entity, into), `delete` (entity) or `unrelate` (subject, kind, object)."""
+        with self._versions.edit(author=author, note=f"graph {action}", start=self._start) as edit:
+            graph = GraphWriter(edit.writer, author=author, clock=self._clock)
+            try:
+                match action:
+                    case "rename":
+                        graph.rename(values["entity"], values["name"])
+                    case "merge":
+                        graph.merge(values["entity"], into=values["into"])
+                    case "delete":
+                        graph.delete(values["entity"])
+                    case "unrelate":
+                        graph.unrelate(values["subject"], values["kind"], values["object"])
+                    case _:
+                        raise Refused(f"unknown action {action!r}; known: rename, merge, delete, unrelate")
+            except KeyError as error:
+                raise Refused(f"{action} needs {error.args[0]!r}") from error
+            edit.changed = True
+
+    def set_audience(self, folder: str, audience: frozenset[str], *, author: str = "") -> int:
+        """Makes `audience` the default of the folder and of what is in it by default; gives how many documents changed."""
+        check_audience(audience, needed=True)
+        with self._versions.edit(author=author, note=f"audience of {folder or '/'}", start=self._start) as edit:
+            changed = edit.writer.set_folder_audience(folder, audience)
+            edit.changed = True
+            edit.compact = True
+        return changed
+
+    # --- out ---
+
+    def documents(self, *, audience: frozenset[str] | None = None) -> list[Listed]:
+        """All documents, or those that `audience` may see."""
+        with self._open() as knowledge:
+            return knowledge.documents(audience=audience)
+
+    def show(self, document: str) -> dict[str, Any]:
+        """A document with its passages. Raises Refused (404)."""
+        with self._open() as knowledge:
+            listed, passages = knowledge.document(document)
+        return _listed(listed) | {"text": [{"path": p.path, "page": p.page, "text": p.text} for p in passages]}
+
+    def search(self, question: str, *, audience: frozenset[str], limit: int = 5) -> dict[str, Any]:
+        """What somebody with `audience` would find."""
+        with self._open() as knowledge:
+            found = knowledge.search(question, audience=audience, limit=limit)
+        return asdict(found) | {"certainty": round(found.certainty, 3)}
+
+    def remove(self, documents: Sequence[str], *, author: str = "") -> dict[str, Any]:
+        """Takes documents out of every version that can be served, and proves it by reading the published files again."""
+        report = self._versions.remove(documents, author=author)
+        left: list[str] = []
+        for version in self._versions.catalogue().versions:
+            with self._open(version) as knowledge:
+                left += [f"{version.name}: {d.id}" for d in knowledge.documents() if d.id in set(documents)]
+        if left:
+            raise Unavailable(f"not everything could be removed, try again: {', '.join(left)}")
+        removed = sorted({d for gone in report.values() for d in gone})
+        return {"removed": removed, "unknown": sorted(set(documents) - set(removed)), "versions": report}
+
+    def rebuild(self, *, author: str = "") -> Version | None:
+        """Writes the index anew from the stored texts: after a new program version, or to make the file small."""
+        with self._versions.edit(author=author, note="rebuild", start=self._start) as edit:
+            edit.writer.rebuild()
+            edit.changed = edit.compact = True
+        return self._versions.catalogue().served
+
+    def versions(self) -> dict[str, Any]:
+        """The kept versions, new to old, and which one is served."""
+        catalogue = self._versions.catalogue()
+        return {"current": catalogue.current, "versions": [asdict(v) for v in reversed(catalogue.versions)]}
+
+    def roll_back(self, version: str) -> Version:
+        """Serves an older version. Raises Refused (404)."""
+        return self._versions.roll_back(version)
+
+    def entities(self, matching: str, *, audience: frozenset[str]) -> list[dict[str, str]]:
+        """Entities of the graph whose name begins with `matching`."""
+        with self._open() as knowledge:
+            return knowledge.entities(audience=audience, matching=matching)
+
+    def walk(self, entity: str, *, audience: frozenset[str]) -> dict[str, Any]:
+        """An entity and what is around it. Raises Refused (404)."""
+        with self._open() as knowledge:
+            return knowledge.walk(entity, audience=audience)
+
+    # --- inside ---
+
+    def _files(self, uploads: Iterable[Upload], report: Report, progress: Progress) -> Iterator[Upload]:
+        for upload in uploads:
+            if suffix(upload.name) != ".zip":
+                yield upload
+                continue
+            try:
+                for name, content in unpack(upload.name, upload.content, limits=self._limits):
+                    if isinstance(content, Unreadable):
+                        report.refused.append((f"{upload.name}/{name}", content.reason))
+                        progress(name, "refused")
+                    else:
+                        yield Upload(name=f"{upload.name}/{name}", content=content)
+            except Unreadable as error:
+                report.refused.append((upload.name, error.reason))
+                progress(upload.name, "refused")
+
+    def _take(self, edit: Edit, upload: Upload, filing: Filing, report: Report, progress: Progress) -> None:
+        name = "/".join(p for p in PurePosixPath(upload.name.replace("\\", "/")).parts if p not in {"/", "..", "."})
+        document_id = f"{filing.folder.strip('/')}/{name}" if filing.folder.strip("/") else name
+        fingerprint = hashlib.sha256(repr(sorted(filing.audience)).encode() + filing.owner.encode() + upload.content).hexdigest()
+        if edit.writer.fingerprint(document_id) == fingerprint:
+            report.unchanged.append(document_id)
+            progress(name, "unchanged")
+            return
+        try:
+            loaded = read(name, upload.content, limits=self._limits)
+        except Unreadable as error:
+            report.refused.append((upload.name, error.reason))
+            progress(name, "refused")
+            return
+        edit.writer.add(self._document(document_id, loaded, filing, edit, fingerprint))
+        report.added.append(document_id)
+        progress(name, "added")
+
+    def _document(self, document_id: str, loaded: Loaded, filing: Filing, edit: Edit, fingerprint: str) -> Document:
+        folder = filing.folder.strip("/")
+        return Document(
+            id=document_id,
+            title=loaded.title,
+            sections=loaded.sections,
+            url=loaded.about.get("url", ""),
+            audience=filing.audience or edit.writer.folder_audience(folder),
+            inherits=not filing.audience,
+            language=loaded.about.get("language", ""),
+            folder=folder,
+            owner=filing.owner or loaded.about.get("owner", ""),
+            origin=document_id,
+            fingerprint=fingerprint,
+        )
+
+    def _open(self, version: Version | None = None) -> _Opened:
+        return _Opened(self._versions, version, self._start, self._scratch)
+
+
+class _Opened:
+    """One version, open for the length of a `with` block."""
+
+    def __init__(self, versions: Versions, version: Version | None, start: Path | None, scratch: Path | None) -> None:
+        self._versions = versions
+        self._version = version or versions.catalogue().served
+        self._start = start
+        self._folder = tempfile.TemporaryDirectory(dir=scratch)
+
+    def __enter__(self) -> Knowledge:
+        path = Path(self._folder.name) / "knowledge.sqlite"
+        try:
+            if self._version is not None:
+                self._versions.fetch(self._version, path)
+            elif self._start is not None and self._start.is_file():
+                path = self._start
+            else:
+                raise Refused("there is no knowledge yet; add some with: assistant kb add PATH", status=404)
+            self._knowledge = Knowledge(path)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        return self._knowledge
+
+    def __exit__(self, *_: object) -> None:
+        self._knowledge.close()
+        self._folder.cleanup()
+
+
+def check_audience(audience: frozenset[str], *, needed: bool = False) -> None:
+    """Raises Refused for a token that no asker can hold: a typing mistake must not hide a document from everybody."""
+    wrong = [t for t in audience if t != EVERYONE and not (t.startswith(_PREFIXES) and t.partition(":")[2].strip())]
+    if wrong or (needed and not audience):
+        raise Refused(
+            f"audience {', '.join(sorted(wrong)) or '(empty)'!r}: write everyone, department:ID, group:ID, user:PLATFORM:ID"
+            " or ring:NAME"
+        )
+
+
+def _listed(listed: Listed) -> dict[str, Any]:
+    return asdict(listed) | {"audience": sorted(listed.audience)}
+
+
+# --- the HTTP door -----------------------------------------------------------------------------
+
+
+def answer(
+    service: Service, method: str, path: str, query: Mapping[str, str], body: bytes, *, author: str = "api"
+) -> tuple[int, Any]:
+    """Status and JSON for a request below `/api/knowledge/`. Raises Unavailable; everything else is answered."""
+    try:
+        return 200, _answer(service, method, path.strip("/"), query, body, author)
+    except Refused as error:
+        return error.status, {"error": str(error)}
+    except (KeyError, TypeError, ValueError) as error:
+        detail = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        return 400, {"error": f"{method} {path}: {detail}"}
+
+
+def _answer(service: Service, method: str, path: str, query: Mapping[str, str], body: bytes, author: str) -> Any:
+    audience = frozenset(query.get("audience", "").split())
+    who = audience or frozenset({EVERYONE})
+    filing = Filing(folder=query.get("folder", ""), audience=audience, owner=query.get("owner", ""), author=author)
+    match method, path:
+        case "GET", "documents":
+            return {"documents": [_listed(d) for d in service.documents(audience=audience or None)]}
+        case "GET", "document":
+            return service.show(query["id"])
+        case "DELETE", "documents":
+            return service.remove(json.loads(body)["ids"], author=author)
+        case "PUT" | "POST", "files":
+            return service.add([Upload(name=query["name"], content=body)], filing).to_dict()
+        case "POST", "pages":
+            return service.add_page(json.loads(body)["url"], filing).to_dict()
+        case "POST", "pages/refresh":
+            return service.refresh_pages(author=author).to_dict()
+        case "POST", "audience":
+            return {"changed": service.set_audience(query.get("folder", ""), audience, author=author)}
+        case "GET", "search":
+            return service.search(query["q"], audience=who, limit=max(1, min(50, int(query.get("limit", "5")))))
+        case "GET", "versions":
+            return service.versions()
+        case "POST", "rollback":
+            return asdict(service.roll_back(json.loads(body)["version"]))
+        case "POST", "rebuild":
+            version = service.rebuild(author=author)
+            return asdict(version) if version else {}
+        case "GET", "gaps":
+            return {"gaps": service.gaps.open() if service.gaps else []}
+        case "DELETE", "gaps":
+            if service.gaps:
+                service.gaps.close(query["id"])
+            return {}
+        case "GET", "graph":
+            return {"entities": service.entities(query.get("q", ""), audience=who)}
+        case "GET", "graph/walk":
+            return service.walk(query["entity"], audience=who)
+        case "PUT" | "POST", "graph/load":
+            entities, relations = service.load_graph(query["name"], body, audience=who, author=author)
+            return {"entities": entities, "relations": relations}
+        case "POST", "graph/edit":
+            values = {k: str(v) for k, v in json.loads(body).items()}
+            service.edit_graph(values.pop("action"), values, author=author)
+            return {}
+        case _:
+            raise Refused(f"no {method} /api/knowledge/{path}", status=404)
+
+
+__all__ = ["Filing", "Report", "Served", "Service", "Upload", "answer", "check_audience"]
