@@ -263,3 +263,13 @@ def test_a_profile_fits_its_gpu_and_names_its_licence(path: Path) -> None:
     if "Instruct" not in model["id"]:
         assert args["reasoning-parser"] == ("qwen3" if qwen else "openai_gptoss")
     assert not {a for a in args if a.startswith("--") or "_" in a}
+
+
+def test_the_documentation_names_every_profiles_model() -> None:
+    page = Path("docs/inference.md").read_text("utf-8")
+    rows = {line.split("|")[1].split("`")[1]: line for line in page.splitlines() if line.startswith("| `") and "gb`" in line}
+    for path in PROFILES:
+        gpu, size = path.stem.split("-")
+        column = ("small", "medium", "large").index(size) + 2
+        model = json.loads(path.read_text())["model"]["id"].rpartition("/")[2]
+        assert rows[gpu].split("|")[column].strip().removesuffix(" (bf16)") == model
