@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 
 from assistant.errors import (
     ContentRefused,
+    MissingPermission,
     NotInChat,
     OutcomeUnknown,
     RateLimited,
     Refused,
     SendError,
+    TokenDead,
     UnsupportedType,
     VendorUnavailable,
     VerificationError,
@@ -258,23 +260,27 @@ class WeCom(Platform):
         """Posts to a response_url, which takes one message: a refusal after an unknown outcome says that the first one landed."""
         from assistant.platforms import outbound
 
-        repeated = attempt > 1
+        maybe = attempt > 1
 
         def post() -> None:
-            nonlocal repeated
-            response = outbound.call(self.name, "POST", url, json=payload)
+            nonlocal maybe
             try:
-                result(response, "response_url")
-            except (RateLimited, VendorUnavailable):
+                result(outbound.call(self.name, "POST", url, json=payload), "response_url")
+            except OutcomeUnknown:
+                maybe = True
+                raise
+            except VendorUnavailable as error:
+                maybe = maybe or bool(error.code)  # without a code it never got there
+                raise
+            except (RateLimited, ContentRefused, UnsupportedType, MissingPermission, TokenDead):
                 raise
             except SendError:
-                if not repeated:
+                if not maybe:
                     raise
 
         try:
             outbound.with_retries(post, sleep=self._sleep)
         except OutcomeUnknown:
-            repeated = True
             outbound.with_retries(post, sleep=self._sleep)
 
     def _trusted(self, url: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from assistant.errors import (
@@ -121,9 +122,10 @@ class Api:
         from assistant.platforms.files import download
 
         content, response = download("wecom", url, limit=limit, params=params)
-        is_file = "content-disposition" in response.headers
-        if response.status_code != 200 or (params and not is_file):
-            result(response, "the file")  # errors come as JSON with HTTP 200
+        is_file = response.status_code == 200 and "content-disposition" in response.headers
+        if not is_file:
+            with suppress(OutcomeUnknown):  # it is no JSON: a file without a name
+                result(response, "the file")  # errors come as JSON, with HTTP 200 too
         if response.status_code != 200:
             code = str(response.status_code)
             raise SendError(f"wecom: the file's address answered HTTP {code}", platform="wecom", code=code)
@@ -140,23 +142,22 @@ def result(response: httpx.Response, what: str) -> dict[str, Any]:
     """The JSON of an answer; raises the SendError that its `errcode` or HTTP status means."""
     from assistant.platforms.outbound import retry_after
 
+    where: dict[str, Any] = {"platform": "wecom", "code": str(response.status_code)}
     if response.status_code == 429:
-        raise RateLimited(
-            f"wecom: {what}: too many calls", platform="wecom", code="429", retry_after=retry_after(response.headers)
-        )
+        raise RateLimited(f"wecom: {what}: too many calls", retry_after=retry_after(response.headers), **where)
     if response.status_code >= 500:
-        raise VendorUnavailable(f"wecom: {what}: HTTP {response.status_code}", platform="wecom", code=str(response.status_code))
+        raise VendorUnavailable(f"wecom: {what}: HTTP {response.status_code}", **where)
     try:
-        result = response.json()
+        found = response.json()
     except ValueError:
-        result = None
-    if not isinstance(result, dict):
-        if response.status_code == 200:
-            return {}
-        raise SendError(f"wecom: {what}: HTTP {response.status_code}", platform="wecom", code=str(response.status_code))
-    if code := result.get("errcode", 0):
-        raise _error(str(code), str(result.get("errmsg") or ""), what)
-    return result
+        found = None
+    if not isinstance(found, dict):
+        if response.status_code == 200:  # it was taken by somebody, and what came of it was lost on the way
+            raise OutcomeUnknown(f"wecom: {what}: the answer is not JSON", **where)
+        raise SendError(f"wecom: {what}: HTTP {response.status_code}", **where)
+    if code := found.get("errcode", 0):
+        raise _error(str(code), str(found.get("errmsg") or ""), what)
+    return found
 
 
 _API_PERMISSION: Final = "应用的接口权限 (API permission of the app)"
