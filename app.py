@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra import node
@@ -54,9 +55,15 @@ def described(app: cdk.App) -> Deployment:
     return Deployment.of(given, env=os.environ)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Synthesises the stacks into the cloud assembly; exit status 2 for a deployment that cannot be."""
-    app = application()
+    parser = argparse.ArgumentParser(prog="python app.py", description=__doc__)
+    parser.add_argument("--profile", help="basic (default) or enterprise")
+    parser.add_argument("--stage", help="dev (default), staging, production or a name of your own")
+    parser.add_argument("--out", help="folder of the cloud assembly (default: build/cdk.out)")
+    args = parser.parse_args(argv)
+    outdir = args.out or os.environ.get("CDK_OUTDIR") or "build/cdk.out"
+    app = application(outdir=outdir, context={k: v for k in ("profile", "stage") if (v := getattr(args, k))})
     try:
         compose(app, described(app), build())
     except InvalidSetting as error:
@@ -65,7 +72,7 @@ def main() -> int:
     except BundleError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    app.synth()
+    sys.stdout.write(f"{app.synth().directory}\n")
     return 0
 
 

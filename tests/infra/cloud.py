@@ -23,6 +23,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
+from urllib import request
 
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
@@ -55,6 +56,7 @@ class Account:
         self._server.start()
         _, port = self._server.get_host_and_port()
         self.endpoint = f"http://localhost:{port}"  # the CDK puts a bucket's name before any other host name
+        request.urlopen(request.Request(f"{self.endpoint}/moto-api/reset", method="POST")).close()  # one state a process
         moto_types.teach(self.endpoint, invoke=self._triggered)
         self.aws = moto_types.Aws(self.endpoint, REGION, ACCOUNT)
         return self

@@ -77,7 +77,6 @@ def test_functions_are_deployed_as_declared(account: Account) -> None:
     assert webhook["Architectures"] == ["arm64"]
     assert len(webhook["Layers"]) == 4
     assert {found[f"assistant-dev-{name}"]["Runtime"] for name in FUNCTIONS} == {"python3.13"}
-    assert webhook["SnapStart"]["ApplyOn"] == "PublishedVersions"
 
 
 def test_the_first_data_is_written_by_the_deployment_itself(account: Account) -> None:

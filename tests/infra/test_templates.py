@@ -137,6 +137,15 @@ def test_functions_run_on_arm_behind_an_alias_with_only_settings_in_the_environm
     assert [a["Name"] for a in aliases] == ["live"] * len(FUNCTIONS)
 
 
+def test_cold_starts_are_avoided_in_each_profile_by_its_own_means(assembly: Synthesise) -> None:
+    small, large = ours(assembly("basic")), ours(assembly("enterprise"))
+    assert small["webhook"]["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert "SnapStart" not in large["webhook"], "a function cannot have both a snapshot and provisioned copies"
+    warm = [a for a in assembly("enterprise").resources("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in a]
+    assert len(warm) == 3
+    assert not [a for a in assembly("basic").resources("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in a]
+
+
 @both
 def test_no_secret_is_in_a_template(assembly: Synthesise, profile: str) -> None:
     for secret in assembly(profile).resources("AWS::SecretsManager::Secret"):
