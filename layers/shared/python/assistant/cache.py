@@ -25,6 +25,9 @@ class Shared(Protocol):
     def write(self, key: str, value: str, until: float) -> None:
         """Keeps `value` until the Unix time `until`."""
 
+    def add(self, key: str, value: str, until: float) -> bool:
+        """Keeps `value` unless there is one; True when there was none. One call, decided for all instances."""
+
     def drop(self, key: str) -> None:
         """Forgets the value."""
 
@@ -56,6 +59,16 @@ class Cache:
             if self._shared and seconds > 0:
                 self._try_write(key, value, until)
             return value
+
+    def first(self, key: str, seconds: float) -> bool:
+        """True for the first caller with `key` in `seconds`, in whichever instance. Raises Unavailable when nobody can tell."""
+        until = self._clock() + seconds
+        with self._flight(key):
+            if self._fresh(self._memory.get(key)) is not None:
+                return False
+            new = self._shared.add(key, "1", until) if self._shared else True
+            self._keep(key, "1", until)
+            return new
 
     def drop(self, key: str) -> None:
         """Forgets `key` on both levels: the next `get` loads it anew."""
@@ -107,6 +120,19 @@ class TableCache:
     def write(self, key: str, value: str, until: float) -> None:
         """Stores the value; the table deletes it after its end."""
         self._table.put({"pk": f"K#{key}", "sk": "cache", "value": value, "until": until, "expires": int(until) + 60})
+
+    def add(self, key: str, value: str, until: float) -> bool:
+        """Stores the value where none stands."""
+        from assistant.storage import Conflict
+
+        try:
+            self._table.put(
+                {"pk": f"K#{key}", "sk": "cache", "value": value, "until": until, "expires": int(until) + 60},
+                condition="attribute_not_exists(#pk)",
+            )
+        except Conflict:
+            return False
+        return True
 
     def drop(self, key: str) -> None:
         """Removes the value."""

@@ -209,7 +209,7 @@ class Dialogue:
         self._step("after save")
         sent = self._show(turn, message, platform, attempt=2 if known else delivery.attempt)
         self._step("after send")
-        if not platform.pulls:
+        if not (platform.pulls or (platform.remembers and turn.reply and not turn.reply.buttons)):
             self._sessions.mark_sent(turn, sent)
         self._step("before delete")
         if message.kind == "card_action":

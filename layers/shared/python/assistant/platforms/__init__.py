@@ -57,6 +57,9 @@ class Platform(ABC):
     pulls: ClassVar[bool] = False
     """True where a person's client fetches the states of a reply from us; then sending is storing."""
 
+    remembers: ClassVar[bool] = False
+    """True where `send` itself notes what it has sent, for longer than any delivery comes again: a repeat shows nothing twice."""
+
     def __init__(
         self,
         secrets: Mapping[str, str],

@@ -91,6 +91,7 @@ class DingTalk(Platform):
     name: ClassVar[str] = "dingtalk"
     channels: ClassVar[tuple[str, ...]] = ("robot", "events", "cards")
     stream_interval: ClassVar[float] = 0.4
+    remembers: ClassVar[bool] = True
 
     sleep: Callable[[float], None] = staticmethod(time.sleep)
     """Waits between repeats of a call."""
@@ -236,15 +237,8 @@ class DingTalk(Platform):
 
     def _noted(self, key: str, act: Callable[[], str]) -> str:
         """The vendor's id of what `act` sends; "" where an earlier try may have sent it."""
-        new: list[bool] = []
-
-        def note() -> tuple[str, float]:
-            new.append(True)
-            return "sent", _LEDGER
-
         name = f"dingtalk:sent:{self.secrets.get('app_key', '')}:{key}"
-        self.cache.get(name, note)
-        if not new:
+        if not self.cache.first(name, _LEDGER):
             return ""
         try:
             return act()
