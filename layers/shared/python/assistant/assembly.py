@@ -1,16 +1,11 @@
 """The only place that chooses concrete classes. Builds what is asked for, when it is asked for: the webhook function loads
-intake, queue and one platform, and nothing else. Tests pass fakes by keyword."""
+intake, queue and one platform, and nothing else, so imports stand where they are used. Tests pass fakes by keyword."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.errors import InvalidSetting
@@ -189,6 +184,9 @@ class Assistant:
         """The served version of the knowledge; until one is published, the product's own guides."""
         if self._knowledge:
             return self._knowledge
+        import tempfile
+        from pathlib import Path
+
         from assistant.knowledge.versions import Served
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
@@ -244,6 +242,8 @@ class Assistant:
     @cached_property
     def plugins(self) -> Plugins:
         """The plug-ins that the settings name; one that cannot be used is refused with its reason."""
+        import json
+
         from assistant.plugins import Loaded, Plugins, find
 
         if self._plugins is not None:
@@ -267,6 +267,11 @@ class Assistant:
     @cached_property
     def understander(self) -> Understander | None:
         """What tells the plug-ins' intents apart; None where they declare none. Learned in seconds, kept for the next start."""
+        import hashlib
+        import tempfile
+        from contextlib import suppress
+        from pathlib import Path
+
         from assistant.flows import Flows
         from assistant.nlu import Understander, train
 
