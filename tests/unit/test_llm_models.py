@@ -70,6 +70,7 @@ def test_one_key_never_goes_to_several_hosts() -> None:
     with pytest.raises(InvalidSetting, match=r"one\.internal, two\.example"):
         open_model(spec, region="eu-west-1", api_key="sk-1")
     open_model(spec, region="eu-west-1", api_key='{"two.example": "sk-1"}')
+    open_model(spec, region="eu-west-1", api_key={"two.example": "sk-1"})
     with pytest.raises(InvalidSetting, match="JSON object"):
         open_model(spec, region="eu-west-1", api_key='{"two.example": 1}')
     with pytest.raises(InvalidSetting, match="check its quotes"):

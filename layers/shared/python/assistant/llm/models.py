@@ -79,13 +79,14 @@ def open_model(
     spec: str,
     *,
     region: str,
-    api_key: str | None = None,
+    api_key: str | Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> ChatModel:
     """The model that `spec` names, or the list of them, tried in order.
 
-    `api_key` goes to the `openai:` endpoints. Where they are several hosts it must be a JSON object of keys by host, such
-    as `{"api.openai.com": "…"}`, so that no host sees another's key. Nothing is contacted yet. Raises InvalidSetting.
+    `api_key` goes to the `openai:` endpoints. Where they are several hosts it must be keys by host, such as
+    `{"api.openai.com": "…"}` (a mapping, or its JSON), so that no host sees another's key. Nothing is contacted yet. Raises
+    InvalidSetting.
     """
     specs = parse_spec(spec)
     keys = _keys(specs, api_key)
@@ -97,18 +98,19 @@ def open_model(
     return Fallback(models, clock=clock)
 
 
-def _keys(specs: tuple[ModelSpec, ...], api_key: str | None) -> Mapping[str, str]:
+def _keys(specs: tuple[ModelSpec, ...], api_key: str | Mapping[str, str] | None) -> Mapping[str, str]:
     hosts = {urlsplit(s.address).netloc for s in specs if s.kind == "openai"}
     if not api_key or not hosts:
         return {}
-    if api_key.lstrip().startswith("{"):
+    if isinstance(api_key, str) and api_key.lstrip().startswith("{"):
         try:
-            keys = json.loads(api_key)
+            api_key = json.loads(api_key)
         except ValueError:
             raise InvalidSetting("the model API key begins like a JSON object and is none; check its quotes") from None
-        if not all(isinstance(v, str) for v in keys.values()):
+    if not isinstance(api_key, str):
+        if not isinstance(api_key, Mapping) or not all(isinstance(v, str) for v in api_key.values()):
             raise InvalidSetting("the model API keys must be a JSON object of strings by host")
-        return keys  # type: ignore[no-any-return]  # each value was looked at
+        return api_key
     if len(hosts) > 1:
         raise InvalidSetting(
             f"one model API key for several hosts ({', '.join(sorted(hosts))}); give a JSON object of keys by host instead"
