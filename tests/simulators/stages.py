@@ -206,6 +206,9 @@ class DingTalkStage(Stage):
             "robot_code": self.vendor.robot_code,
             "card_api_secret": self.CARDS,
             "card_template_id": self.vendor.template,
+            "event_token": "dingtalk-event-token",
+            "event_aes_key": wecom.APP_KEY,
+            "event_owner_key": app_key,
             "api_base": self.vendor.base,
         }
 
