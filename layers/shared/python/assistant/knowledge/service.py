@@ -148,7 +148,8 @@ class Service:
         total = Report()
         for listed in self.documents():
             if listed.origin.startswith(("http://", "https://")):
-                filing = Filing(folder=listed.folder, audience=listed.audience, owner=listed.owner, author=author)
+                own = frozenset() if listed.inherits else listed.audience
+                filing = Filing(folder=listed.folder, audience=own, owner=listed.owner, author=author)
                 part = self.add_page(listed.origin, filing)
                 total.added += part.added
                 total.unchanged += part.unchanged

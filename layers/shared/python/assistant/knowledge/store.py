@@ -97,6 +97,8 @@ class Listed:
     passages: int
     added: float
     checksum: str
+    inherits: bool
+    """True where the audience is its folder's."""
 
 
 class Writer:
@@ -438,7 +440,7 @@ def listed(connection: sqlite3.Connection, audiences: Sequence[int] | None = Non
             conditions.append(f"d.{column} = ?")
             values.append(where[column])
     rows = connection.execute(
-        "SELECT d.id, d.title, d.url, d.folder, d.language, d.owner, d.origin, a.tokens, d.passages, d.added, d.checksum"  # noqa: S608  # fixed names
+        "SELECT d.id, d.title, d.url, d.folder, d.language, d.owner, d.origin, a.tokens, d.passages, d.added, d.checksum, d.inherits"  # noqa: S608  # fixed names
         " FROM documents d JOIN audiences a ON a.id = d.audience"
         + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         + " ORDER BY d.folder, d.title, d.id",
@@ -447,7 +449,7 @@ def listed(connection: sqlite3.Connection, audiences: Sequence[int] | None = Non
     return [
         Listed(
             id=r[0], title=r[1], url=r[2], folder=r[3], language=r[4], owner=r[5], origin=r[6],
-            audience=frozenset(json.loads(r[7])), passages=r[8], added=r[9], checksum=r[10],
+            audience=frozenset(json.loads(r[7])), passages=r[8], added=r[9], checksum=r[10], inherits=bool(r[11]),
         )
         for r in rows
     ]  # fmt: skip

@@ -1,0 +1,31 @@
+"""S3 upload → knowledge: takes in, replaces or removes the documents that an S3 event names."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from assistant.assembly import Assistant, start
+from assistant.knowledge.default import default_knowledge
+from assistant.knowledge.service import Service
+from assistant.knowledge.uploads import take_in
+from assistant.storage import Bucket
+
+
+@cache
+def assistant() -> Assistant:
+    """This process's assistant."""
+    return start("ingest", os.environ)
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """What became of each object: added, unchanged, refused with its reason, removed."""
+    app = assistant()
+    first = Path(tempfile.gettempdir()) / "first.sqlite"
+    if not first.is_file():
+        default_knowledge(first)
+    service = Service(app.knowledge_versions, start=first, clock=app.clock)
+    return take_in(service, Bucket(app.settings.bucket, client=app.client("s3")), event)
