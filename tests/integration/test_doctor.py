@@ -17,6 +17,7 @@ from assistant.platforms.wecom import WeCom
 from assistant.storage import Table
 from tests.simulators import wecom as vendor
 from tests.simulators.base import Answer, Call, Simulator, route
+from tests.simulators.stages import Cast
 from tests.support.house import House, client
 
 
@@ -120,7 +121,9 @@ def test_an_address_that_does_not_answer_is_a_fault(corp: vendor.WeCom) -> None:
 
 
 def test_an_address_that_no_platform_can_reach_is_a_warning(corp: vendor.WeCom) -> None:
-    for url in ("", "http://127.0.0.1:8080", "http://localhost:1", "https://192.168.0.4"):
+    lines = platforms(lambda name: WeCom(corp.secrets), configured=["wecom"], clock=lambda: 0)
+    assert found(lines, "wecom", "callback address").state == "unknown"
+    for url in ("http://127.0.0.1:8080", "http://localhost:1", "https://192.168.0.4"):
         lines = platforms(lambda name: WeCom(corp.secrets), configured=["wecom"], public_url=url, clock=lambda: 0)
         assert found(lines, "wecom", "callback address").state == "warning"
 
@@ -178,6 +181,27 @@ def test_the_command_looks_from_this_machine(tmp_path: Path, corp: vendor.WeCom,
     corp.trusted_ip = False
     assert main(["doctor", "--secrets", file]) == 1
     assert "203.0.113.7" in capsys.readouterr().out.replace("\n", "")
+
+
+SECRET_OF = {"feishu": "app_secret", "dingtalk": "app_secret", "wecom": "secret", "slack": "bot_token", "teams": "app_password"}
+
+
+def test_all_five_simulated_platforms_are_in_order_and_a_wrong_credential_is_found_on_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cast = Cast()
+    secrets = cast.start()
+    try:
+        assert set(secrets) == set(PLATFORMS) - {"webchat"} == set(SECRET_OF)
+        assert main(["doctor", "--secrets", secrets_file(tmp_path, secrets), "--json"]) == 0
+        capsys.readouterr()
+        for name, field in SECRET_OF.items():
+            wrong = secrets | {name: {**secrets[name], field: "wrong-wrong-wrong"}}
+            assert main(["doctor", "--secrets", secrets_file(tmp_path, wrong), "--platform", name, "--json"]) == 1, name
+            faults = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["state"] == "fault"]
+            assert all(f["component"] == name and f["fix"] for f in faults)
+    finally:
+        cast.stop()
 
 
 class Running(Simulator):

@@ -230,8 +230,11 @@ def _reachable(platform: Platform, public_url: str) -> list[Finding]:
     check = "callback address"
     if platform.name == "webchat":
         return []
-    if not public_url or _LOCAL.match(public_url):
-        detail = f"{public_url or 'no public address'} cannot be reached from {platform.name}"
+    if not public_url:
+        fix = "set public_url, or give it with --public-url"
+        return [Finding(check=check, state="unknown", detail="no public address is set", fix=fix)]
+    if _LOCAL.match(public_url):
+        detail = f"{public_url} cannot be reached from {platform.name}"
         fix = "deploy, or set public_url to the HTTPS address of a tunnel to this machine"
         return [Finding(check=check, state="warning", detail=detail, fix=fix)]
     findings = []
