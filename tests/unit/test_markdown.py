@@ -109,6 +109,11 @@ def test_escaped_text_is_shown_letter_for_letter(text: str) -> None:
     assert to_plain(escape_markdown(line)) == line
 
 
+def test_a_long_rule_in_code_keeps_its_length() -> None:
+    assert to_plain("```\n" + "-" * 80 + "\n```") == "-" * 80
+    assert "-" * 80 in parts("```\n" + "-" * 80 + "\n```\n" + "x " * 100, limit=200)[0]
+
+
 def test_deep_nesting_loses_nothing() -> None:
     assert to_plain(">" * 500 + " deep").endswith("deep")
     assert "deep" in to_plain("- " * 400 + "deep")

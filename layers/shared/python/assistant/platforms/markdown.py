@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -197,7 +198,8 @@ def closed(markdown: str) -> str:
 _NO_ADDRESS: Final = r"\s<>\"`\\|*\[\]{}\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
 _ADDRESS = re.compile(rf"https?://[^{_NO_ADDRESS}]*[^{_NO_ADDRESS}.,;:!?_~'()]")
 _SAFE = re.compile(r"(?i)(https?://|mailto:|tel:)")
-_DEEP = re.compile(r"(?m)^((?:[ \t]*(?:[>*+-]|\d{1,9}[.)])[ \t]*){24})(?:[ \t]*(?:[>*+-]|\d{1,9}[.)])[ \t]*)+")
+_MARKER: Final = r"[ \t]*+(?:>|[*+-](?=[ \t])|\d{1,9}[.)](?=[ \t]))"
+_DEEP = re.compile(rf"(?m)^((?:{_MARKER}){{24}})(?:{_MARKER})++")
 _NEWLINE = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
@@ -609,6 +611,7 @@ class _Span(NamedTuple):
     """Closes the span where it is cut, and opens it again; empty: a cut inside breaks it."""
 
 
+_LONGEST_SPAN: Final = 1000
 _SPANS = re.compile(  # lengths are bounded, so that no text makes the search slow
     r"(?<!`)(?P<tick>`+)(?!`).{1,400}?(?<!`)(?P=tick)(?!`)"
     r"|!?\[[^\[\]]{0,400}\]\([^()\s]{0,400}(?:\([^()\s]{0,400}\)[^()\s]{0,400}){0,4}\)"
@@ -631,7 +634,7 @@ def _split_line(line: _Line, small: Callable[[str], bool], *, start: int, hard: 
         if not hard or len(text) - start < 2:
             return None
         most = start + 1
-    spans = [] if line.code else _spans(text)
+    spans = [] if line.code else _spans(text[: most + _LONGEST_SPAN])  # what is far behind the cut does not matter
     least = start + (most - start) // 2
     kinds: list[Iterable[int]] = []
     if not line.code:
@@ -657,7 +660,8 @@ def _spans(text: str) -> list[_Span]:
 
 
 def _inside(spans: Sequence[_Span], n: int) -> _Span | None:
-    return next((span for span in spans if span.start < n < span.end), None)
+    at = bisect_left(spans, n, key=lambda span: span.start) - 1
+    return spans[at] if at >= 0 and n < spans[at].end else None
 
 
 def whole_before(text: str, n: int) -> bool:
