@@ -176,7 +176,7 @@ class Opened(NamedTuple):
 
 
 Open = Callable[[Webhook, Mapping[str, str]], Opened]
-Seal = Callable[[Webhook, Opened, Mapping[str, str], int], Webhook]
+Seal = Callable[[Webhook, Opened, Mapping[str, str], float], Webhook]
 """The request to fill, its new payload, the secrets, Unix seconds → the packed and signed request."""
 
 TEAMS_TOKEN: Final = "Bearer of-the-recording"  # noqa: S105  # the opposite of a secret
@@ -196,15 +196,15 @@ def _open_feishu(webhook: Webhook, secrets: Mapping[str, str]) -> Opened:
     return Opened(decrypt(data[16:], key=key, iv=data[:16], block=16).decode(), sealed=True)
 
 
-def _seal_feishu(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: int) -> Webhook:
+def _seal_feishu(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: float) -> Webhook:
     body, key = payload.text.encode(), secrets.get("encrypt_key", "")
     if payload.sealed:
         iv = os.urandom(16)
         sealed = iv + encrypt(body, key=hashlib.sha256(key.encode()).digest(), iv=iv, block=16)
         body = json.dumps({"encrypt": b64encode(sealed).decode()}).encode()
     nonce = os.urandom(5).hex()
-    signature = hashlib.sha256(f"{now}{nonce}{key}".encode() + body).hexdigest()
-    headers = {"x-lark-request-timestamp": str(now), "x-lark-request-nonce": nonce, "x-lark-signature": signature}
+    signature = hashlib.sha256(f"{int(now)}{nonce}{key}".encode() + body).hexdigest()
+    headers = {"x-lark-request-timestamp": str(int(now)), "x-lark-request-nonce": nonce, "x-lark-signature": signature}
     return replace(webhook, body=body, headers={**webhook.headers, **headers} if key else webhook.headers)
 
 
@@ -232,13 +232,13 @@ def _encrypted(body: str) -> str:
 
 
 def _seal_envelope(prefix: str) -> Seal:
-    def seal(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: int) -> Webhook:
+    def seal(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: float) -> Webhook:
         receiver = secrets.get("event_owner_key" if prefix == "event" else f"{prefix}_receive_id", "")
         if prefix == "app":
             receiver = receiver or secrets.get("corp_id", "")
         key = key_from_text(secrets.get(f"{prefix}_aes_key", ""), field=f"{prefix}_aes_key")
         sealed = seal_envelope(payload.text.encode(), key=key, receive_id=receiver)
-        stamp, nonce = str(now * 1000 if prefix == "event" else now), os.urandom(5).hex()
+        stamp, nonce = str(int(now * 1000) if prefix == "event" else int(now)), os.urandom(5).hex()
         signature = sorted_sha1(secrets.get(f"{prefix}_token", ""), stamp, nonce, sealed)
         name = next((n for n in ("msg_signature", "signature") if n in webhook.query), "msg_signature")
         query = {name: signature, "timestamp": stamp, "nonce": nonce}
@@ -250,22 +250,24 @@ def _seal_envelope(prefix: str) -> Seal:
     return seal
 
 
-def _seal_slack(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: int) -> Webhook:
+def _seal_slack(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: float) -> Webhook:
     body = payload.text.encode()
-    mac = hmac.new(secrets.get("signing_secret", "").encode(), f"v0:{now}:".encode() + body, hashlib.sha256).hexdigest()
-    headers = {**webhook.headers, "x-slack-request-timestamp": str(now), "x-slack-signature": f"v0={mac}"}
+    mac = hmac.new(secrets.get("signing_secret", "").encode(), f"v0:{int(now)}:".encode() + body, hashlib.sha256).hexdigest()
+    headers = {**webhook.headers, "x-slack-request-timestamp": str(int(now)), "x-slack-signature": f"v0={mac}"}
     return replace(webhook, body=body, headers=headers)
 
 
-def _seal_robot(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: int) -> Webhook:
+def _seal_robot(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: float) -> Webhook:
     secret = secrets.get("app_secret", "")
-    sign = _mac(secret, f"{now * 1000}\n{secret}")
-    return replace(webhook, body=payload.text.encode(), headers={**webhook.headers, "timestamp": str(now * 1000), "sign": sign})
+    sign = _mac(secret, f"{int(now * 1000)}\n{secret}")
+    return replace(
+        webhook, body=payload.text.encode(), headers={**webhook.headers, "timestamp": str(int(now * 1000)), "sign": sign}
+    )
 
 
-def _seal_card(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: int) -> Webhook:
-    sign = _mac(secrets.get("card_api_secret", ""), str(now * 1000))
-    headers = {"x-ddpaas-signature-timestamp": str(now * 1000), "x-ddpaas-signature": sign}
+def _seal_card(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: float) -> Webhook:
+    sign = _mac(secrets.get("card_api_secret", ""), str(int(now * 1000)))
+    headers = {"x-ddpaas-signature-timestamp": str(int(now * 1000)), "x-ddpaas-signature": sign}
     return replace(webhook, body=payload.text.encode(), headers={**webhook.headers, **headers})
 
 
@@ -273,11 +275,11 @@ def _mac(secret: str, text: str) -> str:
     return b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()
 
 
-def _seal_teams(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: int) -> Webhook:
+def _seal_teams(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: float) -> Webhook:
     return replace(webhook, body=payload.text.encode(), headers={**webhook.headers, "authorization": TEAMS_TOKEN})
 
 
-def _seal_webchat(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: int) -> Webhook:
+def _seal_webchat(webhook: Webhook, payload: Opened, secrets: Mapping[str, str], now: float) -> Webhook:
     key = f"Bearer {secrets.get('api_key', '')}"
     return replace(webhook, body=payload.text.encode(), headers={**webhook.headers, "authorization": key})
 
@@ -346,7 +348,7 @@ class Recorder:
             body=b"",
             trace="",
         )
-        packed = seal(bare, payload, made_up, int(now))
+        packed = seal(bare, payload, made_up, now)
         line: dict[str, Any] = {
             "platform": webhook.platform,
             "request": {
@@ -357,7 +359,7 @@ class Recorder:
                 "body": packed.body.decode(),
             },
             "secrets": made_up,
-            "now": int(now),
+            "now": round(now, 3),
         }
         verdict = _verdict(line)
         if _meaning(verdict) != _meaning(self._real(webhook, now)):
@@ -375,7 +377,7 @@ class Recorder:
             "body": webhook.body.decode("utf-8", "surrogateescape"),
         }
         secrets = self._secrets.get(webhook.platform, {})
-        return _verdict({"platform": webhook.platform, "request": request, "secrets": secrets, "now": int(now)})
+        return _verdict({"platform": webhook.platform, "request": request, "secrets": secrets, "now": round(now, 3)})
 
     def exchange(
         self, platform: str, method: str, path: str, *, status: int, headers: Mapping[str, str], body: bytes
