@@ -64,6 +64,39 @@ def profile_of(name: str) -> Mapping[str, Any]:
     return found
 
 
+_ACROSS: Final = ("us.", "eu.", "apac.", "jp.", "au.", "us-gov.", "global.")
+"""What the id of a Bedrock inference profile begins with: it answers from several regions."""
+
+
+def model_grants(stack: cdk.Stack, deployment: Deployment) -> list[tuple[list[str], list[str]]]:
+    """Actions and ARNs that asking the deployment's models needs, for each model that AWS itself serves."""
+    grants: list[tuple[list[str], list[str]]] = []
+    for spec in filter(None, f"{deployment.model},{deployment.embedder}".split(",")):
+        kind, _, rest = spec.strip().partition("#")[0].partition(":")
+        if kind in ("sagemaker", "sagemaker-openai"):
+            endpoint, _, component = rest.partition("/")
+            arns = [stack.format_arn(service="sagemaker", resource="endpoint", resource_name=endpoint.lower())]
+            if component:
+                arns.append(
+                    stack.format_arn(service="sagemaker", resource="inference-component", resource_name=component.lower())
+                )
+            grants.append((["sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointWithResponseStream"], arns))
+            if kind == "sagemaker-openai":
+                grants.append((["sagemaker:CallWithBearerToken"], arns))
+        elif kind == "bedrock":
+            actions = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"]
+            across = next((a for a in _ACROSS if rest.startswith(a)), "")
+            model = rest.removeprefix(across)
+            arns = [stack.format_arn(service="bedrock", account="", resource="foundation-model", resource_name=model)]
+            if across:
+                arns = [
+                    stack.format_arn(service="bedrock", resource="inference-profile", resource_name=rest),
+                    stack.format_arn(service="bedrock", region="*", account="", resource="foundation-model", resource_name=model),
+                ]
+            grants.append((actions, arns))
+    return grants
+
+
 class InferenceStack(cdk.Stack):
     """The model on its own GPUs. Holds no state: weights lie in the data stack's bucket under `models/`."""
 

@@ -27,6 +27,7 @@ from infra.bundle import FUNCTIONS, Bundle
 from infra.data import DataStack
 from infra.deployment import PLATFORMS, SECRETS, Deployment
 from infra.functions import AssistantFunction, Layers, log_period
+from infra.inference import model_grants
 from infra.network import Network
 from infra.review import accept
 
@@ -186,21 +187,11 @@ class RuntimeStack(cdk.Stack):
         data.allow_documents(init.role, write=True)
 
         for function in (dialogue, http, init):
-            for actions, arns in self._models(deployment):
+            for actions, arns in model_grants(self, deployment):
                 function.allow(*actions, on=arns)
-
-    def _models(self, deployment: Deployment) -> list[tuple[list[str], list[str]]]:
-        """Actions and ARNs for each model in the deployment's list that AWS itself serves."""
-        grants: list[tuple[list[str], list[str]]] = []
-        for spec in filter(None, f"{deployment.model},{deployment.embedder}".split(",")):
-            kind, _, rest = spec.strip().partition(":")
-            if kind == "sagemaker":
-                arn = self.format_arn(service="sagemaker", resource="endpoint", resource_name=rest.lower())
-                grants.append((["sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointWithResponseStream"], [arn]))
-            elif kind == "bedrock":
-                arn = self.format_arn(service="bedrock", account="", resource="foundation-model", resource_name=rest)
-                grants.append((["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"], [arn]))
-        return grants
+                for model in (a.rpartition("::")[2] for a in arns if ":bedrock:*::" in a):
+                    finding = f"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:bedrock:*::{model}]"
+                    accept(function.role, finding, "one model; its inference profile answers from any region")
 
     def _sources(self, data: DataStack, deployment: Deployment) -> None:
         dialogue, ingest = self.functions["dialogue"], self.functions["ingest"]

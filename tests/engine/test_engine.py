@@ -179,7 +179,7 @@ def test_overload_is_shed_at_once_and_what_was_let_in_is_answered(plain: Endpoin
     shed = [o for o in outcomes if isinstance(o, str)]
     assert 1 <= len(shed) <= 80 - places
     assert all("503" in s for s in shed)
-    assert all(o == 300 for o in outcomes if not isinstance(o, str))
+    assert [o for o in outcomes if not isinstance(o, str)] == [300] * (80 - len(shed)), "an answer that was let in was cut"
     assert done(list(plain.stream(QUESTION))).usage.completion == 40, "it serves on"
 
 

@@ -173,8 +173,9 @@ def tensors(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...], bool]]:
     yield "lm_head.weight", (vocabulary, hidden), False
 
 
-def weights(vocabulary: int, *, seed: int = 7) -> bytes:
-    """The tensors as one safetensors file."""
+def weights(vocabulary: int, *, words: int, seed: int = 7) -> bytes:
+    """The tensors as one safetensors file. Beyond the first `words` of the vocabulary stand marks, which are hardly ever written:
+    an answer goes on until its limit."""
     dice = random.Random(seed)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     data = bytearray()
@@ -183,6 +184,8 @@ def weights(vocabulary: int, *, seed: int = 7) -> bytes:
         for side in shape:
             count *= side
         values = array("f", [1.0] * count if norm else (dice.gauss(0, 0.08) for _ in range(count)))
+        if name == "lm_head.weight":
+            values = values[: words * shape[1]] + array("f", [0.0] * ((shape[0] - words) * shape[1]))
         raw = values.tobytes()
         # bfloat16 is the upper half of a little-endian float32
         half = b"".join(raw[i + 2 : i + 4] for i in range(0, len(raw), 4))
@@ -210,7 +213,7 @@ def write(folder: Path, *, shape: Mapping[str, int] | None = None) -> Path:
     (folder / "config.json").write_text(json.dumps(config(vocabulary, shape or SHAPE) | dict(shape or {}), indent=1), "utf-8")
     (folder / "generation_config.json").write_text("{}", "utf-8")
     if shape is None:
-        (folder / "model.safetensors").write_bytes(weights(vocabulary))
+        (folder / "model.safetensors").write_bytes(weights(vocabulary, words=len(tokens["model"]["vocab"])))
     return folder
 
 

@@ -17,7 +17,7 @@ from assistant.errors import InvalidSetting
 from assistant.llm.models import parse_spec
 from infra.data import DataStack
 from infra.deployment import Deployment
-from infra.inference import AMI, CONTAINER, MACHINES, InferenceStack, profile_of
+from infra.inference import AMI, CONTAINER, MACHINES, InferenceStack, model_grants, profile_of
 
 Made = Callable[..., dict[str, Any]]
 BASE = Deployment(gpu_profile="48gb-small", gpu_weights="qwen3-8b-fp8", stage="production")
@@ -155,3 +155,23 @@ def test_a_deployment_with_gpus_asks_its_own_endpoint_unless_told_otherwise() ->
 def test_a_gpu_setting_that_cannot_be_used_is_named(given: dict[str, str], hint: str) -> None:
     with pytest.raises(InvalidSetting, match=hint):
         Deployment.of(given, env={})
+
+
+@pytest.mark.parametrize(
+    ("model", "tails"),
+    [
+        ("builtin", []),
+        ("openai:m@http://h/v1", []),
+        ("sagemaker:Chat/Qwen", [":endpoint/chat", ":inference-component/qwen"]),
+        ("sagemaker:chat", [":endpoint/chat"]),
+        ("sagemaker-openai:chat", [":endpoint/chat", ":endpoint/chat"]),
+        ("bedrock:openai.gpt-oss-20b-1:0", ["::foundation-model/openai.gpt-oss-20b-1:0"]),
+        ("bedrock:eu.amazon.nova-lite-v1:0,builtin",
+         [":inference-profile/eu.amazon.nova-lite-v1:0", ":*::foundation-model/amazon.nova-lite-v1:0"]),
+    ],
+)  # fmt: skip
+def test_functions_may_ask_the_models_of_the_deployment_and_no_others(model: str, tails: list[str]) -> None:
+    stack = cdk.Stack(cdk.App(), "s")
+    arns = [stack.resolve(a) for _, found in model_grants(stack, Deployment(model=model)) for a in found]
+    shown = ["".join(p if isinstance(p, str) else "" for p in a["Fn::Join"][1]) if isinstance(a, dict) else a for a in arns]
+    assert [s.endswith(t) for s, t in zip(shown, tails, strict=True)] == [True] * len(tails), shown
