@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from assistant.errors import InvalidSetting, ModelError, Unavailable
 from assistant.llm import Usage
 from assistant.llm.embedders import BedrockEmbedder, OpenAIEmbedder, SageMakerEmbedder, mark, open_embedder, vectors
-from assistant.llm.tokens import EstimatedTokens, Prices, ServerTokens, estimate
+from assistant.llm.tokens import EstimatedTokens, Prices, ServerTokens, estimate, open_counter
 from tests.simulators.base import Answer, Call, Simulator, route
 from tests.simulators.openai_server import ModelServer, pieces
 
@@ -88,6 +88,16 @@ def test_a_server_without_the_path_is_asked_once() -> None:
         llama = ServerTokens(f"{server.base}/llama/v1")
         assert llama.count("abc") == 3
         llama.close()
+
+
+def test_only_an_engine_of_ones_own_is_asked_to_count() -> None:
+    assert isinstance(open_counter("builtin"), EstimatedTokens)
+    assert isinstance(open_counter("openai:gpt@https://api.openai.com/v1", api_key="sk"), EstimatedTokens)
+    with ModelServer() as server:
+        counter = open_counter(f"openai:tiny@{server.base}/v1,builtin")
+        assert isinstance(counter, ServerTokens)
+        assert counter.count("Hello, world") == len(pieces("Hello, world"))
+        counter.close()
 
 
 # --- money -------------------------------------------------------------------------------------

@@ -149,6 +149,21 @@ class ServerTokens:
         return len(tokens) if isinstance(tokens, list) else None
 
 
+def open_counter(spec: str, *, api_key: str | Mapping[str, str] | None = None) -> TokenCounter:
+    """A counter for the first model of `spec`: by its own server where that is an engine on the company's network (one short
+    call for each text not seen before), else an estimate. Raises InvalidSetting.
+    """
+    from assistant.llm.models import parse_spec
+    from assistant.llm.openai_http import dialect_of
+    from assistant.llm.openai_wire import VLLM
+
+    first = parse_spec(spec)[0]
+    if first.kind != "openai" or dialect_of(first.address) != VLLM:
+        return EstimatedTokens()
+    key = api_key.get(urlsplit(first.address).netloc, "") if isinstance(api_key, Mapping) else api_key or ""
+    return ServerTokens(first.address, model=first.model, api_key=key)
+
+
 # --- money -------------------------------------------------------------------------------------
 
 
