@@ -85,7 +85,7 @@ class FeishuStage(Stage):
 
     name = "feishu"
     title = "飞书 Feishu"
-    colour = "#3370ff"
+    colour = "#245bdb"
     rooms = (Room(id="oc_ann", title="Ann", group=False), Room(id="oc_team", title="Team", group=True))
     KEY, TOKEN = "feishu-encrypt-key", "feishu-verification-token"
 
@@ -187,7 +187,7 @@ class DingTalkStage(Stage):
 
     name = "dingtalk"
     title = "钉钉 DingTalk"
-    colour = "#007fff"
+    colour = "#0066cc"
     rooms = (Room(id="cidAnn==", title="Ann", group=False), Room(id="cidTeam==", title="Team", group=True))
     CARDS = "dingtalk-card-secret"
 
@@ -271,7 +271,7 @@ class WeComStage(Stage):
 
     name = "wecom"
     title = "企业微信 WeCom"
-    colour = "#07c160"
+    colour = "#067a3e"
     rooms = (
         Room(id="lin", title="小助手", group=False),
         Room(id="wr_team", title="项目组", group=True),
@@ -382,7 +382,7 @@ class TeamsStage(Stage):
 
     name = "teams"
     title = "Microsoft Teams"
-    colour = "#5b5fc7"
+    colour = "#4f52b2"
     rooms = (Room(id="a:personal", title="Ann", group=False), Room(id="19:team@thread.tacv2", title="Team", group=True))
 
     def __init__(self) -> None:
