@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from assistant.errors import Refused
 from assistant.knowledge import graph, rank
 from assistant.knowledge.store import Listed, Readers, listed, passages_of, read_passages, visible
 from assistant.messages import Passage
+
+if TYPE_CHECKING:
+    from assistant.knowledge.vectors import Semantic
+
+TOGETHER: Final = 20
+"""Hits of each kind that are put in one order."""
 
 __all__ = ["Found", "Knowledge", "Passage", "open_knowledge"]
 
@@ -39,8 +45,9 @@ class Found:
 class Knowledge:
     """One version of the knowledge, open for reading. Every method may be called from several threads at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, semantic: Semantic | None = None) -> None:
         self._readers = Readers(path)
+        self._semantic = semantic
 
     @property
     def path(self) -> Path:
@@ -68,7 +75,10 @@ class Knowledge:
         """
         with self._readers.reading() as connection:
             seen = visible(connection, [audience, *listeners])
-            ranking = rank.search(connection, question, seen, limit=limit)
+            ranking = rank.search(connection, question, seen, limit=limit if self._semantic is None else max(limit, TOGETHER))
+            if self._semantic is not None:
+                near = self._semantic.nearest(connection, question, seen, limit=TOGETHER)
+                ranking = rank.fuse(ranking, near, limit=limit)
             known = graph.facts(connection, question, seen)
             texts = read_passages(connection, [h.row for h in ranking.hits])
         passages = tuple(replace(texts[h.row], score=round(h.score, 4)) for h in ranking.hits)
@@ -114,6 +124,9 @@ class Knowledge:
         self._readers.close()
 
 
-def open_knowledge(path: Path) -> Knowledge:
-    """The knowledge in the file at `path`, read-only. Raises BrokenKnowledge for a missing or foreign file."""
-    return Knowledge(path)
+def open_knowledge(path: Path, *, semantic: Semantic | None = None) -> Knowledge:
+    """The knowledge in the file at `path`, read-only; with `semantic`, searched by meaning as well as by words.
+
+    Raises BrokenKnowledge for a missing or foreign file.
+    """
+    return Knowledge(path, semantic=semantic)

@@ -6,6 +6,7 @@ wheel and the layer's build copy them there); a checkout reads them where they a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from assistant.errors import InvalidSetting
 from assistant.knowledge.build import build
 from assistant.knowledge.documents import Document
 from assistant.knowledge.loaders import read
+from assistant.knowledge.store import SCHEMA_VERSION
+from assistant.knowledge.text import CUT_VERSION
 
 FOLDER: Final = "assistant"
 """The folder that the default documents stand in, so that an administrator can hide or remove them together."""
@@ -50,6 +53,18 @@ def default_documents(*, base_url: str = PAGES_URL) -> Iterator[Document]:
 def default_knowledge(target: Path, *, base_url: str = PAGES_URL) -> int:
     """Builds the default knowledge file at `target` (well under a second) and gives the number of documents in it."""
     return build(default_documents(base_url=base_url), target)
+
+
+def default_file(folder: Path) -> Path:
+    """The default knowledge file in `folder`, built where it is missing or was built by another version of the program."""
+    digest = hashlib.sha256(f"{SCHEMA_VERSION}/{CUT_VERSION}".encode())
+    root = pages()
+    for path in sorted([*root.glob("*.md"), *root.glob("guides/*/*.md")]):
+        digest.update(path.read_bytes())
+    target = folder / f"default-{digest.hexdigest()[:16]}.sqlite"
+    if not target.is_file():
+        default_knowledge(target)
+    return target
 
 
 def pages() -> Path:

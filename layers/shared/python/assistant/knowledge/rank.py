@@ -11,7 +11,7 @@ import heapq
 import math
 import sqlite3
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -42,6 +42,10 @@ UNSEEN: Final = 0.7
 """How much a pair of Chinese characters that stands nowhere speaks against a hit."""
 SURE: Final = 0.57
 """From this certainty on the best hit is worth answering from; docs/knowledge.md tells how it was measured."""
+
+
+LIKE: Final = 0.6
+"""Cosine similarity from which on a passage is taken to be about the question; multilingual models differ, see the docs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,24 @@ class _Index:
                 found.update(dict.fromkeys(r[0] for r in rows))
             telling = telling[:-1]
         return list(found)[:SAMPLE]
+
+
+def fuse(ranking: Ranking, near: Sequence[tuple[int, float]], *, limit: int) -> Ranking:
+    """The order by words and the order by meaning as one: reciprocal rank fusion.
+
+    Source: Cormack, Clarke, Büttcher, "Reciprocal rank fusion outperforms Condorcet", SIGIR 2009 (k = 60).
+    """
+    scores: dict[int, float] = {}
+    for order in ([h.row for h in ranking.hits], [row for row, _ in near]):
+        for place, row in enumerate(order, 1):
+            scores[row] = scores.get(row, 0.0) + 1 / (60 + place)
+    known = {h.row: h for h in ranking.hits}
+    hits = [
+        replace(known[row], score=score) if row in known else Hit(row, score, 0.0)
+        for row, score in sorted(scores.items(), key=lambda s: (-s[1], s[0]))[:limit]
+    ]
+    closest = near[0][1] if near else 0.0
+    return Ranking(tuple(hits), max(ranking.certainty, SURE * closest / LIKE))
 
 
 def _certainty(hits: Sequence[Hit], total: int) -> float:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from assistant.errors import Refused, Unavailable
+from assistant.errors import ModelError, Refused, Unavailable
 from assistant.knowledge import Knowledge
 from assistant.knowledge.documents import EVERYONE, Document
 from assistant.knowledge.gaps import Gaps
@@ -23,6 +24,12 @@ from assistant.knowledge.loaders import LIMITS, Limits, Loaded, Unreadable, read
 from assistant.knowledge.store import Listed
 from assistant.knowledge.versions import Edit, Served, Version, Versions
 from assistant.knowledge.web import NotFetched, Page, fetch
+from assistant.observability import log
+
+if TYPE_CHECKING:
+    from assistant.knowledge.vectors import Semantic
+
+logger = logging.getLogger(__name__)
 
 BATCH: Final = 500
 """Documents after which a long addition is published, so that an interrupted one goes on from there."""
@@ -84,9 +91,11 @@ class Service:
         gaps: Gaps | None = None,
         limits: Limits = LIMITS,
         fetch_page: Callable[..., Page] = fetch,
+        semantic: Semantic | None = None,
         scratch: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._semantic = semantic
         self._versions = versions
         self._start = start
         self.gaps = gaps
@@ -119,6 +128,7 @@ class Service:
                 except KeyboardInterrupt:
                     report.refused.append(("(the rest)", "interrupted; what came before is in, start again to go on"))
                 edit.changed |= len(report.added) > before
+                self._file(edit)
             report.version = self._versions.catalogue().current
         return report
 
@@ -137,6 +147,7 @@ class Service:
             document = replace(self._document(url, loaded, filing, edit, fingerprint), url=page.url, origin=url)
             if edit.writer.add(document):
                 edit.changed = True
+                self._file(edit)
                 report.added.append(document.id)
             else:
                 report.unchanged.append(document.id)
@@ -194,6 +205,7 @@ class Service:
         check_audience(audience, needed=True)
         with self._versions.edit(author=author, note=f"audience of {folder or '/'}", start=self._start) as edit:
             changed = edit.writer.set_folder_audience(folder, audience)
+            self._file(edit)
             edit.changed = True
             edit.compact = True
         return changed
@@ -219,7 +231,7 @@ class Service:
 
     def remove(self, documents: Sequence[str], *, author: str = "") -> dict[str, Any]:
         """Takes documents out of every version that can be served, and proves it by reading the published files again."""
-        report = self._versions.remove(documents, author=author)
+        report = self._versions.remove(documents, author=author, semantic=self._semantic)
         left: list[str] = []
         for version in self._versions.catalogue().versions:
             with self._open(version) as knowledge:
@@ -233,6 +245,7 @@ class Service:
         """Writes the index anew from the stored texts: after a new program version, or to make the file small."""
         with self._versions.edit(author=author, note="rebuild", start=self._start) as edit:
             edit.writer.rebuild()
+            self._file(edit)
             edit.changed = edit.compact = True
         return self._versions.catalogue().served
 
@@ -307,14 +320,25 @@ class Service:
             fingerprint=fingerprint,
         )
 
+    def _file(self, edit: Edit) -> None:
+        """Gives new passages their vectors. Without the embedder they are found by words, and embedded with the next change."""
+        if self._semantic is not None:
+            try:
+                edit.changed |= self._semantic.file(edit.writer) > 0
+            except (Unavailable, ModelError) as error:
+                log(logger, logging.WARNING, "passages wait for their vectors", event_reason=type(error).__name__)
+
     def _open(self, version: Version | None = None) -> _Opened:
-        return _Opened(self._versions, version, self._start, self._scratch)
+        return _Opened(self._versions, version, self._start, self._scratch, self._semantic)
 
 
 class _Opened:
     """One version, open for the length of a `with` block."""
 
-    def __init__(self, versions: Versions, version: Version | None, start: Path | None, scratch: Path | None) -> None:
+    def __init__(
+        self, versions: Versions, version: Version | None, start: Path | None, scratch: Path | None, semantic: Semantic | None
+    ) -> None:
+        self._semantic = semantic
         self._versions = versions
         self._version = version or versions.catalogue().served
         self._start = start
@@ -329,7 +353,7 @@ class _Opened:
                 path = self._start
             else:
                 raise Refused("there is no knowledge yet; add some with: assistant kb add PATH", status=404)
-            self._knowledge = Knowledge(path)
+            self._knowledge = Knowledge(path, semantic=self._semantic)
         except BaseException:
             self._folder.cleanup()
             raise

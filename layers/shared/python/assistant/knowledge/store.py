@@ -7,6 +7,7 @@
 | `documents` | one row a document, with what `list` shows |
 | `passages`, `words` | the text, and the FTS5 index over its cut words (no copy of the text, no positions) |
 | `terms`, `sizes` | in how many passages a frequent word stands, how many passages there are, both for each audience |
+| `vectors` | under which key a passage's vector lies in the vector store |
 | `entities`, `aliases`, `relations`, `history` | the graph |
 
 A passage's row number is `audience << 32 | n`: which passages an asker may see is arithmetic on the number that FTS5 hands
@@ -32,7 +33,7 @@ from assistant.knowledge.documents import EVERYONE, Document, Section, pieces
 from assistant.knowledge.text import CUT_VERSION, index_words, match_query, squeeze
 from assistant.messages import Passage
 
-SCHEMA_VERSION: Final = "1"
+SCHEMA_VERSION: Final = "2"
 SHIFT: Final = 32
 SEPARATOR: Final = " › "
 FREQUENT: Final = 256
@@ -72,6 +73,8 @@ CREATE TABLE relations (
     UNIQUE (subject, kind, object, source));
 CREATE INDEX relations_by_object ON relations (object);
 CREATE INDEX relations_by_document ON relations (document) WHERE document <> '';
+CREATE TABLE vectors (passage INTEGER PRIMARY KEY, key TEXT NOT NULL, embedder TEXT NOT NULL);
+CREATE INDEX vectors_by_key ON vectors (key);
 CREATE TABLE history (
     number INTEGER PRIMARY KEY, at REAL NOT NULL, author TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,
     detail TEXT NOT NULL);
@@ -225,6 +228,7 @@ class Writer:
                 self._changed[word] += 0
         self.connection.executemany("INSERT INTO words (words, rowid, heading, body) VALUES ('delete', ?, ?, ?)", cuts)
         self._resize(audience, -len(cuts), -size)
+        self.connection.execute("DELETE FROM vectors WHERE passage IN (SELECT id FROM passages WHERE document = ?)", [number])
         self.connection.execute("DELETE FROM passages WHERE document = ?", [number])
         self.connection.execute("DELETE FROM documents WHERE number = ?", [number])
         self.connection.execute("DELETE FROM relations WHERE document = ?", [document_id])
@@ -257,6 +261,15 @@ class Writer:
             if wanted != document.audience:
                 changed += self.add(replace(document, audience=wanted))
         return changed
+
+    def vector_keys(self, document_id: str) -> list[str]:
+        """Keys of the document's passages in the vector store."""
+        rows = self.connection.execute(
+            "SELECT v.key FROM vectors v JOIN passages p ON p.id = v.passage JOIN documents d ON d.number = p.document"
+            " WHERE d.id = ?",
+            [document_id],
+        )
+        return [str(r[0]) for r in rows]
 
     def documents(self) -> list[Document]:
         """Every document as it was put in, cut into its passages."""
@@ -440,7 +453,8 @@ def listed(connection: sqlite3.Connection, audiences: Sequence[int] | None = Non
             conditions.append(f"d.{column} = ?")
             values.append(where[column])
     rows = connection.execute(
-        "SELECT d.id, d.title, d.url, d.folder, d.language, d.owner, d.origin, a.tokens, d.passages, d.added, d.checksum, d.inherits"  # noqa: S608  # fixed names
+        "SELECT d.id, d.title, d.url, d.folder, d.language, d.owner, d.origin, a.tokens, d.passages, d.added, d.checksum,"  # noqa: S608  # fixed names
+        " d.inherits"
         " FROM documents d JOIN audiences a ON a.id = d.audience"
         + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         + " ORDER BY d.folder, d.title, d.id",

@@ -23,12 +23,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from assistant.errors import Refused, Unavailable
 from assistant.knowledge import Found, Knowledge
 from assistant.knowledge.store import BrokenKnowledge, Writer
 from assistant.storage import Conflict, Item, Table, key
+
+if TYPE_CHECKING:
+    from assistant.knowledge.vectors import Semantic
 
 LEASE_SECONDS: Final = 300
 KEPT: Final = 10
@@ -319,7 +322,7 @@ class Versions:
         finally:
             self._desk.release(owner)
 
-    def remove(self, document_ids: Sequence[str], *, author: str = "") -> dict[str, list[str]]:
+    def remove(self, document_ids: Sequence[str], *, author: str = "", semantic: Semantic | None = None) -> dict[str, list[str]]:
         """Takes the documents out of every kept version and gives, for each version, what was taken out of it.
 
         Each version that held one is rewritten without a trace of it and published under a new object; the old objects are
@@ -331,11 +334,13 @@ class Versions:
             before = self.catalogue()
             report: dict[str, list[str]] = {}
             kept: list[Version] = []
+            vectors: list[str] = []
             for version in before.versions:
                 with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                     path = Path(folder) / "next.sqlite"
                     self.fetch(version, path)
                     with Writer(path, clock=self._clock) as writer:
+                        vectors += [k for d in document_ids for k in writer.vector_keys(d)]
                         gone = [d for d in document_ids if writer.remove(d)]
                         if gone:
                             writer.version = f"{version.name}-{owner}"
@@ -347,6 +352,8 @@ class Versions:
                         kept.append(replace(fresh, published=version.published))
                     else:
                         kept.append(version)
+            if semantic is not None and vectors:
+                semantic.forget(sorted(set(vectors)))
             if report:
                 self._desk.replace(replace(before, edition=before.edition + 1, versions=tuple(kept)), edition=before.edition)
                 self._drop({v.object for v in before.versions} - {v.object for v in kept})
@@ -389,7 +396,9 @@ class Served:
         fallback: Path | None = None,
         check_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        semantic: Semantic | None = None,
     ) -> None:
+        self._semantic = semantic
         self._versions = versions
         self._folder = folder
         self._fallback = fallback
@@ -441,7 +450,7 @@ class Served:
         served = self._versions.catalogue().served
         if served is None:
             if self._open is None and self._fallback is not None and self._fallback.is_file():
-                self._open = Knowledge(self._fallback)
+                self._open = Knowledge(self._fallback, semantic=self._semantic)
             return
         if served.object == self._object:
             return
@@ -449,7 +458,7 @@ class Served:
         path = self._folder / served.object.replace("/", "_")
         if not path.is_file():
             self._versions.fetch(served, path)
-        fresh = Knowledge(path)
+        fresh = Knowledge(path, semantic=self._semantic)
         old, self._open, self._object = self._open, fresh, served.object
         if old is not None:
             old.close()

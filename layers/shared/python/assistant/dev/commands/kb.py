@@ -89,17 +89,13 @@ class _Local:
     """The knowledge in a folder, through the same door as the API."""
 
     def __init__(self, data: Path) -> None:
-        from assistant.knowledge.default import default_knowledge
+        from assistant.knowledge.default import default_file
         from assistant.knowledge.service import Service
         from assistant.knowledge.versions import Folder, Versions
 
         root = data / "knowledge"
-        start = root / "default.sqlite"
-        if not start.is_file():
-            root.mkdir(parents=True, exist_ok=True)
-            default_knowledge(start)
         folder = Folder(root)
-        self._service = Service(Versions(folder, folder, tenant="default"), start=start)
+        self._service = Service(Versions(folder, folder, tenant="default"), start=default_file(root))
 
     def __call__(self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b"") -> tuple[int, Any]:
         from assistant.knowledge.service import answer
