@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from array import array
@@ -56,12 +57,20 @@ class Understander:
     """Tells what a text asks for. Immutable and safe to share between threads."""
 
     def __init__(
-        self, *, intents: Sequence[str], vocabulary: Vocabulary, matrix: bytes, scale: float, decision: Calibration
+        self,
+        *,
+        intents: Sequence[str],
+        vocabulary: Vocabulary,
+        matrix: bytes,
+        steps: bytes,
+        scale: float,
+        decision: Calibration,
     ) -> None:
         self.intents = tuple(intents)
         self.decision = decision
         self._vocabulary = vocabulary
         self._matrix = matrix
+        self._steps = steps
         self._scale = scale
         self._none = self.intents.index(OUT_OF_SCOPE)
         self._spread: dict[int, int] = {}
@@ -84,8 +93,9 @@ class Understander:
         classes = len(self.intents)
         packed = total = 0
         for row, value in zip(*found, strict=True):
-            packed += value * (self._spread.get(row) or self._spread_row(row))
-            total += value
+            weight = value * self._steps[row]
+            packed += weight * (self._spread.get(row) or self._spread_row(row))
+            total += weight
         sums = array("I")
         sums.frombytes(packed.to_bytes(classes * 4, "little"))
         middle = total * 128
@@ -119,7 +129,7 @@ class Understander:
             ensure_ascii=False,
         ).encode()
         names, counts = _little(self._vocabulary.names), _little(self._vocabulary.counts)
-        body = zlib.compress(names + counts + self._matrix, 9)
+        body = zlib.compress(names + counts + self._steps + self._matrix, 9)
         rest = _SIZE.pack(len(header)) + header + body
         return _HEAD.pack(_MAGIC, zlib.crc32(rest)) + rest
 
@@ -150,7 +160,8 @@ class Understander:
         return cls(
             intents=header["intents"],
             vocabulary=Vocabulary(names, counts, header["texts"]),
-            matrix=body[8 * grams_kept :],
+            steps=body[8 * grams_kept : 9 * grams_kept + 1],
+            matrix=body[9 * grams_kept + 1 :],
             scale=header["scale"],
             decision=Calibration(tuple(header["weights"]), header["threshold"]),
         )
@@ -205,19 +216,24 @@ def _fitted(
     vocabulary = Vocabulary.of(texts, at_least=2 if len(texts) > 2000 else 1)
     vectors = [vocabulary.vector(text) for text in texts]
     rows = linear.train(vectors, labels, rows=len(vocabulary) + 1, classes=len(intents), seed=seed)
-    matrix, scale = _quantised(rows, classes=len(intents))
-    return Understander(intents=intents, vocabulary=vocabulary, matrix=matrix, scale=scale, decision=decision)
+    matrix, steps, scale = _quantised(rows, classes=len(intents))
+    return Understander(intents=intents, vocabulary=vocabulary, matrix=matrix, steps=steps, scale=scale, decision=decision)
 
 
-def _quantised(rows: Sequence[int], *, classes: int) -> tuple[bytes, float]:
-    """The rows as one byte for each weight (128 is zero), and what one unit of a score is worth."""
+def _quantised(rows: Sequence[int], *, classes: int) -> tuple[bytes, bytes, float]:
+    """The rows as one byte for each weight (128 is zero), the step of each row, and what a score of 1 in them is worth.
+
+    Each row has a step of its own, because a frequent gram says little about many intents and a rare one much about few.
+    """
     plain = [linear.lanes(row, classes=classes) for row in rows]
-    largest = sorted(max(*row, -min(row)) for row in plain) or [1]
-    step = max(1, largest[int(len(largest) * 0.999)] / 127)
-    return (
-        bytes(min(255, max(1, 128 + round(weight / step))) for row in plain for weight in row),
-        step / linear.SCORE,
-    )
+    wanted = [max(*row, -min(row)) / 127 for row in plain]
+    unit = max(*wanted, 1.0) / 255
+    steps = bytes(max(1, math.ceil(step / unit)) for step in wanted)
+    matrix = bytearray()
+    for row, step in zip(plain, steps, strict=True):
+        width = step * unit
+        matrix += bytes([128 + round(weight / width) for weight in row])
+    return bytes(matrix), steps, unit / linear.SCORE
 
 
 def _calibrated(
