@@ -187,15 +187,11 @@ class Assistant:
         import tempfile
         from pathlib import Path
 
+        from assistant.knowledge.default import default_file
         from assistant.knowledge.versions import Served
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
-        fallback = folder / "default.sqlite"
-        if not fallback.exists():
-            from assistant.knowledge.default import default_knowledge
-
-            default_knowledge(fallback)
-        return Served(self.knowledge_versions, folder, fallback=fallback)
+        return Served(self.knowledge_versions, folder, fallback=default_file(folder))
 
     @cached_property
     def knowledge_versions(self) -> Versions:
