@@ -228,11 +228,11 @@ def _quantised(rows: Sequence[int], *, classes: int) -> tuple[bytes, bytes, floa
     plain = [linear.lanes(row, classes=classes) for row in rows]
     wanted = [max(*row, -min(row)) / 127 for row in plain]
     unit = max(*wanted, 1.0) / 255
-    steps = bytes(max(1, math.ceil(step / unit)) for step in wanted)
+    steps = bytes(min(255, max(1, math.ceil(step / unit - 1e-9))) for step in wanted)
     matrix = bytearray()
     for row, step in zip(plain, steps, strict=True):
         width = step * unit
-        matrix += bytes([128 + round(weight / width) for weight in row])
+        matrix += bytes([128 + max(-127, min(127, round(weight / width))) for weight in row])
     return bytes(matrix), steps, unit / linear.SCORE
 
 
