@@ -6,10 +6,14 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from assistant.console import page
 from assistant.errors import InvalidSetting, Refused
+from assistant.knowledge.service import Service, answer
+from assistant.knowledge.versions import Folder, Versions
 from assistant.rollout import Rollouts
 from tests.simulators.base import Answer, Call, Simulator, route
 
@@ -70,6 +74,21 @@ class Shelf:
         return [self._items[pk, sk] for sk in (reversed(found) if descending else found)][:limit]
 
 
+class Unanswered:
+    """The list of unanswered questions."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+
+    def open(self) -> list[dict[str, Any]]:
+        """The open ones."""
+        return self.items
+
+    def close(self, gap: str) -> None:
+        """Takes one off."""
+        self.items = [item for item in self.items if item["id"] != gap]
+
+
 class FakeApi(Simulator):
     """Serves the page and its API. `script` says how a question is answered; anything else is answered with `default`."""
 
@@ -81,6 +100,9 @@ class FakeApi(Simulator):
         self.turns: dict[str, list[FakeTurn]] = {}
         self.asked: list[str] = []
         self.stopped = threading.Event()
+        self.gaps = Unanswered()
+        self._service: Service | None = None
+        self._scratch = TemporaryDirectory()
         self.rollouts = Rollouts(Shelf())  # type: ignore[arg-type]  # as much of a table as the rings use
         self.findings: list[dict[str, str]] = []
         self.letters: list[dict[str, Any]] = []
@@ -89,6 +111,18 @@ class FakeApi(Simulator):
             "queue": {"state": "ok"},
             "model": {"state": "ok", "detail": "builtin"},
         }
+
+    def knowledge(self) -> Service:
+        """The knowledge behind `/api/knowledge`."""
+        if self._service is None:
+            folder = Folder(Path(self._scratch.name))
+            self._service = Service(Versions(folder, folder, tenant="acme"), gaps=self.gaps)  # type: ignore[arg-type]  # a list will do
+        return self._service
+
+    def stop(self) -> None:
+        """Ends the server and takes its folder away."""
+        super().stop()
+        self._scratch.cleanup()
 
     def wait_for_stop(self) -> bool:
         """Whether somebody ended an answer within five seconds."""
@@ -147,6 +181,31 @@ class FakeApi(Simulator):
         except InvalidSetting as error:
             return Answer(400, {"error": str(error)})
         return Answer(200, asdict(state))
+
+    def _knowledge(self, call: Call) -> Answer:
+        """The real service of the knowledge, on a folder."""
+        status, said = answer(self.knowledge(), call.method, call.params["path"], call.query, call.body)
+        return Answer(status, json.loads(json.dumps(said, default=list)))
+
+    @route("GET", r"/api/knowledge/(?P<path>.*)")
+    def look(self, call: Call) -> Answer:
+        """Reads the knowledge."""
+        return self._knowledge(call)
+
+    @route("POST", r"/api/knowledge/(?P<path>.*)")
+    def act(self, call: Call) -> Answer:
+        """Changes the knowledge."""
+        return self._knowledge(call)
+
+    @route("PUT", r"/api/knowledge/(?P<path>.*)")
+    def put(self, call: Call) -> Answer:
+        """Takes a file."""
+        return self._knowledge(call)
+
+    @route("DELETE", r"/api/knowledge/(?P<path>.*)")
+    def delete(self, call: Call) -> Answer:
+        """Removes."""
+        return self._knowledge(call)
 
     @route("GET", r"/api/doctor")
     def doctor(self, call: Call) -> Answer:

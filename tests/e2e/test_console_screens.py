@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from assistant.knowledge.service import Filing, Upload
 from tests.e2e.conftest import DESKTOP, PHONE, check
 from tests.e2e.fake_api import FakeApi
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import FilePayload, Page
 
 Open = Callable[..., "Page"]
 
@@ -185,6 +186,74 @@ def test_a_ring_that_cannot_be_is_refused_with_the_reason_and_nothing_typed_is_l
     assert page.get_by_label("People", exact=True).input_value().endswith("slack:U10")
 
 
+POLICY = b"# Travel policy\n\n## How many days of leave do I get?\n\nFourteen days of leave per year.\n"
+TEAMS = b"""{"entities": [{"id": "ann", "name": "Ann Lee", "kind": "person"}, {"id": "design", "name": "Design", "kind": "team"},
+ {"id": "bo", "name": "Bo Chen", "kind": "person"}], "relations": [{"subject": "ann", "kind": "leads", "object": "design"},
+ {"subject": "bo", "kind": "member_of", "object": "design"}]}"""
+
+
+def test_a_file_is_added_found_and_removed_from_every_version(open_page: Open, api: FakeApi) -> None:
+    page = open_page(at="#/knowledge")
+    page.get_by_role("heading", name="No documents yet").wait_for()
+    page.get_by_role("link", name="Add", exact=True).first.click()
+    page.get_by_label("Folder").fill("hr")
+    files: list[FilePayload] = [
+        {"name": "travel.md", "mimeType": "text/markdown", "buffer": POLICY},
+        {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"no pdf"},
+        {"name": "huge.txt", "mimeType": "text/plain", "buffer": b"x" * (4 * 1024 * 1024 + 1)},
+    ]
+    page.locator("#kb-files").set_input_files(files)
+    lines = page.locator(".uploads li")
+    lines.nth(0).get_by_text("added").wait_for()
+    lines.nth(1).get_by_text("not added:").wait_for()
+    lines.nth(2).get_by_text("is larger than 4 MB").wait_for()
+    page.get_by_role("link", name="Documents").click()
+    page.get_by_role("rowheader", name="Travel policy").wait_for()
+    assert "everyone" in page.get_by_role("row", name="Travel policy").inner_text()
+    page.get_by_role("link", name="Try a question").click()
+    page.get_by_label("Question").fill("How many days of leave do I get?")
+    page.keyboard.press("Enter")
+    page.get_by_text("Good enough to answer from.").wait_for()
+    assert "Fourteen days" in page.locator(".hits").inner_text()
+    page.get_by_role("link", name="Documents").click()
+    page.get_by_role("button", name="Remove Travel policy").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    page.get_by_role("heading", name="No documents yet").wait_for()
+    assert api.knowledge().documents() == []
+
+
+def test_an_older_version_of_the_knowledge_can_be_served_again(open_page: Open, api: FakeApi) -> None:
+    for name in ("one", "two"):
+        api.knowledge().add([Upload(name=f"{name}.md", content=POLICY + name.encode())], Filing(author="Ann"))
+    page = open_page(at="#/knowledge/versions")
+    page.get_by_role("button", name="Serve again").click()
+    page.wait_for_function("document.querySelectorAll('.badge.good').length === 1")
+    page.get_by_role("row").nth(2).get_by_text("served", exact=True).wait_for()
+    assert [d.id for d in api.knowledge().documents()] == ["one.md"]
+
+
+def test_an_unanswered_question_is_tried_and_taken_off_the_list(open_page: Open, api: FakeApi) -> None:
+    api.gaps.items = [{"id": "g1", "question": "Where is the gym?", "count": 7, "asked": 1_770_000_000.0, "certainty": 0.1}]
+    api.knowledge().add([Upload(name="travel.md", content=POLICY)])
+    page = open_page(at="#/knowledge/gaps")
+    page.get_by_role("link", name="Try it").click()
+    page.get_by_text("Not good enough").or_(page.get_by_text("Nothing was found.")).wait_for()
+    page.get_by_role("link", name="Unanswered").click()
+    page.get_by_role("button", name="Done: Where is the gym?").click()
+    page.get_by_role("heading", name="No unanswered questions").wait_for()
+
+
+def test_the_graph_is_walked_from_one_entity_to_the_next(open_page: Open, api: FakeApi) -> None:
+    api.knowledge().load_graph("teams.json", TEAMS)
+    page = open_page(at="#/knowledge/graph")
+    page.get_by_role("button", name="Ann Lee").click()
+    page.get_by_role("heading", name="What is around Ann Lee").wait_for()
+    page.locator(".edges").get_by_role("button", name="Design").click()
+    page.get_by_role("heading", name="What is around Design").wait_for()
+    assert page.locator(".edges li").count() == 2
+    assert page.locator("svg.star circle").count() == 3
+
+
 def test_without_dead_letters_the_screen_says_what_would_stand_there(open_page: Open) -> None:
     page = open_page(at="#/letters")
     page.get_by_role("heading", name="No dead letters").wait_for()
@@ -224,6 +293,9 @@ def test_a_server_that_refuses_is_quoted(open_page: Open, api: FakeApi) -> None:
 def test_the_screens_pass_axe_and_fit(open_page: Open, api: FakeApi, axe: str, name: str) -> None:
     api.letters = list(LETTERS)
     api.findings = FINDINGS
+    api.gaps.items = [{"id": "g1", "question": "Where is the gym?", "count": 7, "asked": 1_770_000_000.0, "certainty": 0.1}]
+    api.knowledge().add([Upload(name="travel.md", content=POLICY)], Filing(folder="hr"))
+    api.knowledge().load_graph("teams.json", TEAMS)
     api.rollouts.set(
         {"people": ["slack:U1"], "model": "openai:qwen3@http://127.0.0.1:8000/v1"}, ring="internal", who="Ann", why="first"
     )
@@ -236,11 +308,21 @@ def test_the_screens_pass_axe_and_fit(open_page: Open, api: FakeApi, axe: str, n
         "docs/guides/zh-CN/plugins.md": ".guide pre",
         "platforms": ".doctor-card",
         "rings": ".ring-cards",
+        "knowledge": ".kb table",
+        "knowledge/add": ".drop",
+        "knowledge/search?q=How+many+days+of+leave": ".hits",
+        "knowledge/versions": ".kb table",
+        "knowledge/gaps": ".kb table",
         "letters": ".letters table",
     }.items():
         page.evaluate("where => { location.hash = where }", f"#/{screen}")
         page.wait_for_selector(ready)
-        problems += check(page, axe, f"{name}-{screen.replace('/', '-').removesuffix('.md')}")
+        problems += check(page, axe, f"{name}-{screen.partition('?')[0].replace('/', '-').removesuffix('.md')}")
+    page.evaluate("location.hash = '#/knowledge/graph'")
+    page.get_by_role("button", name="Design").click()
+    page.wait_for_selector(".star")
+    problems += check(page, axe, f"{name}-knowledge-graph")
+    page.evaluate("location.hash = '#/letters'")
     page.get_by_role("button", name="Replay all" if name != "phone" else "全部重新处理").click()
     problems += check(page, axe, f"{name}-letters-question")
     assert problems == []

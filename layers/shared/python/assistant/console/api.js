@@ -51,14 +51,15 @@ async function request(method, path, { body, seconds = 15, withKey = true, signa
   signal?.addEventListener("abort", giveUp);
   const headers = { accept: "application/json" };
   if (withKey) headers.authorization = `Bearer ${key.get()}`;
-  if (body !== undefined) headers["content-type"] = "application/json";
+  const file = body instanceof Blob;
+  if (body !== undefined) headers["content-type"] = file ? "application/octet-stream" : "application/json";
   let response;
   let data = null;
   try {
     response = await fetch(path, {
       method,
       headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined || file ? body : JSON.stringify(body),
       cache: "no-store",
       credentials: "omit",
       referrerPolicy: "no-referrer",
@@ -101,6 +102,9 @@ function kindOf(status) {
   if (status === 408 || status >= 500) return "server";
   return "refused";
 }
+
+/** Sends a file's bytes. */
+export const upload = (path, file) => request("PUT", path, { body: file, seconds: 120 });
 
 export const api = {
   get: (path, options) => request("GET", path, options),

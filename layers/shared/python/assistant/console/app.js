@@ -12,6 +12,7 @@ const root = document.getElementById("app");
 /** Screens beside the chat: the address `#/name` or `#/name/rest` shows what `load` gives. `open`: also without a key. */
 const SCREENS = [
   { name: "docs", icon: "book", label: "nav_docs", load: () => import("./docs.js"), open: true },
+  { name: "knowledge", icon: "search", label: "nav_knowledge", load: () => import("./knowledge.js") },
   { name: "platforms", icon: "plug", label: "nav_platforms", load: () => import("./doctor.js") },
   { name: "rings", icon: "rings", label: "nav_rings", load: () => import("./rings.js") },
   { name: "letters", icon: "inbox", label: "nav_letters", load: () => import("./letters.js") },
