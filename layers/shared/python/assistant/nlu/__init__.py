@@ -27,6 +27,8 @@ from assistant.nlu.context import contextualise as contextualise
 from assistant.nlu.context import is_follow_up as is_follow_up
 from assistant.nlu.features import Grams, Vocabulary, grams
 
+DOUBT = 0.1
+"""Below this confidence a text is none of these, without asking a model."""
 OUT_OF_SCOPE = "oos"
 """The intent of examples that belong to none of the others."""
 
@@ -43,6 +45,11 @@ class Understanding:
     """The most likely intent, also where the confidence is too low to act on it."""
     alternatives: tuple[tuple[str, float], ...] = ()
     """Up to five intents with their scores, best first."""
+
+    @property
+    def doubtful(self) -> bool:
+        """True where it is worth asking a model which of `alternatives` is meant: too unsure to act, too likely to rule out."""
+        return not self.intent and self.confidence >= DOUBT
 
 
 @dataclass(frozen=True, slots=True)
