@@ -16,6 +16,7 @@ from assistant.knowledge.store import Listed, Readers, listed, passages_of, read
 from assistant.messages import Passage
 
 if TYPE_CHECKING:
+    from assistant.knowledge.care import Conflict
     from assistant.knowledge.vectors import Semantic
 
 TOGETHER: Final = 20
@@ -113,6 +114,13 @@ class Knowledge:
         """An entity and what is around it. Raises Refused (404) where the asker may see none with this id."""
         with self._readers.reading() as connection:
             return graph.walk(connection, entity, visible(connection, [audience]))
+
+    def conflicts(self) -> list[Conflict]:
+        """Passages that contradict or repeat one another: for editors."""
+        from assistant.knowledge.care import conflicts
+
+        with self._readers.reading() as connection:
+            return conflicts(connection)
 
     def history(self) -> list[dict[str, Any]]:
         """Changes of the graph, newest first: for administrators."""

@@ -118,6 +118,10 @@ class GraphWriter:
         self._note("changed" if old else "added", entity.id, {})
         return True
 
+    def put_missing(self, entity: Entity) -> bool:
+        """Writes the entity where there is none with its id; what stands there is never changed. False where one stands."""
+        return self._find(entity.id) is None and self.put(entity)
+
     def relate(self, relation: Relation) -> bool:
         """Writes the relation. False where it stood there already. Raises Refused for an unknown end."""
         ends = [self._number(relation.subject), self._number(relation.object)]
@@ -193,9 +197,7 @@ class GraphWriter:
             changed = sum(self.put(e) for e in entities)
             related = 0
             for relation, ends in relations:
-                for end in ends:
-                    if not self._find(end.id):
-                        changed += self.put(end)
+                changed += sum(self.put_missing(end) for end in ends)
                 related += self.relate(relation)
         except Refused:
             self._db.execute("ROLLBACK TO load")

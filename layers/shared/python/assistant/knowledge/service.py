@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assistant.errors import ModelError, Refused, Unavailable
 from assistant.knowledge import Knowledge
+from assistant.knowledge.care import STALE_DAYS, stale
 from assistant.knowledge.documents import EVERYONE, Document
 from assistant.knowledge.gaps import Gaps
 from assistant.knowledge.graph import GraphWriter
@@ -268,6 +269,16 @@ class Service:
         with self._open() as knowledge:
             return knowledge.walk(entity, audience=audience)
 
+    def care(self, *, days: float = STALE_DAYS) -> dict[str, Any]:
+        """What wants looking after: stale documents, contradictions and copies, gaps, passages with bad feedback."""
+        with self._open() as knowledge:
+            return {
+                "stale": [_listed(d) for d in stale(knowledge.documents(), now=self._clock(), days=days)],
+                "conflicts": [asdict(c) for c in knowledge.conflicts()],
+                "gaps": self.gaps.open() if self.gaps else [],
+                "feedback": self.gaps.judged() if self.gaps else [],
+            }
+
     # --- inside ---
 
     def _files(self, uploads: Iterable[Upload], report: Report, progress: Progress) -> Iterator[Upload]:
@@ -424,6 +435,8 @@ def _answer(service: Service, method: str, path: str, query: Mapping[str, str], 
             return asdict(version) if version else {}
         case "GET", "gaps":
             return {"gaps": service.gaps.open() if service.gaps else []}
+        case "GET", "care":
+            return service.care(days=float(query.get("days", str(STALE_DAYS))))
         case "DELETE", "gaps":
             if service.gaps:
                 service.gaps.close(query["id"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -18,19 +19,15 @@ PREFIX: Final = "documents/"
 
 
 def take_in(service: Service, objects: Objects, event: Mapping[str, Any]) -> dict[str, Any]:
-    """What became of the objects that an S3 event names. Raises Unavailable while another writer works: S3 tries again.
-
-    Source: docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-    """
+    """What became of the objects that an event names. Raises Unavailable while another writer works: the event comes again."""
     report = Report()
     removed: list[str] = []
-    for record in event.get("Records", ()):
-        path = unquote_plus(record["s3"]["object"]["key"])
+    for path, gone in _changes(event):
         if not path.startswith(PREFIX) or path.endswith("/"):
             continue
         name = path.removeprefix(PREFIX)
         folder, _, file = name.rpartition("/")
-        if str(record["eventName"]).removeprefix("s3:").startswith("ObjectRemoved"):
+        if gone:
             removed += service.remove([name], author="upload")["removed"]
             continue
         try:
@@ -45,3 +42,18 @@ def take_in(service: Service, objects: Objects, event: Mapping[str, Any]) -> dic
     for refused, reason in report.refused:
         log(logger, logging.WARNING, "upload refused", file_name=refused, event_reason=reason)
     return report.to_dict() | {"removed": removed}
+
+
+def _changes(event: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Path of each object that the event names, and whether it was taken away.
+
+    Sources: docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html (from S3 itself; the key is
+    encoded) and …/ev-events.html (from EventBridge by way of a queue; the key is plain).
+    """
+    for record in event.get("Records", ()):
+        if "s3" in record:
+            name = str(record["eventName"]).removeprefix("s3:")
+            yield unquote_plus(record["s3"]["object"]["key"]), name.startswith("ObjectRemoved")
+        else:
+            told = json.loads(record["body"])
+            yield told["detail"]["object"]["key"], told["detail-type"] == "Object Deleted"

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 from assistant.errors import AssistantError, InvalidSetting
 
-HELP = "the knowledge: add, list, show, search, remove, rebuild, versions, rollback, audience, graph, gaps, eval"
+HELP = "the knowledge: add, list, show, search, remove, rebuild, versions, rollback, audience, graph, gaps, care, eval"
 
 _DATA: Final = ".assistant"
 
@@ -60,6 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     graph = actions.add_parser("graph", parents=[place, who], help="load entities and relations from CSV or JSON, or look at one")
     graph.add_argument("target", metavar="FILE|ENTITY")
     actions.add_parser("gaps", parents=[place], help="questions that found nothing good enough")
+    care = actions.add_parser("care", parents=[place], help="stale documents, contradictions and copies")
+    care.add_argument("--days", type=float, default=365, help="untouched for longer is stale (default 365)")
 
     evaluate = actions.add_parser("eval", help="measure recall, rank and time on questions whose passage is known")
     evaluate.add_argument("--passages", type=Path, required=True, help='JSON Lines of {"id","title","text"}')
@@ -252,6 +254,8 @@ def _request(args: argparse.Namespace, call: _Call) -> tuple[int, Any]:
             return call("DELETE", "documents", {}, json.dumps({"ids": args.documents}).encode())
         case "rebuild" | "versions" | "gaps":
             return call("POST" if args.action == "rebuild" else "GET", args.action)
+        case "care":
+            return call("GET", "care", {"days": str(args.days)})
         case "refresh":
             return call("POST", "pages/refresh")
         case "rollback":
@@ -295,6 +299,9 @@ def _lines(args: argparse.Namespace, data: Any) -> Iterator[str]:
                 yield f"{mark} {v['name']}  {at}  {held}  {v['note']}"
         case "gaps":
             yield from (f"{g['count']:>4} × {g['question']}" for g in data["gaps"])
+        case "care":
+            yield from (f"stale     {d['id']}  {d['owner']}".rstrip() for d in data["stale"])
+            yield from (f"{c['kind']:<9} {c['first']}  {c['second']}  {c['detail']}" for c in data["conflicts"])
         case "graph" if "edges" in data:
             names = {n["id"]: n["name"] for n in data["nodes"]}
             yield f"{data['entity']['name']} ({data['entity']['kind']}) {data['entity']['description']}".rstrip()
