@@ -377,10 +377,11 @@ def parts(markdown: str, *, limit: int, measure: Measure = len) -> list[str]:
     """
     if limit < SMALLEST_LIMIT:
         raise ValueError(f"a limit of {limit} leaves no room for text; the smallest is {SMALLEST_LIMIT}")
-    if measure(markdown) <= limit:
+    size = measure(markdown)
+    if size <= limit:
         return [markdown]
     lines = _lines(_DEEP.sub(r"\1", _clean(markdown)), limit=limit, measure=measure)
-    for digits in range(1, 8):
+    for digits in range(len(str(size // limit + 1)), 9):
         nines = "9" * digits
         pieces = _Cutter(list(lines), f"({nines}/{nines})\n\n", limit=limit, measure=measure).cut()
         if len(pieces) <= 1:
@@ -552,7 +553,7 @@ class _Cutter:
         while high <= len(self.lines) and self.fits(at, high):
             low, high = high, high + max(1, high - at)
         high = min(high, len(self.lines) + 1)
-        while high - low > 1:
+        while high - low > 1 + (low - at) // 32:  # measuring may be dear: near enough will do
             middle = (low + high) // 2
             low, high = (middle, high) if self.fits(at, middle) else (low, middle)
         if low == len(self.lines):
@@ -625,8 +626,10 @@ _BLOCKLIKE = re.compile(r"[-+*#>=|]|\d+[.)]|`{3}|~{3}|    ")
 def _split_line(line: _Line, small: Callable[[str], bool], *, start: int, hard: bool) -> tuple[str, str] | None:
     """The line in two, the first as long as `small` allows and cut at the best place."""
     text = line.text
-    low, high = start, len(text)
-    while low < high:  # the longest head, by size alone
+    low, high = start, min(start + 256, len(text))
+    while high < len(text) and small(text[:high]):
+        low, high = high, min(2 * high - start, len(text))
+    while high - low > (low - start) // 64:  # the longest head by size alone, or near it: measuring may be dear
         middle = (low + high + 1) // 2
         low, high = (middle, high) if small(text[:middle]) else (low, middle - 1)
     most = min(low, len(text) - 1)
