@@ -13,7 +13,7 @@ from tests.e2e.conftest import PHONE, check
 from tests.support.running import Running
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import FilePayload, Page
 
 Open = Callable[..., "Page"]
 
@@ -68,6 +68,34 @@ def test_the_operators_screens_show_a_fresh_installation(running: Running, open_
     page.get_by_role("heading", name="No dead letters").wait_for()
     problems += check(page, axe, "local-run-letters")
     assert problems == []
+
+
+def test_a_document_that_is_added_on_the_page_answers_the_next_question(running: Running, open_at: Open) -> None:
+    page = open_at(f"{running.url}/#key={running.key}")
+    page.get_by_role("link", name="Knowledge").click()
+    page.get_by_role("rowheader", name="Connecting Slack").wait_for()
+    page.get_by_role("link", name="Add", exact=True).first.click()
+    page.get_by_label("Folder").fill("office")
+    text = b"# The office\n\n## Where is the gym?\n\nThe gym is on the ninth floor, beside the roof garden.\n"
+    large = b"# Archive\n\n" + b"Nothing but old minutes stands here. " * 80_000  # 3 MB
+    files: list[FilePayload] = [
+        {"name": "office.md", "mimeType": "text/markdown", "buffer": text},
+        {"name": "archive.md", "mimeType": "text/markdown", "buffer": large},
+    ]
+    page.locator("#kb-files").set_input_files(files)
+    page.locator(".uploads li").nth(1).get_by_text("added").wait_for(timeout=30_000)
+    assert page.locator(".uploads li").nth(0).inner_text().endswith("added")
+    page.get_by_role("link", name="Chat").click()
+    page.get_by_role("button", name="New conversation").click()
+    for _ in range(20):  # the answering function looks for a new version every few seconds
+        page.get_by_label("Your message").fill("Where is the gym?")
+        page.keyboard.press("Enter")
+        page.locator(".turn").last.locator(".tools").wait_for()
+        if "ninth floor" in page.locator(".body").last.inner_text():
+            break
+        page.wait_for_timeout(1500)
+    assert "ninth floor" in page.locator(".body").last.inner_text()
+    assert page.locator(".sources").last.inner_text().endswith("The office")
 
 
 def test_the_health_screen_names_every_part(running: Running, open_at: Open) -> None:

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response
 from mangum import Mangum
 from pydantic import BaseModel, Field
@@ -110,6 +112,15 @@ def create_app(assistant: Assistant) -> FastAPI:
                 return asdict(rollouts.roll_back(**by))
             case "set":
                 return asdict(rollouts.set(asked.changes, ring=asked.ring, **by))
+
+    @app.api_route("/api/knowledge/{path:path}", methods=["GET", "POST", "PUT", "DELETE"], dependencies=[Depends(key_holder)])
+    async def knowledge(path: str, request: Request) -> JSONResponse:
+        from assistant.knowledge.service import answer
+
+        body = await request.body()
+        asked = (assistant.knowledge_service, request.method, path, dict(request.query_params), body)
+        status, said = await run_in_threadpool(answer, *asked)
+        return JSONResponse(jsonable_encoder(said), status)
 
     @app.get("/api/dead-letters", dependencies=[Depends(key_holder)])
     def dead_letters() -> dict[str, Any]:

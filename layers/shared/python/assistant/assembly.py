@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from assistant.doctor import Seen
     from assistant.growing import Step
     from assistant.intake import Intake
+    from assistant.knowledge.service import Service
     from assistant.knowledge.versions import Versions
     from assistant.llm import ChatModel
     from assistant.nlu import Understander
     from assistant.notices import Notices
+    from assistant.oauth.authorisation import Authorisations
     from assistant.plugins import Plugins
     from assistant.queue import TurnQueue
     from assistant.rollout import Rollouts
@@ -204,6 +206,20 @@ class Assistant:
         return Versions(bucket, TableDesk(self.table, tenant=tenant, clock=self.clock), tenant=tenant, clock=self.clock)
 
     @cached_property
+    def knowledge_service(self) -> Service:
+        """What editors do with the knowledge."""
+        import tempfile
+        from pathlib import Path
+
+        from assistant.knowledge.default import default_file
+        from assistant.knowledge.gaps import Gaps
+        from assistant.knowledge.service import Service
+
+        folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
+        gaps = Gaps(self.table, tenant=self.settings.tenant, clock=self.clock)
+        return Service(self.knowledge_versions, start=default_file(folder), gaps=gaps, clock=self.clock)
+
+    @cached_property
     def rollouts(self) -> Rollouts:
         """Who is served."""
         from assistant.rollout import Rollouts
@@ -234,6 +250,23 @@ class Assistant:
         from assistant.doctor import Seen
 
         return Seen(self.table, clock=self.clock)
+
+    @cached_property
+    def authorisations(self) -> Authorisations:
+        """What people have allowed, and how they are asked."""
+        from assistant.oauth.authorisation import Authorisations
+        from assistant.oauth.envelope import Envelope
+        from assistant.oauth.providers import Providers
+
+        return Authorisations(
+            table=self.table,
+            envelope=Envelope(self.settings.kms_key_id, client=lambda: self.client("kms"), clock=self.clock),
+            providers=Providers(self.secrets, clock=self.clock),
+            queue=lambda: self.queue,
+            public_url=self.settings.public_url,
+            tenant=self.settings.tenant,
+            clock=self.clock,
+        )
 
     @cached_property
     def plugins(self) -> Plugins:

@@ -8,7 +8,7 @@ import { addWords, currentLanguage, errorText, t } from "./words.js";
 addWords({
   en: {
     kb_documents: "Documents", kb_add: "Add", kb_search: "Try a question", kb_gaps: "Unanswered", kb_versions: "Versions", kb_graph: "Graph", kb_parts: "Parts of the knowledge",
-    kb_loading: "Loading…", kb_filter: "Filter by title or folder", kb_shown: "{count} documents", kb_title: "Title", kb_folder: "Folder", kb_audience: "Who may see it", kb_passages: "Passages", kb_added: "Added",
+    kb_loading: "Loading…", kb_filter: "Filter by title or folder", kb_shown: "Documents: {count}", kb_title: "Title", kb_folder: "Folder", kb_audience: "Who may see it", kb_passages: "Passages", kb_added: "Added",
     kb_everyone: "everyone", kb_remove: "Remove", kb_remove_this: "Remove {title}", kb_remove_ask: "Remove “{title}”?", kb_remove_more: "It is taken out of every version that can be served. This cannot be undone.",
     kb_removed: "Removed.", kb_cancel: "Cancel", kb_empty: "No documents yet", kb_empty_more: "Add files or a web page, and the assistant answers from them.", kb_none: "No document fits the filter.",
     kb_drop: "Drop files here, or", kb_choose: "choose files", kb_formats: "Markdown, text, HTML, PDF, Word, PowerPoint, Excel, CSV, or a zip of those. Up to 4 MB each; add larger ones with “assistant kb add”.",
@@ -23,7 +23,7 @@ addWords({
   },
   "zh-CN": {
     kb_documents: "文档", kb_add: "添加", kb_search: "试问", kb_gaps: "未答上的问题", kb_versions: "版本", kb_graph: "图谱", kb_parts: "知识库的各部分",
-    kb_loading: "正在载入…", kb_filter: "按标题或文件夹筛选", kb_shown: "{count} 份文档", kb_title: "标题", kb_folder: "文件夹", kb_audience: "可见范围", kb_passages: "段落", kb_added: "添加时间",
+    kb_loading: "正在载入…", kb_filter: "按标题或文件夹筛选", kb_shown: "文档：{count}", kb_title: "标题", kb_folder: "文件夹", kb_audience: "可见范围", kb_passages: "段落", kb_added: "添加时间",
     kb_everyone: "所有人", kb_remove: "删除", kb_remove_this: "删除 {title}", kb_remove_ask: "删除“{title}”？", kb_remove_more: "它会从所有可用的版本中删除，无法恢复。",
     kb_removed: "已删除。", kb_cancel: "取消", kb_empty: "还没有文档", kb_empty_more: "添加文件或网页后，助手就会根据它们回答。", kb_none: "没有符合筛选条件的文档。",
     kb_drop: "把文件拖到这里，或者", kb_choose: "选择文件", kb_formats: "支持 Markdown、文本、HTML、PDF、Word、PowerPoint、Excel、CSV 以及它们的 zip。每个不超过 4 MB，更大的请用 “assistant kb add” 添加。",
@@ -71,6 +71,7 @@ export default function knowledge({ onKeyRefused, rest }) {
 
   const start = () => {
     body.replaceChildren(el("p", { class: "muted" }, t("kb_loading")));
+    tabs.scrollLeft = (tabs.querySelector("[aria-current]")?.offsetLeft ?? 0) - tabs.offsetLeft - 24;
     return attempt(() => SHOW[part](body, attempt, state));
   };
   return { node: el("div", { class: "panel" }, tabs, body), start, stop() { state.stopped = true; } };
@@ -267,9 +268,10 @@ function hits(answer) {
 
 function around({ entity, nodes, edges }, walk) {
   const named = new Map(nodes.map((node) => [node.id, node.name]));
-  const about = [entity.kind, entity.aliases?.length ? t("kb_also", { names: entity.aliases.join(", ") }) : "", entity.description].filter(Boolean).join(" · ");
+  const others = (entity.aliases ?? []).filter((alias) => alias !== entity.name);
+  const about = [entity.kind, others.length ? t("kb_also", { names: others.join(", ") }) : "", entity.description].filter(Boolean).join(" · ");
   const step = (id) => (id === entity.id ? el("strong", {}, entity.name) : el("button", { type: "button", class: "entity", onclick: () => walk(id) }, named.get(id) ?? id));
-  const lines = edges.map((edge) => el("li", {}, step(edge.subject), el("span", { class: "muted" }, ` ${edge.kind} `), step(edge.object), edge.source ? el("span", { class: "muted small" }, ` (${t("kb_source", { source: edge.source })})`) : null));
+  const lines = edges.map((edge) => el("li", {}, step(edge.subject), el("span", { class: "muted" }, ` ${edge.kind.replaceAll("_", " ")} `), step(edge.object), edge.source ? el("span", { class: "muted small" }, ` (${t("kb_source", { source: edge.source })})`) : null));
   return [el("h2", { tabindex: "-1" }, t("kb_around", { name: entity.name })), el("p", { class: "muted", dir: "auto" }, about), picture(entity, named, edges),
     lines.length ? el("ul", { class: "edges" }, lines) : el("p", { class: "muted" }, t("kb_nothing_around"))].filter(Boolean);
 }
@@ -286,7 +288,7 @@ function picture(entity, named, edges) {
   };
   const root = svg("svg", { viewBox: "-300 -170 600 340", class: "star", "aria-hidden": "true" });
   const places = others.map((id, index) => {
-    const angle = (index / others.length) * 2 * Math.PI - Math.PI / 2;
+    const angle = (index / others.length) * 2 * Math.PI;
     return [id, Math.round(Math.cos(angle) * 215), Math.round(Math.sin(angle) * 130)];
   });
   for (const [, x, y] of places) root.append(svg("line", { x1: 0, y1: 0, x2: x, y2: y }));
