@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.gpu import SHAPES, Sample, Work, main, percentile, plot, summary, verdict
+from tests.benchmarks.gpu import SHAPES, Client, Sample, Work, main, percentile, plot, summary, verdict
 from tests.simulators.openai_server import ModelServer, Plan
 
 
@@ -65,6 +66,13 @@ def test_a_whole_run_reports_what_the_server_does(tmp_path: Path, capsys: pytest
     if report["device"] == "processor":
         assert "says nothing about a GPU" in report["note"]
         assert report["verdict"] == {}
+
+
+def test_what_is_shed_inside_the_stream_is_no_answer() -> None:
+    with ModelServer(plan=Plan(shed=True)) as server:
+        found, text = asyncio.run(Client(f"{server.base}/v1", "tiny").ask([{"role": "user", "content": "x"}], tokens=3))
+    assert (found.status, found.error, text) == (503, "HTTP 503", "")
+    assert summary([found], 1.0)["shed"] == 1
 
 
 def test_the_verdict_names_what_was_missed_and_what_was_not_measured() -> None:
