@@ -341,6 +341,7 @@ class Sessions:
             "reason": turn.reason,
             "after": turn.after,
         } | ({"reply": json.loads(to_json(turn.reply))} if turn.reply else {})
+        answering = turn.state == "answering"
         return {
             "pk": turn.pk,
             "sk": turn.sk,
@@ -348,8 +349,8 @@ class Sessions:
             "body": to_json({k: v for k, v in body.items() if v}),
             "text": turn.text or None,
             "owner": turn.owner or None,
-            "attempt": int(turn.owner.rpartition("/")[2] or 0) if "/" in turn.owner else None,
-            "until": turn.until or None,
+            "attempt": int(turn.owner.rpartition("/")[2] or 0) if answering and "/" in turn.owner else None,
+            "until": turn.until if answering else None,
             "stream": to_json(turn.stream) if turn.stream else None,
             "sent": json.dumps(turn.sent) if turn.sent else None,
             "expires": self._expires(),

@@ -1,0 +1,68 @@
+"""`make bench`: measures, beside peers, on the machine at hand, and writes build/bench/report.html and report.json.
+
+python -m tests.benchmarks            everything
+python -m tests.benchmarks --quick    counts, and times over few runs (under three minutes)
+python -m tests.benchmarks cold turn  these sections alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.benchmarks.report import Section, show, write
+
+ROOT = Path(__file__).parents[2]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the sections; 1 where a count (not a time) misses its goal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", choices=["cold", "ack", "turn", "load", []], help="default: all")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
+    args = parser.parse_args(argv)
+    quick = args.quick
+
+    def progress(text: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{text:60}")
+
+    def cold() -> Section:
+        from tests.benchmarks.cold import measure
+
+        with tempfile.TemporaryDirectory() as scratch:
+            return measure(3 if quick else 20, Path(scratch), progress=progress)
+
+    def ack() -> Section:
+        from tests.benchmarks.acknowledge import measure
+
+        return measure(300 if quick else 5000, progress=progress)
+
+    def turn() -> Section:
+        from tests.benchmarks.turn import measure
+
+        return measure(20 if quick else 300, progress=progress)
+
+    def load() -> Section:
+        from tests.benchmarks.load import measure
+
+        return measure((20,) if quick else (50, 200), turns=2 if quick else 4, progress=progress)
+
+    known: dict[str, Callable[[], Section]] = {"cold": cold, "ack": ack, "turn": turn, "load": load}
+    sections: list[Section] = []
+    for name in args.sections or known:
+        sections.append(known[name]())
+        sys.stdout.write(show(sections[-1]) + "\n")
+        sys.stdout.flush()
+    page = write(sections, args.out, command=f"python -m tests.benchmarks {' '.join(argv or sys.argv[1:])}".strip())
+    sys.stdout.write(f"\nreport: {page.relative_to(ROOT) if page.is_relative_to(ROOT) else page}\n")
+    counted = [row for s in sections for row in s.rows if row.goal.startswith("counted") and row.met is False]
+    return 1 if counted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

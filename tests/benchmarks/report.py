@@ -1,0 +1,115 @@
+"""What a benchmark run leaves behind: JSON for programs, one HTML page for people."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a table: what was measured, and beside it the goal where there is one."""
+
+    name: str
+    figures: dict[str, float | str]
+    goal: str = ""
+    met: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One table with a bar chart over the figure named `bar`."""
+
+    title: str
+    how: str
+    rows: list[Row] = field(default_factory=list)
+    bar: str = ""
+
+
+def machine() -> dict[str, Any]:
+    """Where this ran."""
+    model = ""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        model = platform.processor()
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "load_average": os.getloadavg()[0],
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def write(sections: list[Section], folder: Path, *, command: str) -> Path:
+    """Writes `report.json` and `report.html` into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    where = machine()
+    data = {"machine": where, "command": command, "sections": [asdict(s) for s in sections]}
+    (folder / "report.json").write_text(json.dumps(data, indent=1, ensure_ascii=False))
+    parts = [
+        "<!doctype html><meta charset=utf-8><title>Benchmarks</title>",
+        "<style>body{font:15px/1.5 system-ui;max-width:70em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
+        "td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}"
+        ".good{color:#176f3d}.bad{color:#b00020}</style>",
+        f"<h1>Benchmarks</h1><p><code>{html.escape(command)}</code> · {html.escape(str(where['processor']))},"
+        f" {where['cores']} cores, Python {where['python']}, load {where['load_average']:.1f} · {where['at']}</p>",
+    ]
+    for section in sections:
+        parts.append(f"<h2>{html.escape(section.title)}</h2><p>{html.escape(section.how)}</p>{_table(section)}")
+        if section.bar:
+            parts.append(_bars(section))
+    page = folder / "report.html"
+    page.write_text("\n".join(parts), encoding="utf-8")
+    return page
+
+
+def show(section: Section) -> str:
+    """The section as text."""
+    lines = [f"\n{section.title}", f"  {section.how}"]
+    for row in section.rows:
+        figures = "  ".join(f"{k} {_number(v)}" for k, v in row.figures.items())
+        verdict = "" if row.met is None else ("  ok" if row.met else "  MISSED")
+        lines.append(f"  {row.name:34} {figures}" + (f"   goal {row.goal}{verdict}" if row.goal else ""))
+    return "\n".join(lines)
+
+
+def _number(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _table(section: Section) -> str:
+    names = list(dict.fromkeys(k for row in section.rows for k in row.figures))
+    head = "".join(f"<th>{html.escape(n)}" for n in ["", *names, "goal"])
+    body = ""
+    for row in section.rows:
+        cells = "".join(f"<td>{html.escape(_number(row.figures[n])) if n in row.figures else ''}" for n in names)
+        style = "" if row.met is None else (" class=good" if row.met else " class=bad")
+        body += f"<tr><td>{html.escape(row.name)}{cells}<td{style}>{html.escape(row.goal)}"
+    return f"<table><tr>{head}{body}</table>"
+
+
+def _bars(section: Section) -> str:
+    values = [(row.name, float(row.figures[section.bar])) for row in section.rows if section.bar in row.figures]
+    most = max((v for _, v in values), default=1) or 1
+    rows = "".join(
+        f'<text x="0" y="{n * 26 + 17}" font-size="13">{html.escape(name)}</text>'
+        f'<rect x="260" y="{n * 26 + 4}" width="{value / most * 420:.1f}" height="18" fill="#4a7dbd"/>'
+        f'<text x="{266 + value / most * 420:.1f}" y="{n * 26 + 17}" font-size="12">{_number(value)}</text>'
+        for n, (name, value) in enumerate(values)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="780" height="{len(values) * 26 + 8}" role="img"'
+        f' aria-label="{html.escape(section.bar)}">{rows}</svg><p>{html.escape(section.bar)}</p>'
+    )
