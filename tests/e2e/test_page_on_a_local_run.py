@@ -5,11 +5,14 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.conftest import PHONE, check
+from tests.simulators.openai_server import ModelServer, Plan
 from tests.support.running import Running
 
 if TYPE_CHECKING:
@@ -96,6 +99,35 @@ def test_a_document_that_is_added_on_the_page_answers_the_next_question(running:
         page.wait_for_timeout(1500)
     assert "ninth floor" in page.locator(".body").last.inner_text()
     assert page.locator(".sources").last.inner_text().endswith("The office")
+
+
+def test_a_models_answer_grows_on_the_page_and_can_be_stopped(open_at: Open, tmp_path: Path) -> None:
+    words = " ".join(f"word{n}" for n in range(60))
+    slow = Plan(text=words, gap=0.05)
+    with ModelServer(plan=slow) as model, Running(tmp_path / "state", "--model", f"openai:tiny@{model.base}/v1") as running:
+        page = open_at(f"{running.url}/#key={running.key}", reduced_motion="no-preference")
+        page.evaluate(
+            """() => { window.seen = new Set(); new MutationObserver(() => {
+                const body = document.querySelector('.body'); if (body) window.seen.add(body.textContent);
+            }).observe(document.body, {childList: true, subtree: true, characterData: true}); }"""
+        )
+        page.get_by_label("Your message").fill("Count to sixty")
+        page.keyboard.press("Enter")
+        page.locator(".tools").wait_for(timeout=30_000)
+        assert page.locator(".body").inner_text() == words
+        seen = sorted(page.evaluate("[...window.seen]"), key=len)
+        assert len(seen) > 10
+        assert all(longer.startswith(shorter) for shorter, longer in pairwise(seen))
+        model.plan = Plan(text=words * 20, gap=0.05)
+        page.get_by_label("Your message").fill("And now to a thousand")
+        page.keyboard.press("Enter")
+        page.locator(".body", has_text="word5").last.wait_for()
+        page.get_by_role("button", name="Stop the answer").click()
+        page.locator(".turn").nth(1).locator(".tools").wait_for(timeout=30_000)
+        said = page.locator(".body").last.inner_text()
+        assert "Stopped." in said
+        assert len(said) < len(words * 20)
+        assert page.locator(".turn").count() == 2
 
 
 def test_the_health_screen_names_every_part(running: Running, open_at: Open) -> None:
