@@ -1,4 +1,4 @@
-"""S3 upload → knowledge: takes in, replaces or removes the documents that an S3 event names."""
+"""S3 upload or schedule → knowledge: takes in, replaces or removes documents; fetches web pages again."""
 
 from __future__ import annotations
 

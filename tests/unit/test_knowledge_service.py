@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import boto3
 import pytest
@@ -150,6 +153,9 @@ def test_a_web_page_goes_in_and_is_refreshed(folder: Folder) -> None:
     pages["https://a.example/x"] = b"<title>Bus</title><p>The bus leaves at ten."
     assert service.refresh_pages().added == ["https://a.example/x"]
     assert "ten" in service.show("https://a.example/x")["text"][0]["text"]
+    pages["https://a.example/x"] = b"<title>Bus</title><p>The bus leaves at eleven."
+    scheduled = take_in(service, folder, {"source": "aws.events", "detail-type": "Scheduled Event"})
+    assert scheduled["added"] == ["https://a.example/x"]
     del pages["https://a.example/x"]
     assert service.refresh_pages().refused[0][0] == "https://a.example/x"
     assert service.documents()
@@ -297,6 +303,50 @@ def test_the_command_line_adds_searches_shows_removes_and_rolls_back(tmp_path: P
     assert "v000002" in capsys.readouterr().out
     assert main(["kb", "add", str(tmp_path / "nowhere"), *data]) == 2
     assert "there is no file or folder" in capsys.readouterr().err
+
+
+def test_the_command_line_works_on_a_running_assistant(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            url = urlsplit(self.path)
+            if self.headers["authorization"] != "Bearer right":
+                status, data = 401, {"error": "no"}
+            else:
+                path = url.path.removeprefix("/api/knowledge/")
+                status, data = answer(service, self.command, path, dict(parse_qsl(url.query)), body)
+            content = json.dumps(data).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_DELETE = answer
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        place = ["--url", f"http://127.0.0.1:{server.server_address[1]}/", "--api-key", "right", "--json"]
+        (tmp_path / "leave.md").write_text("# Leave\nFourteen days")
+        (tmp_path / "bad.pdf").write_bytes(b"%PDF-")
+        assert main(["kb", "add", str(tmp_path), "--folder", "hr", *place]) == 1
+        report = json.loads(capsys.readouterr().out)
+        assert (report["added"], report["refused"][0]["name"]) == (["hr/leave.md"], "bad.pdf")
+        assert main(["kb", "search", "days of leave", *place]) == 0
+        assert json.loads(capsys.readouterr().out)["passages"][0]["document"] == "hr/leave.md"
+        assert main(["kb", "remove", "hr/leave.md", *place]) == 0
+        assert main(["kb", "list", *place[:2], "--api-key", "wrong"]) == 2
+        assert "does not take this --api-key" in capsys.readouterr().err
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_the_command_line_says_in_one_line_when_no_server_is_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,12 @@ PREFIX: Final = "documents/"
 
 
 def take_in(service: Service, objects: Objects, event: Mapping[str, Any]) -> dict[str, Any]:
-    """What became of the objects that an event names. Raises Unavailable while another writer works: the event comes again."""
+    """What became of the objects that an event names. Raises Unavailable while another writer works: the event comes again.
+
+    A scheduled event has the web pages fetched again.
+    """
+    if event.get("detail-type") == "Scheduled Event":
+        return service.refresh_pages(author="schedule").to_dict() | {"removed": []}
     report = Report()
     removed: list[str] = []
     for path, gone in _changes(event):
