@@ -112,6 +112,20 @@ def test_a_passage_in_another_language_is_shown_with_a_caution() -> None:
     assert "not sure" in text
 
 
+def test_a_page_of_questions_answers_with_the_text_under_the_same_question() -> None:
+    near = Passage(
+        id="1", title="Guide", path="What can the assistant not do?", text="The assistant does not read other chats.", score=9
+    )
+    same = Passage(
+        id="2", title="Guide", path="What can the assistant do?", text="Answers questions:\n\n- leave\n- travel", score=5
+    )
+    text = ask("What can the assistant do?", passages=(near, same))
+    assert "- leave" in text
+    assert "other chats" not in text
+    zh = Passage(id="3", title="指南", path="指南 › 助手能做什么？", text="回答问题、查资料。", score=5)
+    assert "查资料" in ask("助手能做什么", passages=(near, zh), language="zh-CN")
+
+
 def test_a_follow_up_leans_on_the_question_before() -> None:
     text = ask("怎么申请年假", "……", "要提前几天？")
     assert "提前三天" in text

@@ -394,18 +394,28 @@ def choose(question: Question, passages: Sequence[Passage]) -> Found:
 
 
 def asked_by_heading(question: str, passages: Sequence[Passage]) -> int | None:
-    """Which passage stands under a heading that asks the same as `question`: what follows it was written as the answer."""
+    """Which passage stands under the heading that asks most nearly the same as `question`: what follows it was written as the
+    answer. A heading that denies what the question asks, or the other way round, is another question."""
     asked = Question.of(question)
     words = _all_words(question)
+    likely: list[tuple[float, int]] = []
     for number, passage in enumerate(passages):
         heading = passage.path.rpartition(" › ")[2]
         if not heading or Question.of(heading).wants != asked.wants:
             continue
         same = _all_words(heading)
+        if (words ^ same) & _DENIALS:
+            continue
+        share = len(words & same) / max(1, len(words | same))
         subject = set(terms(heading, question=True))
-        if words == same or (len(words & same) >= 0.6 * len(words | same) and subject == asked.terms.keys()):
-            return number
-    return None
+        if words == same or (share >= 0.6 and subject == asked.terms.keys()):
+            likely.append((share, -number))
+    return -max(likely)[1] if likely else None
+
+
+_DENIALS: Final = frozenset(
+    {"not", "no", "never", "without", "cannot", "can't", "don't", "doesn't", "不", "没", "无", "未", "别"}
+)
 
 
 def _all_words(text: str) -> frozenset[str]:
