@@ -11,6 +11,7 @@ const root = document.getElementById("app");
 
 /** Screens beside the chat: the address `#/name` or `#/name/rest` shows what `load` gives. `open`: also without a key. */
 const SCREENS = [
+  { name: "start", icon: "check", label: "nav_start", load: () => import("./start.js") },
   { name: "docs", icon: "book", label: "nav_docs", load: () => import("./docs.js"), open: true },
   { name: "knowledge", icon: "search", label: "nav_knowledge", load: () => import("./knowledge.js") },
   { name: "platforms", icon: "plug", label: "nav_platforms", load: () => import("./doctor.js") },
