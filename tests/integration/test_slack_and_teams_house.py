@@ -34,7 +34,7 @@ def until_seen(seen: list[str], look: Callable[[], list[str]]) -> Callable[[], N
     def between() -> None:
         until = time.monotonic() + 5
         while time.monotonic() < until and not seen:
-            seen += [text for text in look() if text[:5] == ANSWER[:5]]
+            seen.extend(text for text in look() if text[:5] == ANSWER[:5])
             time.sleep(0.01)  # another thread shows it
 
     return between
