@@ -141,6 +141,7 @@ class RuntimeStack(cdk.Stack):
             turns_queue_url=self.turns.queue.queue_url,
             dead_letters_url=self.turns.dead_letters.queue_url,
             bucket=data.bucket.bucket_name,
+            kms_key_id=data.key.key_arn,
             public_url=self.public_url,
             model=deployment.model,
             embedder=deployment.embedder,

@@ -50,6 +50,8 @@ class Account:
         self._third_party = third_party
         self._server = ThreadedMotoServer(port=0, verbose=False)
         self._functions: dict[str, Function] = {}
+        self.calls: dict[str, set[str]] = {}
+        """AWS calls that each function has made, as `service:Operation`."""
 
     def __enter__(self) -> Self:
         logging.getLogger("werkzeug").setLevel("ERROR")
@@ -165,6 +167,11 @@ class Account:
             return str(error)[-1500:]
         return ""
 
+    def restart(self, name: str) -> None:
+        """Ends the function's process; the next call starts a new one, as a cold start does."""
+        if function := self._functions.pop(name, None):
+            function.stop()
+
     def mappings(self) -> list[dict[str, Any]]:
         """The deployed event source mappings."""
         found: list[dict[str, Any]] = self.aws.client("lambda").list_event_source_mappings()["EventSourceMappings"]
@@ -191,7 +198,7 @@ class Account:
                 batches += 1
                 delivered += len(received)
                 answer = self.function(mapping["FunctionArn"]).call({"Records": [_record(m, arn) for m in received]})
-                failed = {f["itemIdentifier"] for f in answer["batchItemFailures"]}
+                failed = {f["itemIdentifier"] for f in answer.get("batchItemFailures") or ()}  # none named: all went well
                 for message in received:
                     if message["MessageId"] not in failed:
                         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
@@ -206,6 +213,7 @@ class Function:
     def __init__(self, account: Account, name: str, folder: Path, *, third_party: list[Path]) -> None:
         client = account.aws.client("lambda")
         self.name = name
+        self._account = account
         self.configuration: dict[str, Any] = client.get_function_configuration(FunctionName=name)
         path = [_unpack(account.deployed("AWS::Lambda::Function", name)["Code"], account, folder / "task")]
         for number, layer in enumerate(self.configuration["Layers"]):
@@ -256,6 +264,7 @@ class Function:
             line = self._answers.readline()
         assert line, f"{self.name} ended:\n{self.log.read_text()[-3000:]}"
         result = json.loads(line)
+        self._account.calls.setdefault(self.name, set()).update(result["calls"])
         assert "error" not in result, f"{self.name} raised:\n{result['trace']}"
         answer: dict[str, Any] = result["answer"]
         return answer

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+import typing
 
 
 class Context:
@@ -30,9 +31,24 @@ class Context:
         return max(0, int((self._until - time.monotonic()) * 1000))
 
 
+def recorded() -> "set[str]":
+    """Fills with each AWS call of this process, in the words of a policy."""
+    import boto3
+
+    calls: set[str] = set()
+    boto3.setup_default_session()
+
+    def note(params: object, model: "typing.Any", **_: object) -> None:  # botocore's model of the operation
+        calls.add(f"{model.service_model.signing_name}:{model.name}")
+
+    boto3.DEFAULT_SESSION.events.register("provide-client-params.*.*", note)
+    return calls
+
+
 def main() -> None:
     """Serves until standard input ends."""
     module, name = sys.argv[1].rsplit(".", 1)
+    calls = recorded()
     answers = os.fdopen(int(sys.argv[2]), "w", encoding="utf-8")
     for line in sys.stdin:
         call = json.loads(line)
@@ -42,7 +58,7 @@ def main() -> None:
             answer = {"answer": handler(call["event"], context)}
         except BaseException as error:  # noqa: BLE001, RUF100  # Lambda reports whatever ended the call
             answer = {"error": type(error).__name__, "trace": traceback.format_exc()}
-        answers.write(json.dumps(answer) + "\n")
+        answers.write(json.dumps({**answer, "calls": sorted(calls)}) + "\n")
         answers.flush()
 
 

@@ -12,6 +12,7 @@ from assistant.settings import ROUTES
 from infra.alarms import watches
 from infra.bundle import FUNCTIONS
 from infra.deployment import Deployment
+from tests.infra import roles
 from tests.infra.cloud import Account
 from tests.infra.conftest import Assembly
 from tests.simulators.slack import SlackSimulator
@@ -70,6 +71,21 @@ def test_a_generated_key_opens_the_web_chat(account: Account) -> None:
     assert len(json.loads(stored)["api_key"]) == 40
 
 
+def test_the_web_chat_is_served_and_answered_by_what_was_deployed(account: Account) -> None:
+    stored = account.aws.client("secretsmanager").get_secret_value(SecretId="assistant/dev/webchat")["SecretString"]
+    key = {"authorization": f"Bearer {json.loads(stored)['api_key']}", "content-type": "application/json"}
+    assert account.request("GET", "/health", headers={})["statusCode"] == 200
+    assert "<html" in account.request("GET", "/", headers={"accept": "text/html"})["body"].lower()
+    said = {"conversation": "c1", "user": "ann", "text": "What can you do?"}
+    sent = account.request("POST", "/webhook/webchat/messages", headers=key, body=json.dumps(said).encode())
+    assert sent["statusCode"] == 202
+    assert account.drain() == 1
+    turns = account.request("GET", "/api/conversations/c1/turns", headers=key)
+    assert turns["statusCode"] == 200
+    assert "assistant" in turns["body"].lower()
+    assert account.request("GET", "/api/conversations/c1/turns", headers={})["statusCode"] == 401
+
+
 def test_functions_are_deployed_as_declared(account: Account) -> None:
     client = account.aws.client("lambda")
     found = {f["FunctionName"]: f for f in client.list_functions()["Functions"]}
@@ -103,3 +119,44 @@ def test_alarms_exist_and_look_at_what_was_deployed(account: Account) -> None:
     assert looked_at == {api, account.outputs()["TableName"]} | queues | functions
     (page,) = cloudwatch.describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
     assert page["AlarmActions"] == [account.outputs()["AlarmTopic"]]
+
+
+def test_an_uploaded_document_is_answered_from(account: Account) -> None:
+    bucket = account.outputs()["BucketName"]
+    page = "# Parking\n\nThe visitors' car park is on level minus three, behind the blue gate."
+    account.aws.client("s3").put_object(Bucket=bucket, Key="documents/house/parking+gate.md", Body=page.encode())
+    # The emulated bucket tells nobody, so this says to the deployed rule what S3 says to EventBridge.
+    told = {"bucket": {"name": bucket}, "object": {"key": "documents/house/parking+gate.md", "size": len(page)}}
+    elsewhere = {"bucket": {"name": bucket}, "object": {"key": "turns/anything"}}
+    for detail in (told, elsewhere):
+        entry = {"Source": "aws.s3", "DetailType": "Object Created", "Detail": json.dumps(detail)}
+        assert account.aws.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+    assert account.drain() == 1
+    with SlackSimulator() as slack:
+        account.store_secret("assistant/dev/slack", slack.secrets)
+        slack.channel("D0DAN", "U0DAN")
+        event = slack.event(slack.say("D0DAN", "U0DAN", "Where is the visitors' car park?"))
+        account.restart("assistant-dev-dialogue")  # a new copy reads the newest knowledge at once
+        account.request("POST", "/webhook/slack/events", headers=event.headers, body=event.body)
+        account.drain()
+        assert "blue gate" in slack.visible("D0DAN")[-1]
+
+
+def test_functions_have_called_nothing_that_their_roles_do_not_allow(account: Account) -> None:
+    golden = json.loads(roles.GOLDEN.read_text())["basic"]
+    assert {n.removeprefix("assistant-dev-") for n in account.calls} >= {"webhook", "dialogue", "ingest", "init"}
+    print()
+    for name, calls in sorted(account.calls.items()):
+        allowed = golden[f"{name.removeprefix('assistant-dev-').title()}Function/Role"]
+        wanted = {ACTIONS.get(call, call) for call in calls}
+        print(f"{name}: {', '.join(sorted(wanted))}")
+        assert wanted <= set(allowed), f"{name} would be refused: {wanted - set(allowed)}"
+
+
+ACTIONS = {
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+}
+"""Calls whose permission has another name."""

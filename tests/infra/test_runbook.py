@@ -41,5 +41,5 @@ def test_pages_name_only_commands_and_fields_that_exist(page: str) -> None:
     assert set(re.findall(r"`assistant ([a-z]+)", text)) <= set(cli.COMMANDS)
     for module in re.findall(r"python -m (infra|tests\.infra)\.(\w+)", text):
         assert Path(DOCS.parent, *module[0].split("."), f"{module[1]}.py").is_file()
-    for name in re.findall(r"-c (\w+)=", text):
+    for name in re.findall(r"-c ([a-z_]+)=", text):
         assert name in context_names()
