@@ -12,7 +12,7 @@ addWords({
     start_model: "Choose a model", start_model_more: "The built-in engine quotes your documents and needs nothing. A language model writes answers in its own words.", start_model_go: "Which models there are",
     start_platform: "Connect a chat platform", start_platform_more: "Feishu, DingTalk, WeCom, Slack or Microsoft Teams. The list shows what is connected and what is missing.", start_platform_go: "To the platforms", start_platform_found: "Connected: {names}.",
     start_knowledge: "Add your knowledge", start_knowledge_more: "Drop files or enter the address of a web page. What is added answers questions within seconds.", start_knowledge_go: "To the knowledge", start_knowledge_found: "Documents of your own: {count}.",
-    start_rings: "Decide who is served", start_rings_more: "A new installation serves everyone. Begin with a few people, then a department, then the whole company.", start_rings_go: "To the rings", start_rings_found: "Changed {count} times so far.",
+    start_rings: "Decide who is served", start_rings_more: "A new installation serves everyone. Begin with a few people, then a department, then the whole company.", start_rings_go: "To the rings", start_rings_found: "Changes so far: {count}.",
   },
   "zh-CN": {
     start_intro: "从全新安装到同事们都在使用。每一步的先后和时间都可以自由安排。", start_loading: "正在查看完成情况…",
@@ -20,7 +20,7 @@ addWords({
     start_model: "选择模型", start_model_more: "内置引擎引用文档作答，不需要任何配置；语言模型可以用自己的话回答。", start_model_go: "有哪些模型",
     start_platform: "接入聊天平台", start_platform_more: "飞书、钉钉、企业微信、Slack 或 Microsoft Teams。列表会显示已接入的平台和还缺少的内容。", start_platform_go: "查看平台", start_platform_found: "已接入：{names}。",
     start_knowledge: "添加自己的知识", start_knowledge_more: "拖入文件或填写网页地址，几秒钟后就能用来回答问题。", start_knowledge_go: "打开知识库", start_knowledge_found: "自己的文档：{count}。",
-    start_rings: "决定对谁开放", start_rings_more: "新安装的助手对所有人开放。可以先从少数人开始，再到部门，最后全公司。", start_rings_go: "打开灰度发布", start_rings_found: "到目前为止变更了 {count} 次。",
+    start_rings: "决定对谁开放", start_rings_more: "新安装的助手对所有人开放。可以先从少数人开始，再到部门，最后全公司。", start_rings_go: "打开灰度发布", start_rings_found: "变更次数：{count}。",
   },
 });
 
