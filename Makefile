@@ -55,9 +55,9 @@ deploy: $(VENV)/.dev
 # Hash-locked for Python 3.11 to 3.14; addresses are left out, so any index serves.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: $(VENV)/.dev
-	$(LOCK) pyproject.toml -o layers/dependencies/requirements.txt
-	$(LOCK) pyproject.toml requirements/build.in --extra run -o requirements/run.txt
 	$(LOCK) pyproject.toml requirements/build.in --all-extras -o requirements/dev.txt
+	$(LOCK) pyproject.toml requirements/build.in --extra run -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt -o layers/dependencies/requirements.txt
 
 clean:
 	rm -rf $(VENV) build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis
