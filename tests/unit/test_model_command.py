@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 
 from assistant.dev import weights
 from assistant.dev.cli import main
-from assistant.dev.emulator import BUCKET, Emulator
+from assistant.dev.emulator import BUCKET, CREDENTIALS, REGION, Emulator
 from assistant.errors import InvalidSetting
 from tests.engine import tiny_model
 from tests.simulators.openai_server import ModelServer, Plan
@@ -120,6 +123,25 @@ def test_a_dry_run_only_looks(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["model", "push", str(folder), "--dry-run"]) == 2
     assert "config.json is missing" in capsys.readouterr().err
     assert main(["model", "push", str(folder), "--name", "../x"]) == 2
+
+
+def test_push_and_list_from_the_command_line(aws: Emulator, folder: Path) -> None:
+    environment = {**os.environ, **CREDENTIALS}
+    place = ["--bucket", BUCKET, "--endpoint-url", aws.endpoint, "--region", REGION]
+
+    def assistant(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "assistant.dev.cli", "model", words[0], *place, *words[1:]]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    pushed = assistant("push", str(folder), "--name", "tiny")
+    assert pushed.returncode == 0, pushed.stderr
+    assert "gpu_weights=tiny" in pushed.stdout
+    (listed,) = json.loads(assistant("list", "--json").stdout)["models"]
+    assert listed["name"] == "tiny"
+    assert listed["whole"] is True
+    lost = assistant("list", "--bucket", "", "--stage", "nowhere")
+    assert lost.returncode == 2
+    assert "--bucket" in lost.stderr
 
 
 def test_check_shows_the_answer_and_its_times(capsys: pytest.CaptureFixture[str]) -> None:
