@@ -26,10 +26,10 @@ def main(told: dict[str, object]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     settings = Settings.from_env({k: str(v) for k, v in dict(told["settings"]).items()})  # type: ignore[call-overload]  # JSON
-    slow = bool(told["slow"])
+    slow, pause = bool(told["slow"]), float(str(told["pause"]))
     model = ScriptedModel(
         [str(told["answer"])],
-        between=(lambda: time.sleep(0.15)) if slow else (lambda: None),  # gives the growing reply time to be shown
+        between=(lambda: time.sleep(pause)) if slow else (lambda: None),  # gives the growing reply time to be shown
     )
     assistant = Assistant(
         settings,

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from assistant.messages import Webhook
 from tests.simulators.dingtalk import DingTalkSimulator, robot_call
 from tests.simulators.feishu import FeishuSimulator
 from tests.simulators.feishu import seal as feishu_seal
 from tests.simulators.feishu import signed as feishu_signed
 from tests.simulators.slack import SlackSimulator
+from tests.simulators.teams import TeamsSimulator
+from tests.simulators.wecom import WeCom
 
 if TYPE_CHECKING:
     from tests.support.house import House
@@ -225,4 +228,73 @@ class DingTalkDesk:
         self.vendor.stop()
 
 
-DESKS: dict[str, Any] = {"webchat": WebChatDesk, "slack": SlackDesk, "feishu": FeishuDesk, "dingtalk": DingTalkDesk}
+class TeamsDesk:
+    """A personal chat with the bot in Microsoft Teams."""
+
+    name: ClassVar[str] = "teams"
+    sends: ClassVar[str] = "/activities"
+    streams: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.vendor = TeamsSimulator()
+        self._made: dict[str, dict[str, Any]] = {}
+
+    @property
+    def secrets(self) -> Mapping[str, Mapping[str, str]]:
+        """The bot's."""
+        return {"teams": self.vendor.secrets}
+
+    def ask(self, house: House, text: str, *, message: str = "m1") -> None:
+        """Writes to the bot; a message asked before is delivered again."""
+        self.vendor.clock = house.now
+        if message not in self._made:
+            self._made[message] = self.vendor.activity("a:1", text)
+        assert house.receive(self.vendor.webhook(self._made[message])).status in (200, 202)
+
+    def seen(self, house: House) -> list[str]:
+        """The bot's messages."""
+        return self.vendor.visible("a:1")
+
+    def __enter__(self) -> TeamsDesk:
+        self.vendor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.vendor.stop()
+
+
+class WeComDesk:
+    """A member's chat with the app in WeCom."""
+
+    name: ClassVar[str] = "wecom"
+    sends: ClassVar[str] = "POST /cgi-bin/message/send"
+
+    def __init__(self) -> None:
+        self.vendor = WeCom()
+        self._made: dict[str, Webhook] = {}
+
+    @property
+    def secrets(self) -> Mapping[str, Mapping[str, str]]:
+        """The corporation's."""
+        return {"wecom": self.vendor.secrets}
+
+    def ask(self, house: House, text: str, *, message: str = "m1") -> None:
+        """Writes to the app; a message asked before is delivered again."""
+        self.vendor.clock = house.now
+        if message not in self._made:
+            self._made[message] = self.vendor.app_text(text)
+        assert house.receive(self._made[message]).status == 200
+
+    def seen(self, house: House) -> list[str]:
+        """The app's messages."""
+        return self.vendor.visible("lin")
+
+    def __enter__(self) -> WeComDesk:
+        self.vendor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.vendor.stop()
+
+
+DESKS: dict[str, Any] = {desk.name: desk for desk in (WebChatDesk, SlackDesk, FeishuDesk, DingTalkDesk, TeamsDesk, WeComDesk)}

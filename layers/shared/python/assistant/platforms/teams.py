@@ -1,7 +1,8 @@
 """Microsoft Teams: activities in; messages, growing messages, cards and pictures out.
 
 The Bot Connector has no idempotency key and lets a bot read nothing back. A reply that grew is idempotent all the same: it has
-an id from its beginning. For a plain post whose answer is lost, OutcomeUnknown is the honest report.
+an id from its beginning. A plain post is noted before it is made, and one whose receipt is lost is held to be seen: a second
+visible reply is worse than the rare missing one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 
@@ -33,6 +35,7 @@ from assistant.errors import (
     VerificationError,
 )
 from assistant.messages import Button, File, Message, Received, Reply, Sent, Webhook
+from assistant.observability import log
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.teams_events import VALUE, json_object, object_of, received, text_of
 from assistant.platforms.teams_token import OPENID_METADATA, Keys, prove
@@ -52,6 +55,9 @@ LONGEST: Final = 20_000
 
 BIGGEST_PICTURE: Final = 48 * 1024
 """Bytes of a picture that is sent inside a message."""
+
+LEDGER: Final = 24 * 3600.0
+"""Seconds for which it is remembered that a part was posted; longer than any redelivery."""
 
 STREAM_LIFE: Final = 110.0
 """Seconds for which a reply is streamed; Teams ends a stream after two minutes."""
@@ -79,6 +85,7 @@ class Teams(Platform):
     name: ClassVar[str] = "teams"
     channels: ClassVar[tuple[str, ...]] = ("messages",)
     stream_interval: ClassVar[float] = 1.5
+    remembers: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -171,14 +178,23 @@ class Teams(Platform):
         for number in range(len(ids), len(pieces)):
             activity = self._activity(pieces, number, reply, to)
 
-            def post(activity: Mapping[str, Any] = activity) -> tuple[str, float]:
-                return self._post(to, conversation, activity), 24 * 3600.0
+            ids.append(self._noted(f"{key}/{number}", partial(self._post, to, conversation, activity)))
+        return Sent(ids=tuple(i for i in ids if i))
 
-            if len(pieces) == 1:
-                ids.append(post()[0])
-            else:  # the ledger: what an earlier try has posted is not posted again
-                ids.append(self.cache.get(f"teams/sent/{key}/{number}", post))
-        return Sent(ids=tuple(ids))
+    def _noted(self, key: str, post: Callable[[], str]) -> str:
+        """The vendor's id of what `post` posts; "" where an earlier try may have posted it. Teams knows no repeat, so each part
+        is noted before it is posted, and one without a receipt is held to be seen."""
+        name = f"teams/sent/{key}"
+        if not self.cache.first(name, LEDGER):
+            return ""
+        try:
+            return post()
+        except OutcomeUnknown as error:
+            log(logger, logging.WARNING, "no receipt, held to be seen", platform="teams", error_type=type(error).__name__)
+            return ""
+        except SendError:
+            self.cache.drop(name)  # refused: nobody has seen it
+            raise
 
     def _activity(self, pieces: Sequence[str], number: int, reply: Reply, to: Message, *, mention: bool = True) -> dict[str, Any]:
         """One piece as a message; the last carries the buttons, the first calls the asker in a group."""
