@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from assistant.errors import ToolFailed as ToolFailed
     from assistant.flows import Ask as Ask
     from assistant.flows import Flow as Flow
     from assistant.flows import Option as Option
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from assistant.plugins import MenuItem as MenuItem
     from assistant.plugins import Permissions as Permissions
     from assistant.plugins import PluginContext as PluginContext
+    from assistant.tools import Tool as Tool
+    from assistant.tools import tool as tool
 
 _PUBLIC = {
     "MENU": "plugins",
@@ -38,6 +41,9 @@ _PUBLIC = {
     "PluginContext": "plugins",
     "Reply": "messages",
     "Source": "messages",
+    "Tool": "tools",
+    "ToolFailed": "errors",
+    "tool": "tools",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605  # made from the table above, so that the two cannot differ
 

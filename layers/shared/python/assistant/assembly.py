@@ -288,6 +288,7 @@ class Assistant:
             secrets=self.secrets.get,
             metrics=self.metrics,
             tenant=self.settings.tenant,
+            authority=lambda: self.authorisations,
         )
         for name in missing:
             plugins.refuse(Loaded(name=name, state="refused", reason=f"there is no such plug-in; known: {', '.join(found)}"))
@@ -336,6 +337,8 @@ class Assistant:
             models=self.model_of,
             notices=self.notices,
             examine=self._examine,
+            consents=lambda: self.authorisations,
+            table=self.table,
             seen=self.seen.note,
             clock=self.clock,
             step=self._step,

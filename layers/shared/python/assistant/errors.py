@@ -48,6 +48,15 @@ class ToolFailed(AssistantError):
     """A tool could not do its work → the model is told the reason."""
 
 
+class NeedsAuthorisation(AssistantError):
+    """The person has not allowed this (or not enough, or not any more) → they are asked privately, and it goes on by itself."""
+
+    def __init__(self, provider: str, scopes: tuple[str, ...] = ()) -> None:
+        super().__init__(f"the person has to allow access at {provider}")
+        self.provider = provider
+        self.scopes = scopes
+
+
 # --- sending -----------------------------------------------------------------------------------
 
 

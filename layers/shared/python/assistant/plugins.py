@@ -19,15 +19,16 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from assistant.errors import AssistantError, InvalidSetting
+from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
 from assistant.messages import JSON, Message, Reply
 from assistant.observability import PLUGIN_FAULTS, Metrics, log
 from assistant.settings import PLUGIN_API
 from assistant.storage import Table, key
+from assistant.tools import Tool, checked_tool, read_arguments, shown, toolbox, tools_in
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Permissions:
     """Fields of the secret `plugin-{name}` that it may read."""
     store: bool = False
     """Whether it may keep values in the table, in a room of its own."""
+    tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Providers at which it may act as the person who asks, and the scopes that it may use there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,16 @@ class Store:
         return self._table
 
 
+class Authority(Protocol):
+    """What gives a plug-in the asker's own authority."""
+
+    def token(self, message: Message, provider: str, scopes: Sequence[str] = ()) -> str:
+        """The asker's access token. Raises NeedsAuthorisation where there is none."""
+
+    def account(self, message: Message, provider: str) -> Any:
+        """Who the asker is there: `id`, `name`, `ids`. Raises NeedsAuthorisation."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginContext:
     """What surrounds a call: who asks, where, when, and what the plug-in may use."""
@@ -129,6 +142,25 @@ class PluginContext:
     menu: tuple[MenuItem, ...] = ()
     """The entries of all plug-ins."""
     _secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _as_asker: Callable[[str, str, tuple[str, ...]], Any] | None = field(default=None, repr=False)
+
+    def token(self, provider: str, scopes: Sequence[str] = ()) -> str:
+        """The asker's own access token at `provider`, with `scopes` (empty: all that the permissions name).
+
+        Where the asker has not allowed it yet, the call ends here: they are asked privately, and once they have allowed it the
+        same message comes again by itself. Raises NotAllowed for what the permissions do not name.
+        """
+        result: str = self._ask("token", provider, tuple(scopes))
+        return result
+
+    def account(self, provider: str) -> Any:
+        """Who the asker is at `provider`: `id`, `name` and `ids`, proven by a sign-in there."""
+        return self._ask("account", provider, ())
+
+    def _ask(self, what: str, provider: str, scopes: tuple[str, ...]) -> Any:
+        if self._as_asker is None:
+            raise NotAllowed("nobody can be asked for access here")
+        return self._as_asker(what, provider, scopes)
 
     def secret(self, name: str) -> str:
         """The field `name` of the plug-in's secret; raises NotAllowed for one that its permissions do not name."""
@@ -174,6 +206,10 @@ class BotPlugin:
 
     def on_event(self, ctx: PluginContext, event: Event) -> None:
         """Hears what happens; never breaks a turn."""
+
+    def get_tools(self) -> Sequence[Tool]:
+        """What the model may call: the methods marked `@tool`. Override it to offer an OpenAPI description or an MCP server."""
+        return tools_in(self)
 
     def run_flow(self, ctx: PluginContext, flow: str, form: Any) -> Reply | str:
         """Does what a finished flow asks for: `form` is the flow's checked and confirmed form."""
@@ -255,7 +291,12 @@ def build(made: type[BotPlugin], config: Mapping[str, Any]) -> BotPlugin:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(p) for p in first["loc"]) or "config"
         raise InvalidSetting(f"plug-in {made.name}: {where}: {first['msg']}; correct its configuration") from None
-    return made(checked)
+    plugin = made(checked)
+    try:
+        toolbox(tools_in(plugin))
+    except InvalidSetting as error:
+        raise InvalidSetting(f"plug-in {made.name}: {error}") from None
+    return plugin
 
 
 class Plugins:
@@ -270,6 +311,7 @@ class Plugins:
         secrets: Callable[[str], Mapping[str, str]] = lambda name: {},
         metrics: Metrics | None = None,
         tenant: str = "default",
+        authority: Callable[[], Authority] | None = None,
     ) -> None:
         self._plugins: dict[str, BotPlugin] = {}
         self._refused = list(refused)
@@ -279,6 +321,8 @@ class Plugins:
         self._secrets = secrets
         self._metrics = metrics
         self._tenant = tenant
+        self._authority = authority
+        self._tools: dict[str, dict[str, Tool]] = {}
         self.flow_owners: dict[str, str] = {}
         for plugin in plugins:
             self._add(plugin)
@@ -343,7 +387,7 @@ class Plugins:
         for plugin in self._ready(message.platform):
             if only and plugin.name not in only:
                 continue
-            given = self._fenced(plugin, "handle_message", message, around, message, menu=menu)
+            given = self._call(plugin, "handle_message", message, around, message, menu=menu)
             if given is not None and (reply := self._reply(plugin, given)):
                 return reply
         return None
@@ -352,7 +396,7 @@ class Plugins:
         """The entries of all plug-ins."""
         items: list[MenuItem] = []
         for plugin in self._ready(message.platform):
-            offered = self._fenced(plugin, "get_menu", message, around)
+            offered = self._call(plugin, "get_menu", message, around)
             try:
                 items += [item for item in offered or () if isinstance(item, MenuItem)]
             except TypeError:
@@ -368,15 +412,58 @@ class Plugins:
         """Tells every plug-in what happened."""
         event = Event(kind=message.kind, message=message)
         for plugin in self._ready(message.platform):
-            self._fenced(plugin, "on_event", message, around, event)
+            self._call(plugin, "on_event", message, around, event)
 
     def run_flow(self, name: str, form: Any, message: Message, around: Around) -> Reply | None:
         """What the plug-in that owns flow `name` did; None where it failed."""
         plugin = self._plugins.get(self.flow_owners.get(name, ""))
         if plugin is None or self._out(plugin.name):
             return None
-        given = self._fenced(plugin, "run_flow", message, around, name, form)
+        given = self._call(plugin, "run_flow", message, around, name, form)
         return None if given is None else self._reply(plugin, given)
+
+    # --- tools ---
+
+    def tools(self, platform: str, *, only: Sequence[str] = ()) -> dict[str, Tool]:
+        """The tools of the plug-ins that are ready, by name; of two with one name the first is offered."""
+        offered: dict[str, Tool] = {}
+        for plugin in self._ready(platform):
+            if not only or plugin.name in only:
+                offered = {**self._tools_of(plugin), **offered}
+        return offered
+
+    def run_tool(self, name: str, raw: str, message: Message, around: Around) -> str:
+        """The result as the model reads it. Raises ToolFailed with what the model is told, NeedsAuthorisation, Unavailable."""
+        owner = next((p for p in self._ready(message.platform) if name in self._tools.get(p.name, {})), None)
+        if owner is None:
+            raise ToolFailed(f"there is no tool {name[:64]!r}")
+        made = self._tools[owner.name][name]
+        arguments = read_arguments(made, raw)
+        handed: list[str] = []
+        outcome = self._fenced(
+            owner, f"tool {name}", message, around, act=lambda ctx: made.run(ctx, arguments), seconds=made.seconds, handed=handed
+        )
+        if not outcome:
+            raise ToolFailed("the tool broke; its owner has been told")
+        return shown(outcome[0], hidden=handed)
+
+    def _tools_of(self, plugin: BotPlugin) -> dict[str, Tool]:
+        if plugin.name not in self._tools:
+            found: dict[str, Tool] = {}
+            try:
+                found = toolbox(checked_tool(t) for t in plugin.get_tools())
+            except Unavailable as error:  # a server of tools that does not answer now is asked again at the next turn
+                log(logger, logging.WARNING, "tools not offered", event_reason=str(error), plugin=plugin.name)
+                return {}
+            except Exception as error:  # a plug-in's door
+                reason = str(error) if isinstance(error, AssistantError) else f"get_tools raised {type(error).__name__}"
+                self._fault(plugin, reason)
+            taken = {n: owner for owner, tools in self._tools.items() for n in tools if owner != plugin.name}
+            for name in [n for n in found if n in taken]:
+                self._fault(plugin, f"its tool {name!r} clashes with one of plug-in {taken[name]}; rename one of them")
+                del found[name]
+            self._tools[plugin.name] = found
+        return self._tools[plugin.name]
 
     # --- the fence ---
 
@@ -390,8 +477,25 @@ class Plugins:
     def _out(self, name: str) -> bool:
         return len(self._faults.get(name, ())) >= FAULTS
 
-    def _context(self, plugin: BotPlugin, message: Message, around: Around, menu: tuple[MenuItem, ...]) -> PluginContext:
+    def _context(
+        self, plugin: BotPlugin, message: Message, around: Around, menu: tuple[MenuItem, ...], fence: _Fence
+    ) -> PluginContext:
         allowed = plugin.permissions
+
+        def as_asker(what: str, provider: str, scopes: tuple[str, ...]) -> Any:
+            if provider not in allowed.tokens:
+                raise NotAllowed(f"provider {provider!r} is not among this plug-in's permissions; declare Permissions(tokens=…)")
+            if more := sorted(set(scopes) - set(allowed.tokens[provider])):
+                raise NotAllowed(f"scope {more[0]!r} of {provider} is not among this plug-in's permissions")
+            if self._authority is None:
+                raise NotAllowed("nobody can be asked for access here")
+            with fence:  # the provider's time is not the plug-in's
+                if what == "account":
+                    return self._authority().account(message, provider)
+                token = self._authority().token(message, provider, scopes or allowed.tokens[provider])
+            fence.handed.append(token)
+            return token
+
         secrets = self._secrets(f"plugin-{plugin.name}") if allowed.secrets else {}
         return PluginContext(
             language=around.language,
@@ -404,33 +508,60 @@ class Plugins:
             store=Store(self._table if allowed.store else None, key("X", self._tenant, plugin.name)),
             menu=menu,
             _secrets={name: secrets[name] for name in allowed.secrets if name in secrets},
+            _as_asker=as_asker,
         )
 
-    def _fenced(
+    def _call(
         self, plugin: BotPlugin, method: str, message: Message, around: Around, *offered: Any, menu: tuple[MenuItem, ...] = ()
     ) -> Any:
-        """What the method gives; None where it failed. A call that hangs is left behind in its thread and counts double."""
+        """What the method gives; None where it failed."""
+        outcome = self._fenced(
+            plugin, method, message, around, act=lambda ctx: offer(getattr(plugin, method), ctx, *offered), menu=menu
+        )
+        return outcome[0] if outcome else None
+
+    def _fenced(
+        self,
+        plugin: BotPlugin,
+        what: str,
+        message: Message,
+        around: Around,
+        *,
+        act: Callable[[PluginContext], Any],
+        menu: tuple[MenuItem, ...] = (),
+        seconds: float = 0,
+        handed: list[str] | None = None,
+    ) -> list[Any]:
+        """What `act` gives, in a list; empty where it failed. A call that hangs is left behind in its thread and counts double.
+
+        What a person has to do, or a service that is down, is nobody's fault: NeedsAuthorisation, Unavailable and ToolFailed are
+        raised on.
+        """
         outcome: list[Any] = []
         failure: list[Exception] = []
+        fence = _Fence(seconds or plugin.seconds, handed if handed is not None else [])
 
         def call() -> None:
             try:
-                ctx = self._context(plugin, message, around, menu)
-                outcome.append(offer(getattr(plugin, method), ctx, *offered))
+                outcome.append(act(self._context(plugin, message, around, menu, fence)))
             except Exception as error:  # a plug-in's door: whatever it raises, the turn goes on
                 failure.append(error)
 
         thread = threading.Thread(target=call, name=f"plugin-{plugin.name}", daemon=True)
         thread.start()
-        thread.join(plugin.seconds)
-        if thread.is_alive():
-            self._fault(plugin, f"{method} took longer than {plugin.seconds:g} s", weight=FAULTS)
-            return None
+        if not fence.watch(thread):
+            self._fault(plugin, f"{what} took longer than {fence.seconds:g} s", weight=FAULTS)
+            return []
+        if (
+            failure
+            and isinstance(failure[0], NeedsAuthorisation | Unavailable | ToolFailed)
+            and what not in ("get_menu", "on_event")
+        ):
+            raise failure[0]
         if failure:
-            logger.error("plug-in %s failed in %s", plugin.name, method, exc_info=failure[0])
-            self._fault(plugin, f"{method} raised {type(failure[0]).__name__}")
-            return None
-        return outcome[0]
+            logger.error("plug-in %s failed in %s", plugin.name, what, exc_info=failure[0])
+            self._fault(plugin, f"{what} raised {type(failure[0]).__name__}")
+        return outcome
 
     def _fault(self, plugin: BotPlugin, reason: str, *, weight: int = 1) -> None:
         with self._lock:
@@ -450,6 +581,45 @@ class Plugins:
             self._fault(plugin, f"its reply has {len(given.text)} characters; at most {LONGEST_REPLY} are shown")
             return None
         return given
+
+
+class _Fence:
+    """The time that a call has; what is spent inside `with` does not count."""
+
+    def __init__(self, seconds: float, handed: list[str]) -> None:
+        self.seconds = seconds
+        self.handed = handed
+        """Tokens that were handed out."""
+        self._inside = 0
+        self._outside = 0.0
+        self._since = 0.0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._since = time.monotonic()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._outside += time.monotonic() - self._since
+
+    def _left(self, began: float) -> float:
+        with self._lock:
+            away = self._outside + (time.monotonic() - self._since if self._inside else 0.0)
+        return self.seconds - (time.monotonic() - began - away)
+
+    def watch(self, thread: threading.Thread) -> bool:
+        """False where the thread is still at work when its time is over."""
+        began = time.monotonic()
+        while (left := self._left(began)) > 0:
+            thread.join(left)
+            if not thread.is_alive():
+                return True
+        return not thread.is_alive()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

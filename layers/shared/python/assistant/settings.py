@@ -48,6 +48,8 @@ class Settings:
     """Documents and knowledge versions."""
     knowledge_folder: str = ""
     """Where versions of the knowledge are kept on disk; empty: the system's temporary folder."""
+    kms_key_id: str = ""
+    """Id, ARN or alias of the KMS key that seals people's tokens; empty: nobody can authorise anything."""
     public_url: str = ""
     """Where the HTTP API is reached from outside, without a slash at the end."""
     model: str = "builtin"

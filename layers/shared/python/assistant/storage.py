@@ -5,6 +5,11 @@
 | turn | `C#tenant#platform#topic` | `turn#<sent_at ms>#<dedup id>` | newest turns of a conversation, descending |
 | conversation facts (summary, settings) | same | `~about` | the same query: `~` sorts after every turn |
 | proof of a signature | `P#platform#<signature>` | `proof` | conditional put |
+| a person's token at a provider | `U#tenant#platform#user` | `token#<provider>` | get; all of one person by query |
+| a request that waits for a person's consent | same | `wait#<provider>#<ticket>` | query of one person and provider |
+| the ticket of such a request | `Q#<ticket>` | `ask`, and `used#<state>` for each call-back | get, conditional put |
+| the key that signs states, sealed | `SYSTEM#tenant` | `state-key` | get, once a process |
+| a side effect that a person approved | `W#<approval>` | `act` | conditional put |
 | anything cached across instances | `K#<key>` | `cache` | get |
 
 Scalars are attributes of their own where a condition reads them; everything else is one JSON string in `body`.

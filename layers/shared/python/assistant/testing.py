@@ -6,12 +6,14 @@ def test_lunch() -> None:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from assistant.errors import NeedsAuthorisation
 from assistant.flows import Flows, Said, State
 from assistant.messages import Button, Kind, Message, Reply
 from assistant.nlu import Understander, Understanding, train
@@ -52,15 +54,28 @@ class MemoryTable:
         self._items.pop((pk, sk), None)
 
 
+@dataclass(frozen=True)
+class Someone:
+    """Who the asker is at a provider, in a test."""
+
+    id: str
+    name: str = ""
+    ids: tuple[str, ...] = ()
+
+
 @dataclass
 class Talk:
-    """A conversation with plug-ins, flows included. `secrets`: fields by plug-in name; `clock` may be moved between messages."""
+    """A conversation with plug-ins, flows included. `secrets`: fields by plug-in name; `clock` may be moved between messages.
+
+    `tokens`: what the asker has allowed, by provider; where it is missing the reply asks for it, as a real one does.
+    """
 
     plugins: list[BotPlugin]
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     clock: FrozenClock = field(default_factory=FrozenClock)
     zone: str = "UTC"
     user: str = "ann"
+    tokens: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._table = MemoryTable()
@@ -68,6 +83,7 @@ class Talk:
             self.plugins,
             table=self._table,  # type: ignore[arg-type]  # as much of a table as a store needs
             secrets=lambda name: self.secrets.get(name.removeprefix("plugin-"), {}),
+            authority=lambda: self,
         )
         self._flows = Flows(self._all.flows)
         self._state = State()
@@ -84,6 +100,23 @@ class Talk:
         if button.key == MENU and isinstance(button.value, str):
             return self.say(button.value)
         return self._answer(self._message("", "card_action", action_key=button.key, action_value=button.value))
+
+    def token(self, message: Message, provider: str, scopes: Sequence[str] = ()) -> str:
+        """The token in `tokens`."""
+        if provider not in self.tokens:
+            raise NeedsAuthorisation(provider, tuple(scopes))
+        return self.tokens[provider]
+
+    def account(self, message: Message, provider: str) -> Someone:
+        """The user, where `tokens` names the provider."""
+        self.token(message, provider)
+        return Someone(id=self.user, name=self.user, ids=(self.user,))
+
+    def use(self, tool: str, **arguments: Any) -> str:
+        """What the model would read after calling `tool` with `arguments`. Raises ToolFailed with what it would be told."""
+        message = self._message("", "text")
+        self._all.tools("webchat")
+        return self._all.run_tool(tool, json.dumps(arguments), message, self._around(message))
 
     def hear(self, kind: Kind, **more: Any) -> None:
         """Tells the plug-ins of an event."""
@@ -113,6 +146,12 @@ class Talk:
         return Message(kind=kind, platform="webchat", channel="messages", text=text, **given)
 
     def _answer(self, message: Message) -> Reply | None:
+        try:
+            return self._thought(message)
+        except NeedsAuthorisation as need:
+            return Reply(text=f"[Allow access to {need.provider}: {' '.join(need.scopes)}]", private=True)
+
+    def _thought(self, message: Message) -> Reply | None:
         from assistant.slots import Context
 
         around = self._around(message)

@@ -1,5 +1,8 @@
 """AWS on a laptop: moto's server, with what the assistant stores kept in a data folder across restarts and `kill -9`.
 
+The KMS key that seals people's tokens is kept beside it in `kms-key.json`, which only its owner may read. On AWS the key never
+leaves KMS; on a laptop it stands on the same disk as what it seals, and protects as much as that file's permissions do.
+
 moto keeps everything in memory. `Journal` stands between it and its callers: each change to a table, a queue or a bucket that
 moto accepted is in an SQLite file before the caller hears of it, and is put back at the next start.
 """
@@ -33,6 +36,7 @@ TABLE: Final = "assistant"
 TURNS: Final = "turns.fifo"
 DEAD_LETTERS: Final = "turns-dead-letters.fifo"
 BUCKET: Final = "assistant-documents"
+KEY: Final = "alias/assistant"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (tbl TEXT, pk TEXT, sk TEXT, item TEXT NOT NULL, PRIMARY KEY (tbl, pk, sk)) WITHOUT ROWID;
@@ -49,6 +53,7 @@ class Emulator:
 
     def __init__(self, data: Path | None = None) -> None:
         self._journal = Journal(data / "state.db") if data else None
+        self._key_file = data / "kms-key.json" if data else None
         self._server: Any = None
         self._backends: dict[str, Any] = {}
 
@@ -62,6 +67,7 @@ class Emulator:
         self._backends = {
             name: get_backend(name)[ACCOUNT]["aws" if name == "s3" else REGION] for name in ("dynamodb", "sqs", "s3")
         }
+        self._create_key(get_backend("kms")[ACCOUNT][REGION])
         self._create()
         app: Wsgi = DomainDispatcherApplication(create_backend_app)
         app = Queues(app, self._journal, self._backends)
@@ -96,12 +102,29 @@ class Emulator:
             turns_queue_url=f"{self.endpoint}/{ACCOUNT}/{TURNS}",
             dead_letters_url=f"{self.endpoint}/{ACCOUNT}/{DEAD_LETTERS}",
             bucket=BUCKET,
+            kms_key_id=KEY,
             **more,
         )
 
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment to use this AWS."""
         return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint}
+
+    def _create_key(self, kms: Any) -> None:
+        """The KMS key; where there is a data folder, the same one at every start."""
+        made = kms.create_key(None, "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "people's tokens", [])
+        if self._key_file and self._key_file.exists():
+            kept = json.loads(self._key_file.read_text(encoding="ascii"))
+            del kms.keys[made.id]
+            made.id, made.key_material = kept["id"], bytes.fromhex(kept["material"])
+            made.arn = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{made.id}"
+            kms.keys[made.id] = made
+        elif self._key_file:
+            self._key_file.touch(mode=0o600)
+            self._key_file.write_text(json.dumps({"id": made.id, "material": made.key_material.hex()}), encoding="ascii")
+        for known in kms.keys.values():  # of an earlier emulator in this process
+            known.aliases.pop(KEY, None)
+        kms.create_alias(made.id, KEY)
 
     def _create(self) -> None:
         """The same resources as the infrastructure's, from the same definitions; without requests, for a quick start."""

@@ -26,6 +26,8 @@ LARGEST_REQUEST: Final = 10 * 1024 * 1024
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
+_JSON: Final = [("content-type", "application/json")]
+
 
 class Context:
     """What a handler is told about its invocation."""
@@ -119,6 +121,8 @@ def event_of(
         },
         "isBase64Encoded": encoded,
     }
+    if cookies := event["headers"].pop("cookie", ""):
+        event["cookies"] = [c.strip() for c in cookies.split(";") if c.strip()]
     if parameters:
         event["pathParameters"] = dict(parameters)
     if values:
@@ -148,18 +152,18 @@ class Gateway:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answers one request."""
         status, headers, body = self._answer(environ)
-        start_response(f"{status} ", [*headers.items(), ("content-length", str(len(body)))])
+        start_response(f"{status} ", [*headers, ("content-length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _answer(self, environ: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    def _answer(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
         method = environ["REQUEST_METHOD"]
         path = environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")[0] or "/"
         found = match("GET" if method == "HEAD" else method, path)
         if found is None:
-            return 404, {"content-type": "application/json"}, b'{"message":"Not Found"}'
+            return 404, _JSON, b'{"message":"Not Found"}'
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > LARGEST_REQUEST:
-            return 413, {"content-type": "application/json"}, b'{"message":"Request Entity Too Large"}'
+            return 413, _JSON, b'{"message":"Request Entity Too Large"}'
         event = event_of(
             *found,
             method="GET" if method == "HEAD" else method,
@@ -172,10 +176,11 @@ class Gateway:
             answer = self._functions.invoke(found[0].function, event, seconds=30)
         except Exception:  # API Gateway answers 500 for a function that fails, whatever it was
             logger.exception("function %s failed", found[0].function)
-            return 500, {"content-type": "application/json"}, b'{"message":"Internal Server Error"}'
+            return 500, _JSON, b'{"message":"Internal Server Error"}'
         raw = answer.get("body") or ""
         body = base64.b64decode(raw) if answer.get("isBase64Encoded") else raw.encode()
-        headers = {k: v for k, v in (answer.get("headers") or {}).items() if k.lower() != "content-length"}
+        headers = [(k, v) for k, v in (answer.get("headers") or {}).items() if k.lower() != "content-length"]
+        headers += [("set-cookie", c) for c in answer.get("cookies") or ()]
         return answer["statusCode"], headers, body
 
 

@@ -1,27 +1,18 @@
-"""A web page by its address, from public hosts only.
-
-The name is resolved once, every address it has must be public, and the connection goes to the very address that was checked:
-a name that changes its mind between the check and the call gains nothing. Redirects are followed by hand and checked alike.
-Proxies of the environment are not used; they would resolve the name again.
-"""
+"""A web page by its address, from public hosts only: each redirect is checked as the first address was (`assistant.web`)."""
 
 from __future__ import annotations
 
 import http.client
-import ipaddress
-import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from assistant.errors import AssistantError
 from assistant.knowledge.loaders import Loaded, Unreadable, read
-
-Resolve = Callable[[str, int], Iterable[str]]
-Allow = Callable[[str], bool]
+from assistant.web import Allow, Resolve, connect, is_public, read_body, resolve
+from assistant.web import NotReached as NotFetched
 
 MOST_BYTES: Final = 20 * 1024 * 1024
 MOST_REDIRECTS: Final = 5
@@ -34,10 +25,6 @@ _KINDS: Final = {
     "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
 }  # fmt: skip
-
-
-class NotFetched(AssistantError):
-    """A page that could not or must not be fetched: says which and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +45,6 @@ class Page:
         return read(self.name, self.content)
 
 
-def is_public(address: str) -> bool:
-    """True for an address of the public internet; the inner IPv4 address of IPv6 forms counts too."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
-
-
-def resolve(host: str, port: int) -> Iterable[str]:
-    """Every address of `host`."""
-    return dict.fromkeys(str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-
-
 def fetch(
     url: str,
     *,
@@ -92,7 +62,7 @@ def fetch(
     here = url
     for _ in range(MOST_REDIRECTS + 1):
         response: http.client.HTTPResponse | None = None
-        connection, path = _connect(here, resolve=resolve, allow=allow, timeout=max(0.1, end - clock()), tls=tls)
+        connection, path = connect(here, resolve=resolve, allow=allow, timeout=max(0.1, end - clock()), tls=tls)
         try:
             headers = {
                 "user-agent": _AGENT,
@@ -109,7 +79,9 @@ def fetch(
                 return Page(url=here, name="", content=b"", etag=etag, modified=modified, unchanged=True)
             if response.status != 200:
                 raise NotFetched(f"{url}: the server answered {response.status}")
-            content = _body(url, response, most_bytes=most_bytes, end=end, clock=clock)
+            content = read_body(url, response, most_bytes=most_bytes, end=end, clock=clock)
+            if not content:
+                raise NotFetched(f"{url}: the page is empty")
             return Page(
                 url=here,
                 name=_name(url, here, response.getheader("content-type") or "text/html"),
@@ -124,66 +96,6 @@ def fetch(
                 response.close()
             connection.close()
     raise NotFetched(f"{url}: it redirects more than {MOST_REDIRECTS} times")
-
-
-def _connect(
-    url: str, *, resolve: Resolve, allow: Allow, timeout: float, tls: ssl.SSLContext | None
-) -> tuple[http.client.HTTPConnection, str]:
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").rstrip("."), parts.port or (443 if parts.scheme == "https" else 80)
-        host = host if ":" in host else host.encode("idna").decode("ascii")
-    except (ValueError, UnicodeError) as error:
-        raise NotFetched(f"{url!r} is no web address") from error
-    if parts.scheme not in {"http", "https"} or not host:
-        raise NotFetched(f"{url!r} is no web address; it must begin with https:// or http://")
-    if parts.username or parts.password:
-        raise NotFetched(f"the address of {host} holds a user name or password; leave it out")
-    try:
-        addresses = list(resolve(host, port))
-    except OSError as error:
-        raise NotFetched(f"{url}: no such host {host!r}") from error
-    for address in addresses:  # all of them: one private address among public ones is an attack, not a mistake
-        if not allow(address.partition("%")[0]):
-            raise NotFetched(f"{url}: {host!r} is at a private or local address; only public pages are fetched")
-    if not addresses:
-        raise NotFetched(f"{url}: no such host {host!r}")
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (
-        f"?{quote(parts.query, safe='/%:@!$&()*+,;=~-._?')}" if parts.query else ""
-    )
-    return _Pinned(
-        host, port, addresses[0], timeout=timeout, tls=(tls or ssl.create_default_context()) if parts.scheme == "https" else None
-    ), path
-
-
-class _Pinned(http.client.HTTPConnection):
-    """A connection to one checked address that speaks to, and asks the certificate of, the host's name."""
-
-    def __init__(self, host: str, port: int, address: str, *, timeout: float, tls: ssl.SSLContext | None) -> None:
-        super().__init__(host, port, timeout=timeout)
-        self.default_port = 443 if tls else 80  # decides whether the Host header names the port
-        self._address = address
-        self._tls = tls
-
-    def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
-        if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
-
-
-def _body(url: str, response: http.client.HTTPResponse, *, most_bytes: int, end: float, clock: Callable[[], float]) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while block := response.read1(65536):
-        size += len(block)
-        if size > most_bytes:
-            raise NotFetched(f"{url}: it is larger than {most_bytes:,} bytes")
-        if clock() > end:
-            raise NotFetched(f"{url}: it takes too long")
-        parts.append(block)
-    if not parts:
-        raise NotFetched(f"{url}: the page is empty")
-    return b"".join(parts)
 
 
 def _name(url: str, here: str, content_type: str) -> str:
