@@ -26,6 +26,8 @@ COMMON_WEIGHT: Final = 0.07
 """Weight of a word of questions; a word in one of 240 passages weighs 5, one in half of them 0.7."""
 SINGLE: Final = 0.6
 """How much a single Chinese character counts against a pair."""
+HELPERS: Final = 6
+"""Frequent words that help to choose among the passages that the rare words found."""
 MEANING: Final = 4.0
 """Weight of known words below which a question is ranked by its small words too."""
 ALIKE: Final = 3.0
@@ -156,18 +158,21 @@ class _Index:
             weight = weights.get(word, 0.0)
             for row in rows:
                 scores[row] = scores.get(row, 0.0) + weight
+        frequent = sorted((w for w in weights if self._counted.get(w, 0) >= FREQUENT), key=lambda w: self._counted[w])
         if len(scores) < limit:
-            frequent = [w for w in weights if self._counted.get(w, 0) >= FREQUENT]
             for row in self._frequent(frequent, limit):
                 scores.setdefault(row, 0.0)
-        else:
-            return heapq.nsmallest(limit, scores, key=lambda row: (-scores[row], row))
-        return list(scores)
+            return list(scores)
+        rare = match_query([w for w, rows in self._rare.items() if rows and w in weights])
+        for word in [w for w in frequent if w not in COMMON][:HELPERS]:
+            # which of the passages found hold this one too: as many steps as there are passages, however long the word's list
+            for row in self._connection.execute(self._query, [f"({rare}) AND {match_query([word])}"]):
+                scores[row[0]] = scores.get(row[0], 0.0) + weights[word]
+        return heapq.nsmallest(limit, scores, key=lambda row: (-scores[row], row))
 
     def _frequent(self, words: Sequence[str], limit: int) -> list[int]:
         """Passages that hold as many of the frequent words as possible, those with them in their headings first."""
-        telling = [w for w in words if w not in COMMON] or words
-        telling = sorted(telling, key=lambda w: self._counted[w])[:4]
+        telling = ([w for w in words if w not in COMMON] or list(words))[:4]
         found: dict[int, None] = {}
         while telling and len(found) < limit:
             both = " AND ".join(match_query([w]) for w in telling)
