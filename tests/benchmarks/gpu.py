@@ -430,6 +430,12 @@ async def overload(client: Client, offered: int, load: Load) -> dict[str, Any]:
 # --- the report --------------------------------------------------------------------------------
 
 
+def round_up(value: float) -> float:
+    """The next number above `value` that quarters well: 1, 2, 4 or 8 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(max(value, 1e-9)))
+    return next(n * power for n in (1, 2, 4, 8, 10, 20) if n * power >= value)
+
+
 def plot(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     """Throughput with its ceiling, and time to first token, over the number in flight, as SVG."""
     wide, high, left, gap = 460, 300, 64, 90
@@ -457,7 +463,7 @@ def plot(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     for n, (name, lines) in enumerate(charts):
         x0, y0 = left + n * (wide + gap), 60
         shown = [(label, colour, values) for label, colour, values in lines if any(values)]
-        top = max([v for _, _, values in shown for v in values] or [1.0]) * 1.1
+        top = round_up(max([v for _, _, values in shown for v in values] or [1.0]))
         parts.append(f'<text x="{x0}" y="{y0 - 10}">{name}</text>')
         for k in range(5):
             y = y0 + high - high * k / 4
@@ -466,6 +472,7 @@ def plot(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         step = wide / max(1, len(rows) - 1)
         for k, row in enumerate(rows):
             parts.append(f'<text x="{x0 + k * step}" y="{y0 + high + 18}" text-anchor="middle">{row["in_flight"]}</text>')
+        parts.append(f'<text x="{x0 + wide}" y="{y0 + high + 38}" text-anchor="end">answers in the making</text>')
         for k, (label, colour, values) in enumerate(shown):
             points = " ".join(f"{x0 + i * step:.1f},{y0 + high - high * v / top:.1f}" for i, v in enumerate(values))
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')

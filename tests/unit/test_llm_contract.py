@@ -407,6 +407,13 @@ def test_an_endpoint_that_is_scaled_to_nothing_says_when_it_wakes() -> None:
     assert error.retry_after >= 60
 
 
+def test_the_openai_path_of_such_an_endpoint_says_so_too(one_server: ModelServer, opened: Opener) -> None:
+    one_server.plans.clear()
+    one_server.plan = Plan(status=400, error={"message": "Inference Component has no capacity to process this request."})
+    with pytest.raises(WarmingUp):
+        list(opened(http(one_server, QUICK)).stream(QUESTION))
+
+
 def test_the_prefix_aware_id_is_stable_short_and_tells_nothing(one_server: ModelServer, opened: Opener) -> None:
     one_server.plans.clear()
     one_server.asked.clear()

@@ -14,13 +14,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from assistant.errors import InvalidSetting, ModelError, Unavailable
-from assistant.llm import ChatRequest
+from assistant.llm import ChatRequest, WarmingUp
 from assistant.llm.failures import Overloaded, TryAgain
 from assistant.llm.openai_wire import BEDROCK, OPENAI, VLLM, Dialect
 
 Headers = Callable[[str, bytes], Mapping[str, str]]
 """What authenticates one request: headers for its URL and body."""
 
+WAKE_SECONDS: Final = 180.0
+"""After about this long a SageMaker endpoint that was scaled to nothing answers again."""
 _LONGEST_ERROR: Final = 64 * 1024
 
 
@@ -143,6 +145,8 @@ def refusal(where: str, status: int, headers: Mapping[str, str], body: bytes, re
     if message and not quotes(message, request):
         said += f": {message[:300]}"
     after = _seconds(headers.get("retry-after"))
+    if "no capacity" in message.lower():  # SageMaker's inference component is scaled to nothing
+        return WarmingUp(f"{where} is scaled to nothing and starts now", retry_after=after or WAKE_SECONDS)
     if code in ("insufficient_quota", "billing_hard_limit_reached"):
         return Unavailable(f"{said}; the account has no budget left")
     if status in (429, 503, 529):

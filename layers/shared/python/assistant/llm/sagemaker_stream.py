@@ -9,16 +9,13 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatRequest, WarmingUp
 from assistant.llm.endpoint import DEFAULT_LIMITS, Limits
 from assistant.llm.failures import Overloaded, TryAgain
-from assistant.llm.openai_http import refusal
-
-WAKE_SECONDS: Final = 180.0
-"""After about this long an endpoint that was scaled to nothing answers again."""
+from assistant.llm.openai_http import WAKE_SECONDS, refusal
 
 
 class SageMakerStream:
