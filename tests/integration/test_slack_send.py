@@ -296,14 +296,13 @@ def test_a_rate_limit_is_waited_out_as_long_as_slack_asks(
 def test_after_a_refusal_nothing_more_is_asked_until_the_time_that_slack_named(
     slack: Slack, vendor: SlackSimulator, asked: Message, clock: Clock
 ) -> None:
-    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
-    vendor.fail("chat.appendStream", status=429, headers={"Retry-After": "5"})
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
+    vendor.fail("chat.appendStream", status=429, headers={"Retry-After": "20"})
     for text in ("Fourt", "Fourtee", "Fourteen"):
-        state = slack.update_stream(state, text, to=asked)
-        clock.now += 1
+        state = updated(slack, state, text, to=asked)
     assert methods(vendor).count("chat.appendStream") == 1
-    clock.now += 2
-    state = slack.update_stream(state, "Fourteen", to=asked)
+    clock.now += 10
+    state = updated(slack, state, "Fourteen", to=asked)
     assert vendor.visible("C1") == ["Fourteen"]
 
 
@@ -352,6 +351,13 @@ def test_an_unreachable_vendor_is_unavailable(vendor: SlackSimulator, direct: Me
 # --- growing ---
 
 
+def updated(slack: Slack, state: StreamState, text: str, *, to: Message) -> StreamState:
+    """The next state of a growing message, some seconds after the last one."""
+    clock: Any = slack.clock  # the test's own
+    clock.now += 5
+    return slack.update_stream(state, text, to=to)
+
+
 def opened(slack: Slack, to: Message, **more: Any) -> StreamState:
     state = slack.open_stream(to=to, key=KEY, **more)
     assert state is not None
@@ -363,7 +369,7 @@ def test_an_answer_grows_in_a_thread_by_slacks_own_stream(slack: Slack, vendor: 
     assert vendor.statuses == [("C1", asked.message_id, "is working on it…")]
     assert vendor.visible("C1") == []
     for text in ("Four", "Fourteen", "Fourteen days"):
-        state = slack.update_stream(state, text, to=asked)
+        state = updated(slack, state, text, to=asked)
         assert vendor.visible("C1") == [text]
     buttons = (Button(text="More", key="more"),)
     sent = slack.finish_stream(state, Reply(text="Fourteen days.", buttons=buttons), to=asked, key=KEY)
@@ -373,31 +379,58 @@ def test_an_answer_grows_in_a_thread_by_slacks_own_stream(slack: Slack, vendor: 
     assert "chat.update" not in methods(vendor)
 
 
-def test_in_a_plain_chat_one_message_is_edited(slack: Slack, vendor: SlackSimulator, direct: Message, clock: Clock) -> None:
+def test_in_a_plain_chat_one_message_is_edited(slack: Slack, vendor: SlackSimulator, direct: Message) -> None:
     state = opened(slack, direct)
-    state = slack.update_stream(state, "Four", to=direct)
-    state = slack.update_stream(state, "Fourteen", to=direct)
-    assert vendor.visible("D1") == ["Four"]  # an edit so soon would spend the workspace's edits
-    clock.now += 2
-    state = slack.update_stream(state, "Fourteen", to=direct)
-    assert vendor.visible("D1") == ["Fourteen"]
+    for text in ("Four", "Fourteen"):
+        state = updated(slack, state, text, to=direct)
+        assert vendor.visible("D1") == [text]
     slack.finish_stream(state, Reply(text="Fourteen days."), to=direct, key=KEY)
     (post,) = vendor.posts("D1")
     assert (post.shown, post.thread_ts) == ("Fourteen days.", "")
 
 
+@pytest.mark.parametrize(("place", "most"), [("C1", 14), ("D1", 11)])
+def test_an_answer_that_grows_for_a_minute_costs_few_of_the_workspaces_calls(
+    slack: Slack, vendor: SlackSimulator, asked: Message, direct: Message, clock: Clock, place: str, most: int
+) -> None:
+    to = asked if place == "C1" else direct
+    state, text = opened(slack, to), ""
+    for second in range(60):
+        text += f"{second} "
+        state = slack.update_stream(state, text, to=to)
+        clock.now += 1
+    grown = sum(methods(vendor).count(m) for m in ("chat.startStream", "chat.appendStream", "chat.postMessage", "chat.update"))
+    assert 8 <= grown <= most
+    slack.finish_stream(state, Reply(text=text), to=to, key=KEY)
+    assert vendor.visible(place)[-1].endswith(text.strip())
+
+
+def test_the_last_word_waits_for_a_rate_limit_to_end(slack: Slack, vendor: SlackSimulator, asked: Message, clock: Clock) -> None:
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
+    vendor.fail("chat.stopStream", status=429, headers={"Retry-After": "20"})
+    slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key=KEY)
+    assert vendor.visible("C1") == ["Fourteen."]
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
+    vendor.fail("chat.stopStream", status=429, headers={"Retry-After": "60"})
+    with pytest.raises(RateLimited):
+        slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key="turn-2")
+    clock.now += 60
+    slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key="turn-2", attempt=2)
+    assert vendor.visible("C1") == ["Fourteen."] * 2
+
+
 def test_a_finished_stream_says_the_reply_with_its_sources_and_tables(
     slack: Slack, vendor: SlackSimulator, asked: Message
 ) -> None:
-    state = slack.update_stream(opened(slack, asked), "See", to=asked)
+    state = updated(slack, opened(slack, asked), "See", to=asked)
     source = Source(number=1, title="Handbook", url="https://h.example")
     slack.finish_stream(state, Reply(text="See [1]", sources=(source,)), to=asked, key=KEY)
     assert "[Handbook](https://h.example)" in vendor.visible("C1")[0]
     for n, (text, shown) in enumerate((("```py\nx\n```", "```\nx\n```"), ("a\n\n***\n\nb", "a\n\n———\n\nb"))):
-        state = slack.update_stream(opened(slack, asked), text[:4], to=asked)
+        state = updated(slack, opened(slack, asked), text[:4], to=asked)
         slack.finish_stream(state, Reply(text=text), to=asked, key=f"more-{n}")
         assert vendor.visible("C1")[-1] == shown
-    state = slack.update_stream(opened(slack, asked), "| a |\n|---|\n", to=asked)
+    state = updated(slack, opened(slack, asked), "| a |\n|---|\n", to=asked)
     slack.finish_stream(state, Reply(text="| a |\n|---|\n| 1 |"), to=asked, key="turn-2")
     assert vendor.visible("C1")[-1] == "```\na\n-\n1\n```"
 
@@ -405,10 +438,10 @@ def test_a_finished_stream_says_the_reply_with_its_sources_and_tables(
 def test_a_stream_that_ran_out_goes_on_by_edits_and_lands(
     slack: Slack, vendor: SlackSimulator, asked: Message, clock: Clock
 ) -> None:
-    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
     clock.now += 301
-    state = slack.update_stream(state, "Fourteen", to=asked)
-    state = slack.update_stream(state, "Fourteen days", to=asked)
+    state = updated(slack, state, "Fourteen", to=asked)
+    state = updated(slack, state, "Fourteen days", to=asked)
     assert vendor.visible("C1") == ["Fourteen days"]
     slack.finish_stream(state, Reply(text="Fourteen days."), to=asked, key=KEY)
     (post,) = vendor.posts("C1")
@@ -416,7 +449,7 @@ def test_a_stream_that_ran_out_goes_on_by_edits_and_lands(
 
 
 def test_a_stream_that_ran_out_before_its_end_lands_by_an_edit(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
-    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
     vendor.close_streams()
     slack.finish_stream(state, Reply(text="Fourteen days."), to=asked, key=KEY)
     assert vendor.visible("C1") == ["Fourteen days."]
@@ -424,7 +457,7 @@ def test_a_stream_that_ran_out_before_its_end_lands_by_an_edit(slack: Slack, ven
 
 def test_a_conversation_without_streams_gets_edits(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
     vendor.channels["C1"].streams = False
-    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
     slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key=KEY)
     (post,) = vendor.posts("C1")
     assert (post.shown, post.thread_ts) == ("<@U1>\nFourteen.", asked.message_id)
@@ -442,7 +475,7 @@ def test_whatever_answer_is_lost_one_whole_reply_stands_there(
     vendor.fail(step, status=status, after=after and status != 429)
     state = opened(slack, asked)
     for text in ("Four", "Fourteen", "Fourteen days"):
-        state = slack.update_stream(state, text, to=asked)
+        state = updated(slack, state, text, to=asked)
     slack.finish_stream(state, Reply(text="Fourteen days."), to=asked, key=KEY)
     (post,) = vendor.posts("C1")
     assert (post.shown.removeprefix("<@U1>\n"), post.streaming) == ("Fourteen days.", False)
@@ -458,7 +491,7 @@ def test_whatever_answer_is_lost_in_a_plain_chat_one_whole_reply_stands_there(
     vendor.fail(step, status=0, after=after)
     state = opened(slack, direct)
     for text in ("Four", "Fourteen", "Fourteen days"):
-        state = slack.update_stream(state, text, to=direct)
+        state = updated(slack, state, text, to=direct)
         clock.now += 2
     slack.finish_stream(state, Reply(text="Fourteen days."), to=direct, key=KEY)
     assert vendor.visible("D1") == ["Fourteen days."]
@@ -472,9 +505,9 @@ def test_the_next_delivery_finishes_what_a_dead_one_began(
 ) -> None:
     to = asked if place == "C1" else direct
     begun = opened(slack, to)
-    slack.update_stream(begun, "Four", to=to)  # the turn breaks off before the id is stored
+    updated(slack, begun, "Four", to=to)  # the turn breaks off before the id is stored
     other = slack if same else Slack(vendor.secrets, clock=clock, sleep=clock.sleep)
-    state = other.update_stream(begun, "Fourteen", to=to) if grows else begun
+    state = updated(other, begun, "Fourteen", to=to) if grows else begun
     other.finish_stream(state, Reply(text="Fourteen days."), to=to, key=KEY, attempt=2)
     assert [shown.removeprefix("<@U1>\n") for shown in vendor.visible(place)] == ["Fourteen days."]
 
@@ -484,8 +517,8 @@ def test_a_stream_opened_again_takes_up_the_message_that_is_there(
     slack: Slack, vendor: SlackSimulator, asked: Message, direct: Message, place: str
 ) -> None:
     to = asked if place == "C1" else direct
-    slack.update_stream(opened(slack, to), "Four", to=to)
-    again = slack.update_stream(opened(slack, to, attempt=2), "Fourteen", to=to)
+    updated(slack, opened(slack, to), "Four", to=to)
+    again = updated(slack, opened(slack, to, attempt=2), "Fourteen", to=to)
     slack.finish_stream(again, Reply(text="Fourteen days."), to=to, key=KEY)
     assert [shown.removeprefix("<@U1>\n") for shown in vendor.visible(place)] == ["Fourteen days."]
 
@@ -495,7 +528,7 @@ def test_an_earlier_answer_in_the_thread_is_never_taken_for_the_growing_one(
 ) -> None:
     slack.send(Reply(text="Earlier."), to=asked, key="turn-0")
     state = opened(slack, asked, attempt=2)
-    state = slack.update_stream(state, "Four", to=asked)
+    state = updated(slack, state, "Four", to=asked)
     slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key=KEY)
     assert vendor.visible("C1") == ["<@U1>\nEarlier.", "Fourteen."]
 
@@ -504,7 +537,7 @@ def test_a_long_answer_grows_to_slacks_limit_and_lands_in_parts(slack: Slack, ve
     state = opened(slack, asked)
     text = "word " * 5000
     for end in range(2000, len(text), 4000):
-        state = slack.update_stream(state, text[:end], to=asked)
+        state = updated(slack, state, text[:end], to=asked)
     slack.finish_stream(state, Reply(text=text), to=asked, key=KEY)
     shown = vendor.visible("C1")
     assert [part[:5] for part in shown] == ["(1/3)", "(2/3)", "(3/3)"]
@@ -513,35 +546,39 @@ def test_a_long_answer_grows_to_slacks_limit_and_lands_in_parts(slack: Slack, ve
 
 
 def test_a_model_that_takes_words_back_is_put_right_at_the_end(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
-    state = slack.update_stream(opened(slack, asked), "Fifteen", to=asked)
-    state = slack.update_stream(state, "Fourteen", to=asked)
+    state = updated(slack, opened(slack, asked), "Fifteen", to=asked)
+    state = updated(slack, state, "Fourteen", to=asked)
     slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key=KEY)
     assert vendor.visible("C1") == ["Fourteen."]
 
 
-def test_a_person_who_presses_stop_keeps_what_is_there(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
-    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_person_who_presses_stop_keeps_what_is_there(
+    slack: Slack, vendor: SlackSimulator, asked: Message, noticed: bool
+) -> None:
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
     vendor.press_stop("C1")
-    state = slack.update_stream(state, "Fourteen", to=asked)
+    if noticed:
+        state = updated(slack, state, "Fourteen", to=asked)
     slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key=KEY)
     assert vendor.visible("C1") == ["Four"]
 
 
 def test_a_recalled_question_takes_the_growing_answer_with_it(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
-    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
     slack.finish_stream(state, Reply(text=""), to=asked, key=KEY)
     assert vendor.visible("C1") == []
 
 
 def test_an_answer_that_turns_private_leaves_the_channel(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
-    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
     slack.finish_stream(state, Reply(text="Secret.", private=True), to=asked, key=KEY)
     assert vendor.visible("C1") == []
     assert vendor.visible("C1", user="U1") == ["Secret."]
 
 
 def test_a_growing_answer_that_somebody_deleted_is_posted_anew(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
-    state = slack.update_stream(opened(slack, asked), "Four", to=asked)
+    state = updated(slack, opened(slack, asked), "Four", to=asked)
     vendor.channels["C1"].posts.pop()
     slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key=KEY)
     assert vendor.visible("C1") == ["<@U1>\nFourteen."]
@@ -550,7 +587,7 @@ def test_a_growing_answer_that_somebody_deleted_is_posted_anew(slack: Slack, ven
 def test_what_a_model_writes_rings_nobodys_phone(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
     state = opened(slack, asked)
     for text in ("Hi <", "Hi <!chan", "Hi <!channel> <@U2>"):
-        state = slack.update_stream(state, text, to=asked)
+        state = updated(slack, state, text, to=asked)
         assert "<!" not in "".join(vendor.visible("C1"))
     slack.finish_stream(state, Reply(text="Hi <!channel> <@U2> <"), to=asked, key=KEY)
     slack.send(Reply(text="`<!here>`\n\n```\n<!channel> <@U2>\n```"), to=asked, key="turn-2")
@@ -562,7 +599,7 @@ def test_what_a_model_writes_rings_nobodys_phone(slack: Slack, vendor: SlackSimu
 def test_without_the_status_scope_nothing_is_missing_but_the_status(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
     vendor.scopes.discard("assistant:write")
     for key in ("a", "b"):
-        state = slack.update_stream(opened(slack, asked), "x", to=asked)
+        state = updated(slack, opened(slack, asked), "x", to=asked)
         slack.finish_stream(state, Reply(text="x."), to=asked, key=key)
     assert len(vendor.visible("C1")) == 2
     assert methods(vendor).count("assistant.threads.setStatus") == 1

@@ -13,6 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -62,8 +63,15 @@ FALLBACK: Final = 3_900
 GROWS_TO: Final = 11_000
 """Characters up to which a message grows; longer answers land in parts at their end."""
 
-EDIT_INTERVAL: Final = 2.0
-"""Seconds between two edits of one message: `chat.update` allows about 50 a minute in a workspace."""
+PACE: Final[Mapping[str, float]] = {"stream": 0.9, "edit": 1.9}
+"""Least seconds between two states of a growing message."""
+
+SLOWING: Final = 0.25
+"""A message that has grown for a while grows in larger steps, this part of its age: Slack allows about 100 additions and 50
+edits a minute in a whole workspace, and the last word of every answer must find room among them."""
+
+PATIENT: Final = 25.0
+"""Seconds for which the last word of an answer waits for a rate limit to end before the queue tries again."""
 
 EVENT: Final = "assistant_reply"
 """Type of the metadata that every reply carries."""
@@ -241,9 +249,9 @@ class Slack(Platform):
 
     def _posting(self, message: Mapping[str, Any]) -> str:
         try:
-            return str(self._call("chat.postMessage", message)["ts"])
+            return str(self._call("chat.postMessage", message, longest=PATIENT)["ts"])
         except UnsupportedType:
-            return str(self._call("chat.postMessage", _without_blocks(message))["ts"])
+            return str(self._call("chat.postMessage", _without_blocks(message), longest=PATIENT)["ts"])
 
     def _joined(self, channel: str) -> bool:
         """Whether the bot could enter the public channel in which it was asked."""
@@ -385,7 +393,7 @@ class Slack(Platform):
         text = _harmless(text.lstrip())
         if text.endswith("<"):
             text = text[:-1]  # what follows decides whether it is harmless
-        if not text or len(text) > GROWS_TO or state.data.get("doubt") or text == state.shown:
+        if not text or len(text) > GROWS_TO or state.data.get("doubt") or text == state.shown or not self._due(state):
             return state
         try:
             if state.data["mode"] == "stream":
@@ -397,6 +405,15 @@ class Slack(Platform):
             if not state.id:
                 return self._adopted(state, to)
             return _with(state, doubt="1")
+
+    def _due(self, state: StreamState) -> bool:
+        """Whether the message has stood still long enough."""
+        now = self.clock()
+        age = now - state.started_ms / 1000
+        return not state.id or now - float(state.data.get("last", 0)) >= max(PACE[state.data["mode"]], age * SLOWING)
+
+    def _grown(self, state: StreamState, text: str) -> StreamState:
+        return replace(_with(state, last=f"{self.clock():.3f}"), shown=text)
 
     def _stream(self, state: StreamState, text: str, to: Message) -> StreamState:
         place = self._place(to)
@@ -420,7 +437,7 @@ class Slack(Platform):
             except SendError as error:  # this conversation knows no streams
                 logger.info("slack does not stream here: %s", error.code)
                 return self._edit(_with(state, mode="edit"), text, to)
-            return replace(state, id=str(started["ts"]), shown=text)
+            return self._grown(replace(state, id=str(started["ts"])), text)
         if not text.startswith(state.shown):
             return _with(state, doubt="1")  # the model took something back: the end rewrites the whole
         delta = text[len(state.shown) :]
@@ -432,24 +449,22 @@ class Slack(Platform):
             if error.code == "stopped_by_user":
                 return _with(state, stopped="1", doubt="1")
             return _with(state, mode="edit")  # over after about five minutes; edits go on
-        return replace(state, shown=text)
+        return self._grown(state, text)
 
     def _edit(self, state: StreamState, text: str, to: Message) -> StreamState:
-        place, now = self._place(to), self.clock()
-        if state.id and now - float(state.data.get("edited", 0)) < EDIT_INTERVAL:
-            return state
+        place = self._place(to)
         shown = self._shown([text], 0, Reply(text=text))
         if state.id:
             try:
                 self._call("chat.update", {"channel": place[0], "ts": state.id, **shown}, tries=1)
             except (MessageRecalled, ContentRefused, UnsupportedType):
                 return _with(state, doubt="1")
-            return replace(_with(state, edited=str(now)), shown=text)
+            return self._grown(state, text)
         if self._may_be_started(state) and (adopted := self._adopted(state, to)).id:
             return adopted
         draft = {"metadata": _metadata(state.data["key"], -1), **({"thread_ts": place[1]} if place[1] else {})}
         ts = self._call("chat.postMessage", {"channel": place[0], **shown, **draft}, tries=1)["ts"]
-        return replace(_with(state, edited=str(now)), id=str(ts), shown=text)
+        return self._grown(replace(state, id=str(ts)), text)
 
     def _may_be_started(self, state: StreamState) -> bool:
         """True where an earlier try may have posted the beginning and not lived to store its id: always, but for the first try
@@ -506,6 +521,8 @@ class Slack(Platform):
         if 0 not in there:
             try:
                 there[0] = self._land(state, pieces, reply, to, place=place, key=key)
+            except _Stopped:
+                return Sent(ids=(state.id,))
             except MessageRecalled:  # somebody deleted it while it grew
                 logger.info("the growing slack message is gone; the reply is posted anew")
         return self._post_all(pieces, reply, to, place=place, key=key, attempt=1, skip=there)
@@ -534,11 +551,11 @@ class Slack(Platform):
     def _update(self, message: Mapping[str, Any]) -> None:
         """Edits a message; once more where the outcome is unknown, for an edit can be repeated."""
         try:
-            self._call("chat.update", message)
+            self._call("chat.update", message, longest=PATIENT)
         except OutcomeUnknown:
-            self._call("chat.update", message)
+            self._call("chat.update", message, longest=PATIENT)
         except UnsupportedType:
-            self._call("chat.update", {**_without_blocks(message), "blocks": []})
+            self._call("chat.update", {**_without_blocks(message), "blocks": []}, longest=PATIENT)
 
     def _stop(self, state: StreamState, place: tuple[str, str], rest: str, reply: Reply, key: str) -> bool:
         """Ends the stream with the `rest` of its text; False where that cannot be known to have happened."""
@@ -550,10 +567,12 @@ class Slack(Platform):
         if blocks := _actions(reply.buttons):
             message["blocks"] = blocks
         try:
-            self._call("chat.stopStream", message)
-        except (TokenDead, MissingPermission, NotInChat, MessageRecalled):
+            self._call("chat.stopStream", message, longest=PATIENT)
+        except (RateLimited, TokenDead, MissingPermission, NotInChat, MessageRecalled):
             raise
         except SendError as error:
+            if error.code == "stopped_by_user":
+                raise _Stopped from error
             logger.info("the slack stream does not end by itself: %s", error.code or type(error).__name__)
             return False
         return True
@@ -561,7 +580,8 @@ class Slack(Platform):
     def _delete(self, state: StreamState, place: tuple[str, str]) -> None:
         """Takes the growing message away."""
         if state.data["mode"] == "stream":
-            self._stop(state, place, "", Reply(text=""), "")
+            with suppress(_Stopped):
+                self._stop(state, place, "", Reply(text=""), "")
         try:
             self._call("chat.delete", {"channel": place[0], "ts": state.id})
         except MessageRecalled:
@@ -687,8 +707,11 @@ class Slack(Platform):
         app = self.secrets.get("app_id", "")
         return f"https://api.slack.com/apps/{app}/{page}" if app else "https://api.slack.com/apps"
 
-    def _call(self, method: str, arguments: Mapping[str, Any], *, as_form: bool = False, tries: int = 4) -> dict[str, Any]:
-        """The answer of a Web API method. Raises a SendError; rate limits and refused connections are waited out first.
+    def _call(
+        self, method: str, arguments: Mapping[str, Any], *, as_form: bool = False, tries: int = 4, longest: float = 8.0
+    ) -> dict[str, Any]:
+        """The answer of a Web API method. Raises a SendError; rate limits up to `longest` seconds and refused connections are
+        waited out first.
 
         Slack counts posts by conversation and everything else by method: once it has refused one, the process asks for no more
         of the same until the time that it named.
@@ -709,7 +732,7 @@ class Slack(Platform):
                 self._quiet[counted] = now + limited.retry_after
                 raise
 
-        return outbound.with_retries(act, tries=tries, sleep=self._sleep)
+        return outbound.with_retries(act, tries=tries, longest=longest, sleep=self._sleep)
 
     def _request(self, method: str, arguments: Mapping[str, Any], *, as_form: bool = False) -> httpx.Response:
         from assistant.platforms import outbound
@@ -830,6 +853,10 @@ class Slack(Platform):
                         _finding(f"scope {scope}", state, f"not granted; needed to {why}", fix, self._console("oauth"))
                     )
         return findings or [_finding("scopes", "ok", ", ".join(sorted(granted)))]
+
+
+class _Stopped(Exception):  # no error: the asker pressed stop
+    """The asker ended the stream."""
 
 
 _POSTS: Final = frozenset({"chat.postMessage", "chat.startStream", "chat.appendStream", "files.completeUploadExternal"})
