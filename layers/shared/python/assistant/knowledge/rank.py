@@ -36,7 +36,7 @@ CLOSE: Final = 0.3
 """Weight of two of the question's words standing side by side, as they do in the question."""
 WORDS: Final = 48
 """Words of a question that are looked at: the rarest, where it is longer."""
-CANDIDATES: Final = 24
+CANDIDATES: Final = 16
 """Passages that are read for one question."""
 SAMPLE: Final = 200
 """Passages that are looked at for a question that has frequent words alone."""
@@ -228,6 +228,7 @@ class _Scale:
 
     def __init__(self, weights: Mapping[str, float], body: float, unseen: Set[str]) -> None:
         self._asked = frozenset(weights)
+        self._headings: dict[str, frozenset[str]] = {}
         # a pair that stands nowhere is most often the end of one Chinese word and the beginning of the next
         self._meaning = {w: v * UNSEEN if w in unseen and is_cjk(w) and len(w) > 1 else v for w, v in weights.items()}
         self._weights = {w: v * SINGLE if len(w) == 1 and is_cjk(w) else v for w, v in weights.items()}
@@ -237,7 +238,7 @@ class _Scale:
         self._cjk = [w for w in weights if is_cjk(w)]
         # pairs of Chinese characters that overlap in the question: 差旅 and 旅标 are close where 差旅标 stands
         self._triples = [
-            (a + b[1], min(weights[a], weights[b])) for a, b in pairwise(strong) if is_cjk(a) and is_cjk(b) and a[1] == b[0]
+            (a, a + b[1], min(weights[a], weights[b])) for a, b in pairwise(strong) if is_cjk(a) and is_cjk(b) and a[1] == b[0]
         ]
         self._latin = {w: v for w, v in self._weights.items() if not is_cjk(w)}
         self._after = {a: b for a, b in pairwise(strong) if not (is_cjk(a) or is_cjk(b))}
@@ -250,9 +251,13 @@ class _Scale:
             for word in self._cjk:
                 if count := body.count(word):
                     frequency[word] = step * count
-                if word in heading:
-                    frequency[word] = frequency.get(word, 0.0) + HEADING
-            close = sum(v for triple, v in self._triples if triple in body)
+            if not heading.isascii():
+                for word in self._cjk:
+                    if word in heading:
+                        frequency[word] = frequency.get(word, 0.0) + HEADING
+            for pair, triple, value in self._triples:
+                if pair in frequency and triple in body:
+                    close += value
         if self._latin:
             latin, after = self._latin, self._after
             words = body.split()
@@ -266,7 +271,9 @@ class _Scale:
                 frequency[word] = frequency.get(word, 0.0) + HEADING
             close += sum(beside.values())
         score = sum([self._weights[w] * f * (K1 + 1) / (f + K1) for w, f in frequency.items()]) + CLOSE * close
-        own = set(index_words(ending))
+        own = self._headings.get(ending)
+        if own is None:  # passages of one document mostly stand under few headings
+            own = self._headings[ending] = frozenset(index_words(ending))
         alike = len(own & self._asked) / len(own | self._asked)
         score += ALIKE * alike**2
         return Hit(row, score, sum([self._meaning[w] for w in frequency]) / self._whole, alike)
