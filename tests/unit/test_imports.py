@@ -16,8 +16,8 @@ HOUSE = ROOT / "layers/shared/python/assistant"
 FLOORS = {
     0: {"messages", "errors", "words"},
     1: {"settings", "observability", "storage", "cache", "queue", "secrets", "web"},
-    2: {"platforms", "llm", "nlu", "slots", "flows", "tools", "plugins", "sessions", "knowledge", "oauth", "rollout"},
-    3: {"intake", "dialogue", "worker", "deadletters", "console", "growing", "notices", "acting"},
+    2: {"platforms", "llm", "nlu", "slots", "flows", "tools", "plugins", "sessions", "knowledge", "oauth", "rollout", "access", "audit"},
+    3: {"intake", "dialogue", "worker", "deadletters", "console", "growing", "notices", "attachments", "acting"},
     4: {"assembly", "api", "doctor", "initialise", "openai_door"},
     5: {"testing", "dev"},
 }

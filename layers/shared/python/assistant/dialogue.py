@@ -138,6 +138,8 @@ class Question:
     session: str = ""
     model: str = ""
     """SPEC of a model other than the configured one."""
+    passages: tuple[Passage, ...] = ()
+    """What to answer from, in place of what the knowledge holds."""
     max_tokens: int = 1024
 
 
@@ -359,11 +361,34 @@ class Dialogue:
         kept = {"flow": flowing.state.to_json()} if flowing.state.frames else {}
         if reply := self._plugins.handle(message, around, only=ring.plugins):
             return Answer(_then(reply, flowing.then), model="plugin", after=kept)
+        if message.file_key:
+            return self._with_file(message, session, growing, ring, seconds, kept)
         if not message.text.strip():
             mentioned = message.kind in ("text", "rich_text", "slash", "menu")
             return Answer(Reply(text=say("empty" if mentioned else "cannot_read", language)), after=kept)
         answer = self._ask_model(message, session, growing, ring, seconds)
         return replace(answer, reply=_then(answer.reply, flowing.then), after={**kept, **answer.after})
+
+    def _with_file(
+        self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float, kept: Mapping[str, Any]
+    ) -> Answer:
+        """An answer from the file that came with the question, or what the file holds where nothing is asked."""
+        from assistant.attachments import CannotRead, attached
+
+        language = _language(message)
+        try:
+            file = attached(message, self._platform(message.platform))
+        except CannotRead as error:
+            if self._notices and isinstance(error.__cause__, SendError):
+                self._notices.about(error.__cause__, message.platform)
+            return Answer(Reply(text=say("file_unreadable", language, name=message.file_name, reason=error)), after=kept)
+        if message.text.strip():
+            answer = self._ask_model(message, session, growing, ring, seconds, passages=file.passages)
+            return replace(answer, after={**kept, **answer.after})
+        text = say("file_read", language, name=file.name)
+        if file.headings:
+            text += f"\n\n{say('file_outline', language)}\n" + "\n".join(f"- {h}" for h in file.headings[:12])
+        return Answer(Reply(text=text), after=kept)
 
     # --- flows and plug-ins ---
 
@@ -423,6 +448,7 @@ class Dialogue:
         seconds: float,
         *,
         acted: Acted | None = None,
+        passages: tuple[Passage, ...] = (),
     ) -> Answer:
         asked = [t.question for t in session.turns if t.question and t.state in ("saved", "sent")]
         text = acted.approval.question if acted else message.text
@@ -434,6 +460,7 @@ class Dialogue:
             language=language_of(text, default=message.locale or "en"),
             session=hashlib.sha256(session.pk.encode()).hexdigest()[:32],
             model=ring.model,
+            passages=passages,
         )
         turns = session.turns
         if acted:  # the question was asked then, and is answered now
@@ -509,8 +536,10 @@ class Dialogue:
 
         Raises Unavailable where the model cannot be reached or breaks off, ModelError where it refuses.
         """
-        found = self._knowledge.search(asks.whole or asks.text, audience=asks.audience, limit=5)
-        passages = found.passages if found.confident else ()
+        passages = asks.passages
+        if not passages:
+            found = self._knowledge.search(asks.whole or asks.text, audience=asks.audience, limit=5)
+            passages = found.passages if found.confident else ()
         request = ChatRequest(
             system=SYSTEM,
             messages=(*history, ChatMessage(role="user", text=asks.text), *acted),

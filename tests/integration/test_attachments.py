@@ -1,0 +1,64 @@
+"""A file sent with a question is fetched with the platform's token, read, and answered from."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistant.dev.emulator import Emulator
+from assistant.llm.builtin import BuiltinModel
+from tests.simulators.slack import SlackSimulator
+from tests.support.house import House, ScriptedModel
+
+PAGE = (
+    b"# Canteen\n\n## Opening hours\n\nThe canteen opens at eleven and closes at two.\n\n## Prices\n\nA meal costs six euros.\n"
+)
+
+
+def shared(slack: SlackSimulator, name: str, content: bytes, text: str, mimetype: str = "text/markdown") -> dict[str, object]:
+    """The event of a file that Ann shares."""
+    return slack.say("D1", "U1", text, subtype="file_share", files=[slack.share(name, content, mimetype)])
+
+
+def answers(house: House, slack: SlackSimulator, event: dict[str, object]) -> list[str]:
+    house.receive(slack.event(event))
+    house.drain()
+    return slack.visible("D1")
+
+
+def test_a_question_is_answered_from_the_file_that_came_with_it(aws: Emulator) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets}, model=BuiltinModel())
+        [said] = answers(house, slack, shared(slack, "canteen.md", PAGE, "When does the canteen open?"))
+        assert "opens at eleven" in said
+        assert "six euros" not in said
+
+
+def test_a_file_without_a_question_is_outlined(aws: Emulator) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets}, model=ScriptedModel())
+        [said] = answers(house, slack, shared(slack, "canteen.md", PAGE, ""))
+        assert "canteen.md" in said
+        assert "Opening hours" in said
+        assert house.model.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [("a.pdf", b"%PDF-1.7 broken", "a.pdf"), ("empty.md", b"", "empty.md"), ("tool.exe", b"MZ\x90\x00", "tool.exe")],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(aws: Emulator, name: str, content: bytes, reason: str) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets})
+        [said] = answers(house, slack, shared(slack, name, content, "What does it say?", "application/octet-stream"))
+        assert "could not read" in said
+        assert reason in said
+
+
+def test_a_missing_permission_to_read_files_is_said_to_the_administrator(aws: Emulator) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets}, administrators="slack:UADMIN")
+        slack.scopes.discard("files:read")
+        [said] = answers(house, slack, shared(slack, "canteen.md", PAGE, "When does it open?"))
+        assert "could not read" in said
+        [admin] = [c for c in slack.channels.values() if "UADMIN" in c.members]
+        assert "files:read" in slack.visible(admin.id)[0]
