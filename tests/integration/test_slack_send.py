@@ -527,10 +527,11 @@ def test_an_earlier_answer_in_the_thread_is_never_taken_for_the_growing_one(
     slack: Slack, vendor: SlackSimulator, asked: Message
 ) -> None:
     slack.send(Reply(text="Earlier."), to=asked, key="turn-0")
+    slack.upload(File(name="plan.png", content=PNG, content_type="image/png"), to=asked, key="turn-0")
     state = opened(slack, asked, attempt=2)
     state = updated(slack, state, "Four", to=asked)
     slack.finish_stream(state, Reply(text="Fourteen."), to=asked, key=KEY)
-    assert vendor.visible("C1") == ["<@U1>\nEarlier.", "Fourteen."]
+    assert vendor.visible("C1") == ["<@U1>\nEarlier.", "[file plan.png]", "Fourteen."]
 
 
 def test_a_long_answer_grows_to_slacks_limit_and_lands_in_parts(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:

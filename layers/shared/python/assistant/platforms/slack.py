@@ -477,7 +477,8 @@ class Slack(Platform):
     def _adopted(self, state: StreamState, to: Message) -> StreamState:
         """The state of a beginning that was posted without our hearing of it; unchanged where there is none.
 
-        A draft is known by its metadata. A stream has none until it ends, and is the only message of ours that has none.
+        A draft is known by its metadata. A stream has none until it ends, and is the only message
+        of ours, files aside, that has none.
         """
         own_user, own_bot = self._whoami()
         for message in reversed(self._read_back(self._place(to), to)):
@@ -486,7 +487,8 @@ class Slack(Platform):
             ours = message.get("user") == own_user or (own_bot and message.get("bot_id") == own_bot)
             draft = payload.get("key") == state.data["key"] and payload.get("part") == -1
             newer = float(message.get("ts") or 0) * 1000 > to.sent_at
-            if draft or (ours and newer and not metadata.get("event_type") and state.data["mode"] == "stream"):
+            bare = not metadata.get("event_type") and not message.get("files")
+            if draft or (ours and newer and bare and state.data["mode"] == "stream"):
                 return replace(_with(state, doubt="1"), id=str(message["ts"]))
         return state
 
