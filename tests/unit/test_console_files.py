@@ -34,7 +34,10 @@ def test_no_file_holds_inline_script_or_style_or_an_address_elsewhere() -> None:
 def test_every_file_that_is_loaded_exists() -> None:
     for name in console.names():
         text = console.page(name).body
-        for wanted in [*re.findall(r'"/console/([^"]+)"', text), *re.findall(r'(?:from|import\()\s*"\./([^"]+)"', text)]:
+        for wanted in [
+            *re.findall(r'"/console/v-[0-9a-f]{12}/([^"]+)"', text),
+            *re.findall(r'(?:from|import\()\s*"\./([^"]+)"', text),
+        ]:
             assert wanted in console.names(), f"{name} loads {wanted}"
 
 
@@ -44,7 +47,35 @@ def test_a_browser_that_has_the_file_is_told_so() -> None:
     assert (again.status, again.body) == (304, "")
 
 
-@pytest.mark.parametrize("path", ["__init__.py", "../settings.py", "nothing.js", "/etc/passwd", "__pycache__", "index.html/"])
+def test_what_has_a_version_in_its_address_is_kept_for_ever_and_the_page_itself_never() -> None:
+    index = console.page()
+    assert index.headers["cache-control"] == "no-cache"
+    [script] = re.findall(r'src="/console/([^"]+)"', index.body)
+    assert console.page(script).headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert console.page(script).body == console.page("app.js").body
+    assert console.page("app.js").headers["cache-control"] == "no-cache"
+    assert not re.findall(r'"/console/(?!v-)', index.body)
+
+
+def test_a_page_opened_before_a_deployment_gets_the_present_files_but_does_not_keep_them() -> None:
+    old = console.page("v-0123456789ab/rings.js")
+    assert old.status == 200
+    assert old.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "v-0123456789ab/../app.js",
+        "v-0123456789ab/",
+        "__init__.py",
+        "../settings.py",
+        "nothing.js",
+        "/etc/passwd",
+        "__pycache__",
+        "index.html/",
+    ],
+)
 def test_nothing_but_the_pages_files_is_served(path: str) -> None:
     with pytest.raises(Refused) as refused:
         console.page(path)

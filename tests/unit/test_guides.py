@@ -137,3 +137,10 @@ def test_the_table_of_settings_in_the_readme_is_true(name: str) -> None:
     assert len(rows) >= 6
     defaults = {f.name.upper(): str(f.default) for f in fields(Settings)}
     assert rows == {setting: defaults[setting] for setting in rows}
+
+
+def test_the_files_that_the_security_page_names_exist() -> None:
+    root = GUIDES.parents[1]
+    named = re.findall(r"`((?:tests|layers)/[^`]+)`", (root / "docs" / "security.md").read_text("utf-8"))
+    assert len(named) > 8
+    assert [n for n in named if not list(root.glob(n))] == []

@@ -1,12 +1,14 @@
 """The web page: static files (plain HTML, CSS and JavaScript modules, no build step) and the headers they are served with.
 
-`/` is the page; everything it loads is under `/console/`, the product's own guides under `/console/docs/`.
+`/` is the page; everything it loads is under `/console/v-VERSION/`, so that browsers and CDNs may keep those files for ever and
+never mix two versions. The same files without a version, and the product's own guides under `/console/docs/`, are asked for anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from importlib import resources
 from typing import Final
@@ -39,21 +41,33 @@ HEADERS: Final = {
 }
 """Sent with each file. `no-cache` with an entity tag: a browser asks each time and hears 304 until a new version is deployed."""
 
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+_VERSIONED = re.compile(r"v-([0-9a-f]{12})/(.+)")
+
 
 def page(path: str = "", *, if_none_match: str = "") -> HttpReply:
     """The file at `path` below `/console/` ("" is the page itself), 304 where the browser has it already.
 
     Raises Refused (404) for anything that is not a file of the page.
     """
-    name = path or "index.html"
+    found = _VERSIONED.fullmatch(path)
+    name = found[2] if found else path or "index.html"
     if name.startswith("docs/"):
         text, content_type = _guide(name.removeprefix("docs/"))
     elif name in names():
-        text, content_type = _file(name), CONTENT_TYPES[name.rpartition(".")[2]]
+        text = _file(name)
+        if name == "index.html":
+            text = text.replace('"/console/', f'"/console/v-{version()}/')
+        content_type = CONTENT_TYPES[name.rpartition(".")[2]]
     else:
         raise Refused(f"no file {name[:80]!r} in the console", status=404)
     tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
     headers = {**HEADERS, "etag": tag}
+    if (
+        found and found[1] == version()
+    ):  # a page that was opened before a deployment gets the present files, but may not keep them
+        headers["cache-control"] = FOR_EVER
     if tag in [seen.strip() for seen in if_none_match.split(",")]:
         return HttpReply(304, "", content_type, headers)
     return HttpReply(200, text, content_type, headers)
@@ -64,6 +78,15 @@ def names() -> frozenset[str]:
     """Names of all files of the page, for serving them and for copying them to a bucket."""
     here = resources.files(__name__)
     return frozenset(f.name for f in here.iterdir() if f.is_file() and f.name.rpartition(".")[2] in CONTENT_TYPES)
+
+
+@cache
+def version() -> str:
+    """Changes whenever one of the page's files does."""
+    digest = hashlib.sha256()
+    for name in sorted(names()):
+        digest.update(f"{name}\0{_file(name)}\0".encode())
+    return digest.hexdigest()[:12]
 
 
 @cache
