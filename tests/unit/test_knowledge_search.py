@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,15 @@ def test_a_question_of_frequent_words_alone_is_still_answered(base: Callable[...
     policy = Document(id="policy", title="Vacation policy", sections=(Section(text="Twenty days of vacation each year."),))
     found = base(*filler, policy).search("vacation policy", audience=EVERYONE)
     assert found.passages[0].document == "policy"
+
+
+def test_owners_of_what_was_found_are_named_as_experts_and_hidden_ones_are_not(base: Callable[..., Knowledge]) -> None:
+    owned = replace(LEAVE, owner="user:slack:ANN")
+    hidden = replace(SALARIES, owner="user:slack:BOB", sections=(Section(text="Annual leave of an engineer: zirconium days."),))
+    knowledge = base(owned, hidden, TRAVEL)
+    assert knowledge.search("annual leave days of an engineer", audience=EVERYONE).experts == ("user:slack:ANN",)
+    both = knowledge.search("annual leave days of an engineer", audience=EVERYONE | {"department:hr"}).experts
+    assert set(both) == {"user:slack:ANN", "user:slack:BOB"}
 
 
 def test_an_unchanged_document_is_skipped_and_a_changed_one_replaced(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assistant.errors import Refused
 from assistant.knowledge import graph, rank
-from assistant.knowledge.store import Listed, Readers, listed, passages_of, read_passages, visible
+from assistant.knowledge.store import Listed, Readers, listed, owners, passages_of, read_passages, visible
 from assistant.messages import Passage
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Found:
     """Version of the knowledge it comes from."""
     facts: tuple[str, ...] = ()
     """Sentences out of the graph, each with its path and source."""
+    experts: tuple[str, ...] = ()
+    """Who owns the documents found, the best one's first: whom to ask where the passages do not answer."""
     direct: str = ""
     """The fact that answers the question by itself, where one does."""
 
@@ -81,7 +83,9 @@ class Knowledge:
                 near = self._semantic.nearest(connection, question, seen, limit=TOGETHER)
                 ranking = rank.fuse(ranking, near, limit=limit)
             known = graph.facts(connection, question, seen)
-            texts = read_passages(connection, [h.row for h in ranking.hits])
+            rows = [h.row for h in ranking.hits]
+            texts = read_passages(connection, rows)
+            experts = owners(connection, rows)
         passages = tuple(replace(texts[h.row], score=round(h.score, 4)) for h in ranking.hits)
         return Found(
             passages=passages,
@@ -90,6 +94,7 @@ class Knowledge:
             version=self.version,
             facts=known.sentences,
             direct=known.direct,
+            experts=experts,
         )
 
     def documents(self, *, audience: frozenset[str] | None = None) -> list[Listed]:

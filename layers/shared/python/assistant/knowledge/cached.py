@@ -66,4 +66,5 @@ class CachedKnowledge:
         text = self._cache.get("found/" + hashlib.sha256(key.encode()).hexdigest(), load)
         self._count(not searched.is_set())
         data = json.loads(text)
-        return Found(**(data | {"passages": tuple(Passage(**p) for p in data["passages"]), "facts": tuple(data["facts"])}))
+        lists = {name: tuple(data[name]) for name in ("facts", "experts")}
+        return Found(**(data | lists | {"passages": tuple(Passage(**p) for p in data["passages"])}))

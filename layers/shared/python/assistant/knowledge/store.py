@@ -428,6 +428,18 @@ def read_passages(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[i
     }
 
 
+def owners(connection: sqlite3.Connection, rows: Sequence[int]) -> tuple[str, ...]:
+    """Who owns the documents that these passages stand in, in the passages' order."""
+    found = dict(
+        connection.execute(
+            "SELECT p.id, d.owner FROM passages p JOIN documents d ON d.number = p.document"  # noqa: S608  # only question marks are put in
+            f" WHERE d.owner <> '' AND p.id IN ({','.join('?' * len(rows))})",
+            list(rows),
+        ).fetchall()
+    )
+    return tuple(dict.fromkeys(found[row] for row in rows if row in found))
+
+
 def passages_of(connection: sqlite3.Connection, document_id: str) -> tuple[Passage, ...]:
     """The passages of a document, in order."""
     rows = [
