@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from assistant.assembly import Assistant, start
-from assistant.knowledge.default import default_file
-from assistant.knowledge.service import Service
 from assistant.knowledge.uploads import take_in
 from assistant.storage import Bucket
 
@@ -24,5 +20,4 @@ def assistant() -> Assistant:
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What became of each object: added, unchanged, refused with its reason, removed."""
     app = assistant()
-    service = Service(app.knowledge_versions, start=default_file(Path(tempfile.gettempdir())), clock=app.clock)
-    return take_in(service, Bucket(app.settings.bucket, client=app.client("s3")), event)
+    return take_in(app.knowledge_service, Bucket(app.settings.bucket, client=app.client("s3")), event)

@@ -237,6 +237,30 @@ def test_an_upload_goes_in_and_out_with_its_object(service: Service, folder: Fol
     assert take_in(service, folder, s3_event("ObjectCreated:Put", "documents/gone.md"))["added"] == []
 
 
+def test_the_ingest_function_takes_in_what_lies_in_the_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from functions import ingest
+
+    names = {"TABLE_NAME": "ingested", "BUCKET": "ingested", "KNOWLEDGE_FOLDER": str(tmp_path), "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (names | {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}).items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        ingest.assistant.cache_clear()
+        app = ingest.assistant()
+        app.client("dynamodb").create_table(
+            TableName="ingested", BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+        )  # fmt: skip
+        app.client("s3").create_bucket(Bucket="ingested")
+        app.client("s3").put_object(Bucket="ingested", Key="documents/hr/leave.md", Body=b"# Leave\nFourteen zirconium days")
+        result = ingest.lambda_handler(s3_event("ObjectCreated:Put", "documents/hr/leave.md"), None)
+        assert result["added"] == ["hr/leave.md"]
+        found = app.knowledge.search("zirconium days", audience=EVERYONE)
+        assert [p.document for p in found.passages][:1] == ["hr/leave.md"]
+        app.knowledge.current().close()  # type: ignore[attr-defined]  # the served knowledge, not a fake
+    ingest.assistant.cache_clear()
+
+
 # --- gaps --------------------------------------------------------------------------------------
 
 
