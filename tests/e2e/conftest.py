@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import tarfile
@@ -72,11 +73,11 @@ def axe() -> str:
         if not npm:
             skip_loudly("no npm to fetch axe-core with; the accessibility check did not run")
         folder.mkdir(parents=True, exist_ok=True)
-        packed = subprocess.run(
-            [str(npm), "pack", "axe-core@4", "--silent"], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-        )
+        command = [str(npm), "pack", "axe-core@4", "--silent", "--fetch-retries=0"]
+        with contextlib.suppress(subprocess.TimeoutExpired):  # without a network npm may wait for minutes
+            subprocess.run(command, cwd=folder, capture_output=True, timeout=45, check=False)
         archives = sorted(folder.glob("axe-core-*.tgz"))
-        if packed.returncode or not archives:
+        if not archives:
             skip_loudly("axe-core could not be fetched from the npm registry; the accessibility check did not run")
         with tarfile.open(archives[-1]) as archive:
             archive.extract("package/axe.min.js", folder, filter="data")
