@@ -553,6 +553,24 @@ def test_a_model_that_takes_words_back_is_put_right_at_the_end(slack: Slack, ven
     assert vendor.visible("C1") == ["Fourteen."]
 
 
+def test_a_busy_workspace_gets_every_answer_whole(slack: Slack, vendor: SlackSimulator, clock: Clock) -> None:
+    vendor.channel("C1", "U1")
+    questions = [heard(slack, vendor.event(vendor.mention("C1", "U1", f"Question {n}"))) for n in range(30)]
+    states = [opened(slack, to) for to in questions]
+    for second in range(8):  # thirty at once: more than Slack lets begin, add to and end in a minute
+        states = [slack.update_stream(state, "word " * (second + 1), to=to) for state, to in zip(states, questions, strict=True)]
+        clock.now += 1
+    for n, (state, to) in enumerate(zip(states, questions, strict=True)):
+        for attempt in range(1, 9):
+            try:
+                slack.finish_stream(state, Reply(text=f"Answer {n}."), to=to, key=f"turn-{n}", attempt=attempt)
+                break
+            except RateLimited as limited:  # the queue delivers it again
+                clock.now += limited.retry_after
+    shown = [text.removeprefix("<@U1>\n") for text in vendor.visible("C1")]
+    assert sorted(shown) == sorted(f"Answer {n}." for n in range(30))
+
+
 @pytest.mark.parametrize("noticed", [True, False])
 def test_a_person_who_presses_stop_keeps_what_is_there(
     slack: Slack, vendor: SlackSimulator, asked: Message, noticed: bool

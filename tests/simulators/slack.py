@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,18 @@ SCOPES = (
 )  # fmt: skip
 
 STREAM_LIFE = 300.0
+
+LIMITS: Mapping[str, tuple[int, float]] = {
+    "chat.postMessage": (4, 1.0),
+    "chat.postEphemeral": (4, 1.0),
+    "chat.update": (50, 60.0),
+    "chat.startStream": (20, 60.0),
+    "chat.stopStream": (20, 60.0),
+    "chat.appendStream": (100, 60.0),
+    "conversations.replies": (50, 60.0),
+    "conversations.history": (50, 60.0),
+}
+"""Calls in so many seconds: posts by channel (about one a second, with short bursts), the rest in the whole workspace."""
 
 FORM_ONLY = frozenset({"conversations.replies", "conversations.history", "files.getUploadURLExternal", "files.info"})
 
@@ -95,6 +108,7 @@ class SlackSimulator(Simulator):
         self.statuses: list[tuple[str, str, str]] = []
         self.files: dict[str, dict[str, Any]] = {}
         self.used_urls: dict[str, tuple[int, float]] = {}
+        self.called: dict[tuple[str, str], list[float]] = {}
         self._count = 0
 
     @property
@@ -258,7 +272,20 @@ class SlackSimulator(Simulator):
             return self._no("invalid_arguments")
         if method not in FORM_ONLY and kind != "application/json; charset=utf-8":
             return self._no("missing_charset" if kind.startswith("application/json") else "invalid_form_data")
-        return None
+        return self._limited(method, call)
+
+    def _limited(self, method: str, call: Call) -> Answer | None:
+        if method not in LIMITS:
+            return None
+        most, seconds = LIMITS[method]
+        counted = method, str(call.json().get("channel", "")) if method.startswith("chat.post") else ""
+        now = self.clock()
+        recent = self.called[counted] = [at for at in self.called.get(counted, []) if at > now - seconds]
+        if len(recent) < most:
+            recent.append(now)
+            return None
+        wait = max(1, math.ceil(recent[0] + seconds - now))
+        return Answer(429, {"ok": False, "error": "ratelimited"}, {**self._headers(), "Retry-After": str(wait)})
 
     def _no(self, error: str, **more: Any) -> Answer:
         return Answer(200, {"ok": False, "error": error, **more}, self._headers())
