@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--stage", help="dev (default), staging, production or a name of your own")
     parser.add_argument("--out", help="folder of the cloud assembly (default: build/cdk.out)")
     args = parser.parse_args(argv)
-    outdir = args.out or os.environ.get("CDK_OUTDIR") or "build/cdk.out"
+    outdir = args.out or os.environ.get("CDK_OUTDIR") or str(Path(__file__).with_name("build") / "cdk.out")
     app = application(outdir=outdir, context={k: v for k in ("profile", "stage") if (v := getattr(args, k))})
     try:
         compose(app, described(app), build())

@@ -207,6 +207,15 @@ def watches(deployment: Deployment) -> Sequence[Watch]:
             above=2,
         ),
         Watch(
+            name="plugin-faults",
+            means="a plug-in breaks again and again; it is quarantined and the others go on",
+            series=(_ours("faults", metrics.PLUGIN_FAULTS, "dialogue"),),
+            above=5,
+            seconds=300,
+            periods=1,
+            pages=False,
+        ),
+        Watch(
             name="forged-webhooks",
             means="many webhooks fail their proof: a rotated secret that was not stored here, or somebody knocking",
             series=(_ours("refused", metrics.REFUSED, "webhook"),),

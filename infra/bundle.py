@@ -42,6 +42,13 @@ _SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "python_dateu
 _SDK_FILES = frozenset({"endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"})
 
 
+_NEVER_RUNS: Final = (
+    "aws_lambda_powertools/event_handler",  # routes are FastAPI's
+    "cffi",  # cryptography needs its compiled part alone
+    "pycparser",  # reads C for cffi when a package is built
+)
+
+
 class BundleError(Exception):
     """The bundles cannot be built; the text says why and what to do."""
 
@@ -154,7 +161,8 @@ def _trim(folder: Path) -> None:
                 shutil.rmtree(path)
             elif path.is_file() and path.name not in _SDK_FILES:
                 path.unlink()
-    shutil.rmtree(folder / "bin", ignore_errors=True)
+    for name in ("bin", *_NEVER_RUNS):
+        shutil.rmtree(folder / name, ignore_errors=True)
     shutil.rmtree(folder / "boto3" / "examples", ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)
     for path in sorted(folder.rglob("*")):

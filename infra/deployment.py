@@ -95,10 +95,6 @@ class Deployment:
     """CloudFront and WAF in front of the API."""
     vpc: bool = False
     """Functions leave through fixed addresses, so that vendors can allow-list them."""
-    cache: bool = False
-    """A Valkey cache as the second level; otherwise the table is."""
-    search: bool = False
-    """Logs go through Firehose to OpenSearch and S3."""
     silence_seconds: int = 60
     """A message that has no visible reply after this time counts as silence."""
     gpu_profile: str = ""
@@ -203,8 +199,6 @@ PROFILES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "log_days": 90,
             "edge": True,
             "vpc": True,
-            "cache": True,
-            "search": True,
         },
     }
 )

@@ -96,6 +96,7 @@ FAULTS: Mapping[str, Callable[[Day], None]] = {
     "slow-model": lambda day: each(newest(15) * 2, lambda at: day.ours("dialogue", at, [(metrics.FIRST_TOKEN, 8000)])),
     "cold-prompts": lambda day: each(newest(120), lambda at: day.ours("dialogue", at, [(metrics.PROMPT_TOKENS, 4_000_000)])),
     "send-errors": lambda day: each(newest(3), lambda at: day.ours("dialogue", at, [(metrics.SEND_ERRORS, 6)])),
+    "plugin-faults": lambda day: each(newest(2), lambda at: day.ours("dialogue", at, [(metrics.PLUGIN_FAULTS, 3)])),
     "forged-webhooks": lambda day: each(newest(10), lambda at: day.ours("webhook", at, [(metrics.REFUSED, 40)])),
 }
 ALSO = {"queue-age": {"silence"}, "turn-errors": set(), "turn-errors-warning": set()}
