@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -339,40 +342,59 @@ class Service:
             except (Unavailable, ModelError) as error:
                 log(logger, logging.WARNING, "passages wait for their vectors", event_reason=type(error).__name__)
 
+    @cached_property
+    def _folder(self) -> Path:
+        """Where the served file is kept for reading; goes with this object or the process."""
+        folder = Path(tempfile.mkdtemp(prefix="knowledge-", dir=self._scratch))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
     def _open(self, version: Version | None = None) -> _Opened:
-        return _Opened(self._versions, version, self._start, self._scratch, self._semantic)
+        return _Opened(self._versions, version, self._start, self._folder, self._semantic)
 
 
 class _Opened:
-    """One version, open for the length of a `with` block."""
+    """One version, open for the length of a `with` block. The served one's file is kept until another is served."""
 
     def __init__(
-        self, versions: Versions, version: Version | None, start: Path | None, scratch: Path | None, semantic: Semantic | None
+        self,
+        versions: Versions,
+        version: Version | None,
+        start: Path | None,
+        folder: Path,
+        semantic: Semantic | None,
     ) -> None:
-        self._semantic = semantic
         self._versions = versions
-        self._version = version or versions.catalogue().served
+        self._version = version
         self._start = start
-        self._folder = tempfile.TemporaryDirectory(dir=scratch)
+        self._folder = folder
+        self._semantic = semantic
 
     def __enter__(self) -> Knowledge:
-        path = Path(self._folder.name) / "knowledge.sqlite"
-        try:
-            if self._version is not None:
-                self._versions.fetch(self._version, path)
-            elif self._start is not None and self._start.is_file():
-                path = self._start
-            else:
-                raise Refused("there is no knowledge yet; add some with: assistant kb add PATH", status=404)
-            self._knowledge = Knowledge(path, semantic=self._semantic)
-        except BaseException:
-            self._folder.cleanup()
-            raise
+        self._knowledge = Knowledge(self._path(), semantic=self._semantic)
         return self._knowledge
 
     def __exit__(self, *_: object) -> None:
         self._knowledge.close()
-        self._folder.cleanup()
+        if self._version is not None:
+            self._knowledge.path.unlink(missing_ok=True)
+
+    def _path(self) -> Path:
+        if self._version is not None:
+            path = self._folder / f"once-{self._version.object.replace('/', '_')}"
+            self._versions.fetch(self._version, path)
+            return path
+        if (served := self._versions.catalogue().served) is not None:
+            path = self._folder / served.object.replace("/", "_")
+            if not path.is_file():
+                self._versions.fetch(served, path)
+                for other in self._folder.iterdir():
+                    if other != path and not other.name.startswith((".", "once-")):
+                        other.unlink(missing_ok=True)  # readers under way keep it until they close it
+            return path
+        if self._start is not None and self._start.is_file():
+            return self._start
+        raise Refused("there is no knowledge yet; add some with: assistant kb add PATH", status=404)
 
 
 def check_audience(audience: frozenset[str], *, needed: bool = False) -> None:
