@@ -104,7 +104,8 @@ class ModelServer:
         self.most_running = 0
         self._most = running
         self._queue = queued
-        self._inside = 0
+        self.inside = 0
+        """Requests that wait or run."""
         self._random = random.Random(seed)
         self._cached: dict[str, set[int]] = {}
         self._loop = asyncio.new_event_loop()
@@ -240,20 +241,22 @@ class ModelServer:
         if plan.status != 200:
             self.refused += 1
             return await front.refuse(plan.status, dict(plan.error), plan.headers)
-        if self._inside >= self._most + self._queue:
+        if self.inside >= self._most + self._queue:
             self.refused += 1
             return await front.refuse(503, {"message": "the queue is full", "type": "ServiceUnavailableError", "code": 503}, {})
-        self._inside += 1
+        self.inside += 1
         try:
             return await self._generate(body, plan, front, reader, out)
         finally:
-            self._inside -= 1
+            self.inside -= 1
+            self._tell()
 
     async def _generate(self, body: dict[str, Any], plan: Plan, front: _Front, reader: asyncio.StreamReader, out: _Out) -> bool:
         work = asyncio.ensure_future(self._answer(body, plan, front))
         left = asyncio.ensure_future(reader.read(1))
         await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done() and left.result():  # not gone: the next request is coming in already
+        ahead = left.result() if left.done() and left.exception() is None else b""
+        if not work.done() and ahead:  # not gone: the next request is coming in already
             await asyncio.wait({work})
         whole = False
         if work.done():
@@ -267,12 +270,9 @@ class ModelServer:
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await work
             self.aborted += 1
-        if left.done():
-            out.read_ahead = left.result() if not left.cancelled() and left.exception() is None else b""
-        else:
-            left.cancel()
+        left.cancel()
         with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-            await left
+            out.read_ahead = await left
         self._tell()
         if not whole:
             out.writer.transport.abort()

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatRequest, Event
-from assistant.llm.failures import Overloaded, TryAgain
+from assistant.llm.failures import Overloaded, TimedOut, TryAgain
 from assistant.llm.openai_wire import AnswerReader, Dialect, request_body
 
 
@@ -184,6 +184,8 @@ class Watchdog:
         self._cut()
 
 
+SLACK: Final = 0.5
+"""What the socket's own limit is longer than ours, so that the watchdog, which knows why, comes first."""
 _DRAIN_SECONDS: Final = 1.0
 
 
@@ -258,7 +260,10 @@ class EndpointModel:
         end = time.monotonic() + left
         try:
             stream = self._transport.open(
-                body, request=request, connect=min(limits.connect, left), read=min(max(limits.first_token, limits.gap), left)
+                body,
+                request=request,
+                connect=min(limits.connect, left),
+                read=min(max(limits.first_token, limits.gap), left) + SLACK,
             )
         except ModelError:
             self._breaker.record(good=True)  # it answered, only not to this request
@@ -291,7 +296,7 @@ class EndpointModel:
                 if reader.done:
                     return
                 self._breaker.record(good=False)
-                if dog.fired:
+                if dog.fired or isinstance(error, TimedOut):
                     raise self._late(reader, request, end) from error
                 raise
             finally:

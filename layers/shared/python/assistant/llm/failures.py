@@ -11,3 +11,7 @@ class TryAgain(Unavailable):
 
 class Overloaded(TryAgain):
     """The endpoint said that it has too much to do (429, 503, throttled); it is alive, so the breaker does not count it."""
+
+
+class TimedOut(Unavailable):
+    """Nothing came within the time that a read may take; asking again would take as long."""

@@ -15,13 +15,13 @@ import httpx
 
 from assistant.errors import InvalidSetting, ModelError, Unavailable
 from assistant.llm import ChatRequest, WarmingUp
-from assistant.llm.failures import Overloaded, TryAgain
+from assistant.llm.failures import Overloaded, TimedOut, TryAgain
 from assistant.llm.openai_wire import BEDROCK, OPENAI, VLLM, Dialect
 
 Headers = Callable[[str, bytes], Mapping[str, str]]
 """What authenticates one request: headers for its URL and body."""
 
-WAKE_SECONDS: Final = 180.0
+WAKE_SECONDS: Final = 300.0
 """After about this long a SageMaker endpoint that was scaled to nothing answers again."""
 _LONGEST_ERROR: Final = 64 * 1024
 
@@ -105,6 +105,8 @@ class HttpStream:
         """The bytes, unpacked, as they come."""
         try:
             yield from self._response.iter_bytes()
+        except httpx.TimeoutException as error:
+            raise TimedOut(f"{self._where} wrote nothing for too long") from error
         except httpx.HTTPError as error:
             raise TryAgain(f"{self._where} broke the connection ({type(error).__name__})") from error
         except httpx.StreamClosed as error:

@@ -13,8 +13,8 @@ from typing import Any
 
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatRequest, WarmingUp
-from assistant.llm.endpoint import DEFAULT_LIMITS, Limits
-from assistant.llm.failures import Overloaded, TryAgain
+from assistant.llm.endpoint import DEFAULT_LIMITS, SLACK, Limits
+from assistant.llm.failures import Overloaded, TimedOut, TryAgain
 from assistant.llm.openai_http import WAKE_SECONDS, refusal
 
 
@@ -77,7 +77,7 @@ def runtime_client(region: str, *, limits: Limits = DEFAULT_LIMITS, **options: A
 
     config = Config(
         connect_timeout=limits.connect,
-        read_timeout=max(limits.first_token, limits.gap),
+        read_timeout=max(limits.first_token, limits.gap) + SLACK,
         retries={"total_max_attempts": 1},
         max_pool_connections=64,
         tcp_keepalive=True,
@@ -96,7 +96,8 @@ class PartStream:
         """The container's bytes, cut anywhere."""
         from botocore.eventstream import ParserError
         from botocore.exceptions import BotoCoreError, EventStreamError
-        from urllib3.exceptions import HTTPError
+        from botocore.exceptions import ReadTimeoutError as SdkTimeout
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
 
         try:
             for event in self._events:
@@ -105,6 +106,8 @@ class PartStream:
         except EventStreamError as error:
             kind = error.response.get("Error", {}).get("Code") or "an error"
             raise TryAgain(f"{self._where} reported {kind} in the stream") from error
+        except (SdkTimeout, ReadTimeoutError) as error:
+            raise TimedOut(f"{self._where} wrote nothing for too long") from error
         except (BotoCoreError, HTTPError, ParserError, OSError, ValueError, AttributeError) as error:
             # ValueError and AttributeError: http.client over a socket that the watchdog shut down
             raise TryAgain(f"{self._where} broke the stream ({type(error).__name__})") from error
