@@ -55,15 +55,18 @@ def default_knowledge(target: Path, *, base_url: str = PAGES_URL) -> int:
     return build(default_documents(base_url=base_url), target)
 
 
-def default_file(folder: Path) -> Path:
-    """The default knowledge file in `folder`, built where it is missing or was built by another version of the program."""
-    digest = hashlib.sha256(f"{SCHEMA_VERSION}/{CUT_VERSION}".encode())
+def default_file(folder: Path, *, base_url: str = "") -> Path:
+    """The default knowledge file in `folder`, built where it is missing or was built by another version of the program.
+
+    `base_url` makes the sources of answers clickable: the web page serves the guides under `{public_url}/console/docs`.
+    """
+    digest = hashlib.sha256(f"{SCHEMA_VERSION}/{CUT_VERSION}/{base_url}".encode())
     root = pages()
     for path in sorted([*root.glob("*.md"), *root.glob("guides/*/*.md")]):
         digest.update(path.read_bytes())
     target = folder / f"default-{digest.hexdigest()[:16]}.sqlite"
     if not target.is_file():
-        default_knowledge(target)
+        default_knowledge(target, base_url=base_url)
     return target
 
 
