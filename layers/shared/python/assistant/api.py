@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,10 +16,11 @@ from mangum import Mangum
 from pydantic import BaseModel, Field
 
 from assistant import console
+from assistant.access import PER_MINUTE, Identity, Role, TooMany
 from assistant.errors import InvalidSetting, Refused, Unavailable
 from assistant.initialise import components, initialise
-from assistant.messages import Message
-from assistant.openai_door import add_openai
+from assistant.messages import Message, Webhook
+from assistant.openai_door import add_openai, failure
 from assistant.rollout import RolloutChanged
 from assistant.sessions import Turn
 
@@ -44,15 +45,38 @@ class RolloutChange(BaseModel):
     why: Annotated[str, Field(max_length=1000)] = ""
 
 
+class NewKey(BaseModel):
+    """A key to be made."""
+
+    name: Annotated[str, Field(max_length=100)]
+    role: str
+    days: float = 0
+    per_minute: int = PER_MINUTE
+
+
+class Needs:
+    """A dependency: the holder of a key whose role reaches at least this far."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    def __call__(self, request: Request, authorization: Annotated[str, Header()] = "") -> Identity:
+        """Who asks; refuses everybody else."""
+        assistant: Assistant = request.app.state.assistant
+        return assistant.access.identify(authorization, role=self.role)
+
+
+User = Annotated[Identity, Depends(Needs("user"))]
+Editor = Annotated[Identity, Depends(Needs("editor"))]
+Operator = Annotated[Identity, Depends(Needs("operator"))]
+Admin = Annotated[Identity, Depends(Needs("admin"))]
+
+
 def create_app(assistant: Assistant) -> FastAPI:
     """The application over `assistant`'s parts."""
     app = FastAPI(title="Assistant", docs_url=None, redoc_url=None, openapi_url=None)
-
-    def key_holder(authorization: Annotated[str, Header()] = "") -> None:
-        expected = assistant.secrets.get("webchat").get("api_key", "")
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not expected or not hmac.compare_digest(given.strip().encode(), expected.encode()):
-            raise HTTPException(401, "send the header 'Authorization: Bearer API_KEY'", {"www-authenticate": "Bearer"})
+    app.state.assistant = assistant
+    audit = assistant.audit
 
     @app.exception_handler(Unavailable)
     def unavailable(request: Request, error: Unavailable) -> JSONResponse:
@@ -66,6 +90,10 @@ def create_app(assistant: Assistant) -> FastAPI:
     def changed_meanwhile(request: Request, error: RolloutChanged) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 409)
 
+    @app.exception_handler(Refused)
+    def not_let_in(request: Request, error: Refused) -> JSONResponse:
+        return refusal(request.url.path, error)
+
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
@@ -76,61 +104,90 @@ def create_app(assistant: Assistant) -> FastAPI:
         good = all(state == "ok" for state in states.values())
         return JSONResponse({"status": "ok" if good else "degraded", "components": states}, 200 if good else 503)
 
-    @app.get("/api/conversations/{conversation}/turns", dependencies=[Depends(key_holder)])
+    @app.get("/api/conversations/{conversation}/turns")
     def turns(
-        conversation: str, after: Annotated[str, Query(max_length=400)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
+        who: User,
+        conversation: str,
+        after: Annotated[str, Query(max_length=400)] = "",
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
+        if who.role != "user":
+            audit.read(who.id, f"webchat:{conversation}")
         return public_turns(assistant, conversation, after=after, limit=limit)
 
-    @app.post("/api/init", dependencies=[Depends(key_holder)])
-    def init() -> dict[str, Any]:
-        return {"steps": [step.to_dict() for step in initialise(assistant)]}
+    @app.post("/api/conversations/{conversation}/messages")
+    async def say(who: User, conversation: str, request: Request) -> Response:
+        return await run_in_threadpool(_posted, assistant, conversation, await request.body())
 
-    @app.get("/api/doctor", dependencies=[Depends(key_holder)])
-    def doctor() -> dict[str, Any]:
+    @app.post("/api/init")
+    def init(who: Admin) -> dict[str, Any]:
+        with audit.act(who.id, "init"):
+            return {"steps": [step.to_dict() for step in initialise(assistant)]}
+
+    @app.get("/api/doctor")
+    def doctor(who: Operator) -> dict[str, Any]:
         from assistant import doctor
 
         return dict(doctor.to_json(doctor.report(assistant)))
 
-    @app.get("/api/rollout", dependencies=[Depends(key_holder)])
-    def rollout() -> dict[str, Any]:
+    @app.get("/api/rollout")
+    def rollout(who: Operator) -> dict[str, Any]:
         return asdict(assistant.rollouts.read())
 
-    @app.get("/api/rollout/history", dependencies=[Depends(key_holder)])
-    def rollout_history() -> dict[str, Any]:
+    @app.get("/api/rollout/history")
+    def rollout_history(who: Operator) -> dict[str, Any]:
         return {"changes": [asdict(change) for change in assistant.rollouts.history()]}
 
-    @app.post("/api/rollout", dependencies=[Depends(key_holder)])
-    def change_rollout(asked: RolloutChange) -> dict[str, Any]:
-        rollouts, by = assistant.rollouts, {"who": asked.who, "why": asked.why}
-        match asked.action:
-            case "promote":
-                return asdict(rollouts.promote(**by))
-            case "halt":
-                return asdict(rollouts.halt(**by))
-            case "rollback":
-                return asdict(rollouts.roll_back(**by))
-            case "set":
-                return asdict(rollouts.set(asked.changes, ring=asked.ring, **by))
+    @app.post("/api/rollout")
+    def change_rollout(who: Admin, asked: RolloutChange) -> dict[str, Any]:
+        rollouts, by = assistant.rollouts, {"who": asked.who or who.name, "why": asked.why}
+        target = " ".join(filter(None, [asked.ring, *sorted(asked.changes)]))
+        with audit.act(who.id, f"rollout {asked.action}", target, why=asked.why):
+            match asked.action:
+                case "promote":
+                    return asdict(rollouts.promote(**by))
+                case "halt":
+                    return asdict(rollouts.halt(**by))
+                case "rollback":
+                    return asdict(rollouts.roll_back(**by))
+                case "set":
+                    return asdict(rollouts.set(asked.changes, ring=asked.ring, **by))
 
-    @app.api_route("/api/knowledge/{path:path}", methods=["GET", "POST", "PUT", "DELETE"], dependencies=[Depends(key_holder)])
-    async def knowledge(path: str, request: Request) -> JSONResponse:
-        from assistant.knowledge.service import answer
-
+    @app.api_route("/api/knowledge/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
+    async def knowledge(who: Editor, path: str, request: Request) -> JSONResponse:
         body = await request.body()
-        asked = (assistant.knowledge_service, request.method, path, dict(request.query_params), body)
-        status, said = await run_in_threadpool(answer, *asked)
+        status, said = await run_in_threadpool(_knowledge, assistant, who, request, path, body)
         return JSONResponse(jsonable_encoder(said), status)
 
-    @app.get("/api/dead-letters", dependencies=[Depends(key_holder)])
-    def dead_letters() -> dict[str, Any]:
+    @app.get("/api/dead-letters")
+    def dead_letters(who: Operator) -> dict[str, Any]:
         return {"letters": assistant.dead_letters.list()}
 
-    @app.post("/api/dead-letters/replay", dependencies=[Depends(key_holder)])
-    def replay(chosen: Chosen) -> dict[str, Any]:
-        return assistant.dead_letters.replay(frozenset(chosen.ids), every=chosen.all)
+    @app.post("/api/dead-letters/replay")
+    def replay(who: Operator, chosen: Chosen) -> dict[str, Any]:
+        with audit.act(who.id, "replay dead letters", "all" if chosen.all else " ".join(chosen.ids)):
+            return assistant.dead_letters.replay(frozenset(chosen.ids), every=chosen.all)
 
-    add_openai(app, assistant, key_holder)
+    @app.get("/api/keys")
+    def keys(who: Admin) -> dict[str, Any]:
+        return {"keys": [asdict(k) for k in assistant.access.list()]}
+
+    @app.post("/api/keys")
+    def add_key(who: Admin, asked: NewKey) -> dict[str, Any]:
+        with audit.act(who.id, "add key", f"{asked.role} {asked.name}"):
+            made, secret = assistant.access.add(**asked.model_dump())
+        return asdict(made) | {"secret": secret}
+
+    @app.delete("/api/keys/{id}")
+    def revoke_key(who: Admin, id: str, after: float = 0) -> dict[str, Any]:
+        with audit.act(who.id, "revoke key", id):
+            return asdict(assistant.access.revoke(id, after=after))
+
+    @app.get("/api/audit")
+    def acts(who: Admin, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
+        return {"acts": [asdict(act) for act in audit.list(limit=limit)]}
+
+    add_openai(app, assistant, Needs("user"))
 
     @app.get("/", include_in_schema=False)
     def index(if_none_match: Annotated[str, Header()] = "") -> Response:
@@ -141,6 +198,53 @@ def create_app(assistant: Assistant) -> FastAPI:
         return _static(path, if_none_match)
 
     return app
+
+
+def refusal(path: str, error: Refused) -> JSONResponse:
+    """The answer to a request that is not let in, in the shape that the reader of `path` expects."""
+    headers: dict[str, str] = {"www-authenticate": "Bearer"} if error.status == 401 else {}
+    if isinstance(error, TooMany):
+        headers["retry-after"] = str(error.retry_after)
+    if not path.startswith("/v1/"):
+        return JSONResponse({"error": str(error)}, error.status, headers)
+    codes = {401: "invalid_api_key", 403: "insufficient_permissions", 429: "rate_limit_exceeded"}
+    kind = "rate_limit_error" if error.status == 429 else "invalid_request_error"
+    answer = failure(error.status, str(error), kind=kind, code=codes.get(error.status))
+    answer.headers.update(headers)
+    return answer
+
+
+def _posted(assistant: Assistant, conversation: str, body: bytes) -> Response:
+    """The web chat's door for holders of a key of their own: the same message, the same checks, the same answer."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise Refused("the body must be a JSON object with 'user' and 'text'")
+    headers = {
+        "authorization": f"Bearer {assistant.secrets.get('webchat').get('api_key', '')}",
+        "content-type": "application/json",
+    }
+    message = json.dumps(data | {"conversation": conversation}).encode()
+    webhook = Webhook(platform="webchat", channel="messages", method="POST", headers=headers, body=message)
+    reply = assistant.intake.handle(webhook)
+    return Response(reply.body, reply.status, dict(reply.headers), reply.content_type)
+
+
+def _knowledge(assistant: Assistant, who: Identity, request: Request, path: str, body: bytes) -> tuple[int, Any]:
+    from assistant.knowledge.service import answer
+
+    query = dict(request.query_params)
+    asked = (assistant.knowledge_service, request.method, path, query, body)
+    if request.method == "GET":
+        return answer(*asked, author=who.name)
+    target = query.get("name") or query.get("folder") or ""
+    with assistant.audit.act(who.id, f"knowledge {request.method} {path}", target) as act:
+        status, said = answer(*asked, author=who.name)
+        if status >= 400:
+            act.outcome = f"refused: {status}"
+    return status, said
 
 
 def http_handler(app: FastAPI) -> Callable[[dict[str, Any], Any], dict[str, Any]]:

@@ -15,6 +15,8 @@ from assistant.secrets import Secrets, StoredSecrets
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
+    from assistant.access import Access
+    from assistant.audit import Audit
     from assistant.cache import Cache
     from assistant.deadletters import DeadLetters
     from assistant.dialogue import Dialogue, KnowledgeBase
@@ -225,6 +227,23 @@ class Assistant:
         from assistant.rollout import Rollouts
 
         return Rollouts(self.table, tenant=self.settings.tenant, clock=self.clock)
+
+    @cached_property
+    def access(self) -> Access:
+        """Who may do what over HTTP."""
+        from assistant.access import Access
+
+        def page_key() -> str:
+            return self.secrets.get("webchat").get("api_key", "")
+
+        return Access(self.table, tenant=self.settings.tenant, page_key=page_key, clock=self.clock)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """What administrators did."""
+        from assistant.audit import Audit
+
+        return Audit(self.table, tenant=self.settings.tenant, clock=self.clock)
 
     @cached_property
     def notices(self) -> Notices:

@@ -65,7 +65,7 @@ class Completion(BaseModel):
     n: Literal[1] = 1
 
 
-def add_openai(app: FastAPI, assistant: Assistant, key_holder: Callable[..., None]) -> None:
+def add_openai(app: FastAPI, assistant: Assistant, key_holder: Callable[..., Any]) -> None:
     """Adds `/v1/models` and `/v1/chat/completions` to `app`."""
 
     @app.exception_handler(RequestValidationError)

@@ -10,6 +10,9 @@
 | the ticket of such a request | `Q#<ticket>` | `ask`, and `used#<state>` for each call-back | get, conditional put |
 | the key that signs states, sealed | `SYSTEM#tenant` | `state-key` | get, once a process |
 | a side effect that a person approved | `W#<approval>` | `act` | conditional put |
+| an API key, its secret as a digest | `KEY#tenant` | its id | query of all, once in 30 s |
+| requests with a key in one minute | `R#tenant#key` | the minute | counted up, never read |
+| an administrative act | `AUDIT#tenant#<month>` | `<ms>#<id>`, `…#end` | newest of a month, descending |
 | anything cached across instances | `K#<key>` | `cache` | get |
 
 Scalars are attributes of their own where a condition reads them; everything else is one JSON string in `body`.
