@@ -159,6 +159,16 @@ def test_search_syntax_in_a_question_is_only_text(question: str) -> None:
     knowledge.close()
 
 
+def test_a_question_of_a_hundred_thousand_characters_is_bounded_work() -> None:
+    knowledge = open_knowledge(_shared())
+    with knowledge._readers.reading() as connection:
+        statements: list[str] = []
+        connection.set_trace_callback(statements.append)
+    knowledge.search(" ".join(f"word{n} annual leave" for n in range(6000)) + "年假" * 20000, audience=EVERYONE)
+    knowledge.close()
+    assert 50 < len(statements) < 300
+
+
 _built: list[Path] = []
 
 

@@ -36,6 +36,8 @@ CLOSE: Final = 0.3
 """Weight of two of the question's words standing side by side, as they do in the question."""
 WORDS: Final = 48
 """Words of a question that are looked at: the rarest, where it is longer."""
+LOOKED_UP: Final = 200
+"""Words of a question that are looked up in the index."""
 CANDIDATES: Final = 16
 """Passages that are read for one question."""
 SAMPLE: Final = 200
@@ -76,7 +78,7 @@ class Ranking:
 
 def search(connection: sqlite3.Connection, question: str, audiences: Sequence[int], *, limit: int) -> Ranking:
     """The best passages of `audiences` for `question`, best first."""
-    asked = list(dict.fromkeys(cut(question[:4000])))
+    asked = list(dict.fromkeys(cut(question[:4000])))[:LOOKED_UP]
     if not asked or not audiences:
         return Ranking()
     seen = ",".join(str(int(a)) for a in audiences)
