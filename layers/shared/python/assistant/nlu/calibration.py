@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 
 
-def fit(
-    signals: Sequence[Sequence[float]], right: Sequence[bool], shares: Sequence[float], *, ridge: float = 1e-3
-) -> list[float]:
+def fit(signals: Sequence[Sequence[float]], right: Sequence[bool], shares: Sequence[float], *, ridge: float = 1.0) -> list[float]:
     """Weights (the constant last) so that `probability(weights, signal)` fits `right`; `shares` weigh the examples.
 
     Newton's method: a handful of signals and steps, so plain Python is quick.

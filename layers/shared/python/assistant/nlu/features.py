@@ -1,4 +1,4 @@
-"""What the classifier sees of a text: words, word pairs and character n-grams, the same way for every script."""
+"""What the classifier sees of a text: words, pairs of words and character n-grams, the same way for every script."""
 
 from __future__ import annotations
 
@@ -28,8 +28,13 @@ RARITY = 0.3
 BIAS = 109
 """Value of the feature that every text has (see UNIT): by it a text of which nothing is known scores low everywhere."""
 
-Grams: TypeAlias = "tuple[frozenset[int], frozenset[int]]"
-"""The word n-grams and the character n-grams of a text, each named by a 32-bit hash."""
+NEAR = 8
+"""Words that stand fewer than so many places apart make a pair, whichever comes first."""
+SHARES = (1.0, 1.0, 0.7)
+"""How much each part of the grams counts."""
+
+Grams: TypeAlias = "tuple[frozenset[int], frozenset[int], frozenset[int]]"
+"""The word n-grams, the character n-grams and the pairs of near words of a text, each named by a 32-bit hash."""
 
 
 def tokens(text: str) -> list[str]:
@@ -39,7 +44,7 @@ def tokens(text: str) -> list[str]:
 
 
 def grams(text: str) -> Grams:
-    """The grams of `text`: words, pairs of words (with its beginning and end), and 1 to 4 characters in a row within words."""
+    """The grams of `text`: words and neighbours (with its beginning and end), 1 to 4 characters in a row within words, pairs."""
     found = tokens(text)
     marked = ["^", *found, "$"]
     words = {crc32(token.encode(), 1) for token in found}
@@ -50,7 +55,12 @@ def grams(text: str) -> Grams:
         for length in (1, 2, 3, 4)
         for start in range(len(padded) - length + 1)
     }
-    return frozenset(words), frozenset(characters)
+    pairs = {
+        crc32((f"{a}&{b}" if a < b else f"{b}&{a}").encode(), 3)
+        for place, a in enumerate(found)
+        for b in found[place + 1 : place + NEAR]
+    }
+    return frozenset(words), frozenset(characters), frozenset(pairs)
 
 
 def _joined(found: Sequence[str]) -> str:
@@ -82,29 +92,32 @@ class Vocabulary:
 
     @classmethod
     def of(cls, texts: Iterable[Grams], *, at_least: int) -> Self:
-        """The grams that occur in `at_least` texts."""
+        """The grams that occur in `at_least` texts; pairs, of which there are many, in twice as many."""
         counts: Counter[int] = Counter()
         total = 0
-        for words, characters in texts:
+        paired: Counter[int] = Counter()
+        for words, characters, pairs in texts:
             counts.update(words)
             counts.update(characters)
+            paired.update(pairs)
             total += 1
+        counts.update({name: n for name, n in paired.items() if at_least == 1 or n >= 2 * at_least})
         kept = sorted(name for name, n in counts.items() if n >= at_least)
         return cls(array("I", kept), array("I", (counts[name] for name in kept)), total)
 
     def vector(self, found: Grams) -> Features:
-        """The known grams weighted by rarity, words and characters of equal length, 1 together.
+        """The known grams weighted by rarity; words and characters have length 1 together.
 
         Unknown grams count for the length too: the more of a text is new, the shorter what is known of it, the lower all scores.
         """
         rows = [len(self)]
         values = [BIAS]
-        for part in found:
+        for part, share in zip(found, SHARES, strict=True):
             known = sorted(row for name in part if (row := self._rows.get(name)) is not None)
             unseen = (len(part) - len(known)) * self._unseen
             length = math.sqrt(2 * (unseen + sum(self._rarity[row] ** 2 for row in known)))
             for row in known:
-                rounded = round(self._rarity[row] / length * UNIT)
+                rounded = round(self._rarity[row] / length * share * UNIT)
                 if rounded:
                     rows.append(row)
                     values.append(rounded)
