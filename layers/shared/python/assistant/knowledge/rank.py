@@ -34,8 +34,6 @@ ALIKE: Final = 3.0
 """Weight of a heading that asks the very question."""
 CLOSE: Final = 0.3
 """Weight of two of the question's words standing side by side, as they do in the question."""
-WORDS: Final = 48
-"""Words of a question that are looked at: the rarest, where it is longer."""
 LOOKED_UP: Final = 200
 """Words of a question that are looked up in the index."""
 CANDIDATES: Final = 16
@@ -95,9 +93,6 @@ def search(connection: sqlite3.Connection, question: str, audiences: Sequence[in
     else:  # "what can the assistant do": the small words are nearly all there is
         small = {w: _weight(index.count(w), total) / 2 for w in asked if w in COMMON}
     weights = {w: weights[w] if w in weights else small[w] for w in asked}
-    if len(asked) > WORDS:
-        kept = set(sorted(asked, key=lambda w: -weights[w])[:WORDS])
-        weights = {w: v for w, v in weights.items() if w in kept}
     rows = index.candidates(weights, max(CANDIDATES, limit))
     scale = _Scale(weights, size / total, {w for w in weights if w not in COMMON and not index.count(w)})
     hits = [
@@ -209,7 +204,7 @@ def _certainty(hits: Sequence[Hit], total: int) -> float:
     The evidence is counted in words that stand in one passage of 240, where the threshold was measured, so that it means the
     same in a small and in a large base. Hits with the very same score are copies and do not make each other doubtful.
     """
-    if not hits:
+    if not hits or hits[0].score <= 0:
         return 0.0
     best = hits[0]
     rival = next((h.score for h in hits if h.score < best.score * 0.999), 0.0)
