@@ -166,7 +166,7 @@ def test_a_question_of_a_hundred_thousand_characters_is_bounded_work() -> None:
         connection.set_trace_callback(statements.append)
     knowledge.search(" ".join(f"word{n} annual leave" for n in range(6000)) + "年假" * 20000, audience=EVERYONE)
     knowledge.close()
-    assert 50 < len(statements) < 300
+    assert 50 < len(statements) < 700  # a look-up is up to three statements to the tracer
 
 
 _built: list[Path] = []
