@@ -43,7 +43,9 @@ _SDK_FILES = frozenset({"endpoints.json", "partitions.json", "sdk-default-config
 
 
 _NEVER_RUNS: Final = (
-    "aws_lambda_powertools/event_handler",  # routes are FastAPI's
+    "aws_lambda_powertools/event_handler",  # routes are FastAPI's, and events become our own types on the line that gets them
+    "aws_lambda_powertools/utilities/data_classes",
+    "aws_lambda_powertools/utilities/parser",
     "cffi",  # cryptography needs its compiled part alone
     "pycparser",  # reads C for cffi when a package is built
 )

@@ -143,7 +143,9 @@ class DataStack(cdk.Stack):
         role.add_to_principal_policy(
             iam.PolicyStatement(actions=[f"dynamodb:{a}" for a in actions], resources=[self.table.table_arn])
         )
-        self._allow_key(role, "dynamodb", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey")
+        # Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+        actions_on_key = ("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo")
+        self._allow_key(role, "dynamodb", *(f"kms:{a}" for a in actions_on_key))
 
     def allow_documents(self, role: iam.Role, *, write: bool) -> None:
         """Lets `role` read the documents and knowledge versions, and `write` them."""

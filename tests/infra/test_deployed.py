@@ -45,6 +45,23 @@ def test_a_signed_slack_event_is_answered_in_slack_by_what_was_deployed(account:
         assert slack.visible("D0ANN") == seen
 
 
+def test_one_turn_writes_no_more_than_four_kilobytes_of_log(account: Account) -> None:
+    with SlackSimulator() as slack:
+        account.store_secret("assistant/dev/slack", slack.secrets)
+        slack.channel("D0LOG", "U0LOG")
+        functions = [account.function(f"assistant-dev-{name}") for name in ("webhook", "dialogue")]
+        for question in ("What can you do?", "How do I connect Slack?"):
+            before = [len(f.log.read_bytes()) for f in functions]
+            event = slack.event(slack.say("D0LOG", "U0LOG", question))
+            account.request("POST", "/webhook/slack/events", headers=event.headers, body=event.body)
+            assert account.drain() == 1
+            written = [len(f.log.read_bytes()) - was for f, was in zip(functions, before, strict=True)]
+            print(f"log of a turn: webhook {written[0]} bytes, dialogue {written[1]} bytes")
+            assert 0 < sum(written) <= 4096
+        lines = [line for f in functions for line in f.logged()]
+        assert all("@timestamp" in line or "_aws" in line for line in lines), "a line that is no JSON of ours"
+
+
 def test_a_forged_event_is_refused_by_what_was_deployed_and_queues_nothing(account: Account) -> None:
     with SlackSimulator() as slack:
         account.store_secret("assistant/dev/slack", slack.secrets)

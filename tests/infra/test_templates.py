@@ -164,6 +164,9 @@ def test_whatever_takes_data_refuses_plain_http(assembly: Synthesise, profile: s
     for policy in policies:
         denied = [s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Deny"]
         assert {"Bool": {"aws:SecureTransport": "false"}} in [s["Condition"] for s in denied]
+    documents = made.template("data")["Resources"]["Documents"]["Properties"]
+    assert documents["NotificationConfiguration"]["EventBridgeConfiguration"] == {"EventBridgeEnabled": True}
+    assert documents["VersioningConfiguration"] == {"Status": "Enabled"}
     for bucket in made.resources("AWS::S3::Bucket"):
         assert all(bucket["PublicAccessBlockConfiguration"].values())
 
