@@ -32,7 +32,7 @@ from infra.network import Network
 from infra.review import accept
 
 INGEST: Final = QueueSettings(function_timeout=900, max_receives=3, batch_size=10)
-"""One message group, so that one writer at a time builds a knowledge version; ten changes to documents make one build."""
+"""One message group, so that one writer at a time builds a knowledge version; up to ten changes come in one call."""
 
 ACCESS_LOG: Final = json.dumps(
     {
