@@ -334,3 +334,13 @@ def test_what_is_no_message_in_the_queue_is_kept_in_the_dead_letters(aws: Emulat
     house.drain()
     [letter] = house.dead_letters()
     assert letter["MessageAttributes"]["reason"]["StringValue"] == "the body is not a message"
+
+
+def test_a_question_that_finds_nothing_is_listed_for_the_editors(aws: Emulator) -> None:
+    house = House(aws, pages=Pages(confident=False))
+    house.say("Who repairs the coffee machine?")
+    house.say("who repairs the COFFEE machine")
+    house.drain()
+    [gap] = house.assistant.knowledge_service.gaps.open()
+    assert gap["question"].lower().startswith("who repairs the coffee machine")
+    assert gap["count"] == 2

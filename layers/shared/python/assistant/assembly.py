@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from assistant.secrets import Secrets, StoredSecrets
 from assistant.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from assistant.access import Access
     from assistant.audit import Audit
     from assistant.cache import Cache
@@ -191,11 +194,17 @@ class Assistant:
         import tempfile
         from pathlib import Path
 
-        from assistant.knowledge.default import default_file
         from assistant.knowledge.versions import Served
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
-        return Served(self.knowledge_versions, folder, fallback=default_file(folder))
+        return Served(self.knowledge_versions, folder, fallback=self._guides(folder))
+
+    def _guides(self, folder: Path) -> Path:
+        """The product's own guides as a knowledge file; their sources lead to where the page shows them."""
+        from assistant.knowledge.default import PAGES_URL, default_file
+
+        public = self.settings.public_url if self.settings.public_url.startswith("https://") else ""
+        return default_file(folder, base_url=public + PAGES_URL)
 
     @cached_property
     def knowledge_versions(self) -> Versions:
@@ -207,19 +216,26 @@ class Assistant:
         bucket = Bucket(self.settings.bucket, client=self.client("s3"))
         return Versions(bucket, TableDesk(self.table, tenant=tenant, clock=self.clock), tenant=tenant, clock=self.clock)
 
+    def _note_gap(self, question: str) -> None:
+        """Counts a question that the knowledge could not answer, for its editors; never fails a turn."""
+        from assistant.errors import AssistantError
+        from assistant.knowledge.gaps import Gaps
+
+        with suppress(AssistantError):
+            Gaps(self.table, tenant=self.settings.tenant, clock=self.clock).note(question)
+
     @cached_property
     def knowledge_service(self) -> Service:
         """What editors do with the knowledge."""
         import tempfile
         from pathlib import Path
 
-        from assistant.knowledge.default import default_file
         from assistant.knowledge.gaps import Gaps
         from assistant.knowledge.service import Service
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
         gaps = Gaps(self.table, tenant=self.settings.tenant, clock=self.clock)
-        return Service(self.knowledge_versions, start=default_file(folder), gaps=gaps, clock=self.clock)
+        return Service(self.knowledge_versions, start=self._guides(folder), gaps=gaps, clock=self.clock)
 
     @cached_property
     def rollouts(self) -> Rollouts:
@@ -318,7 +334,6 @@ class Assistant:
         """What tells the plug-ins' intents apart; None where they declare none. Learned in seconds, kept for the next start."""
         import hashlib
         import tempfile
-        from contextlib import suppress
         from pathlib import Path
 
         from assistant.flows import Flows
@@ -358,6 +373,7 @@ class Assistant:
             examine=self._examine,
             consents=lambda: self.authorisations,
             table=self.table,
+            gap=self._note_gap,
             seen=self.seen.note,
             clock=self.clock,
             step=self._step,

@@ -23,6 +23,7 @@ from assistant.errors import (
     InvalidSetting,
     MessageRecalled,
     MissingPermission,
+    ModelError,
     NeedsAuthorisation,
     NotInChat,
     OutcomeUnknown,
@@ -47,6 +48,7 @@ from assistant.observability import (
     DUPLICATES,
     FIRST_REPLY,
     FIRST_TOKEN,
+    MODEL_ERRORS,
     PROMPT_TOKENS,
     SEND_ERRORS,
     TURN_RESUMED,
@@ -180,6 +182,7 @@ class Dialogue:
         examine: Callable[[str], str] = lambda language: "",
         consents: Callable[[], Consents] | None = None,
         table: Table | None = None,
+        gap: Callable[[str], None] = lambda question: None,
         seen: Callable[..., None] = lambda platform, *ways: None,
         step: Step = lambda name: None,
         patience: float = PATIENCE,
@@ -201,6 +204,7 @@ class Dialogue:
         self._examine = examine
         self._consents = consents
         self._table = table
+        self._gap = gap
         self._seen = seen
         self._step = step
         self._patience = patience
@@ -540,6 +544,8 @@ class Dialogue:
         if not passages:
             found = self._knowledge.search(asks.whole or asks.text, audience=asks.audience, limit=5)
             passages = found.passages if found.confident else ()
+            if not found.confident:
+                self._gap(asks.whole or asks.text)
         request = ChatRequest(
             system=SYSTEM,
             messages=(*history, ChatMessage(role="user", text=asks.text), *acted),
@@ -582,17 +588,21 @@ class Dialogue:
         text = ""
         calls: list[ToolCall] = []
         done: Done | None = None
-        with closing(model.stream(request)) as events:  # type: ignore[type-var]  # models give generators
-            for event in events:
-                if isinstance(event, TextDelta):
-                    text += event.text
-                    push("\n\n".join([*before, text]))
-                elif isinstance(event, ToolCall):
-                    calls.append(event)
-                else:
-                    done = event
-        if done is None:
-            raise Unavailable("the model's answer broke off")
+        try:
+            with closing(model.stream(request)) as events:  # type: ignore[type-var]  # models give generators
+                for event in events:
+                    if isinstance(event, TextDelta):
+                        text += event.text
+                        push("\n\n".join([*before, text]))
+                    elif isinstance(event, ToolCall):
+                        calls.append(event)
+                    else:
+                        done = event
+            if done is None:
+                raise Unavailable("the model's answer broke off")
+        except (ModelError, Unavailable) as error:
+            self._metrics.emit((MODEL_ERRORS, 1), error=type(error).__name__)
+            raise
         self._metrics.emit(
             (FIRST_TOKEN, done.first_token_ms),
             (PROMPT_TOKENS, done.usage.prompt),

@@ -99,10 +99,11 @@ class Chat:
             print("No answer came in time; the question is kept and will be answered.", file=sys.stderr)
             return 1
         self._buttons = turn["buttons"]
+        shown = turn.pop("shown")
         if as_json:
             print(json.dumps(turn, ensure_ascii=False))
         else:
-            self._show_rest(turn)
+            self._show_rest(turn, shown=shown)
         return 0 if turn["state"] == "sent" else 1
 
     def _follow(self, id_: str, *, live: bool) -> dict[str, Any] | None:
@@ -128,8 +129,7 @@ class Chat:
         return None
 
     @staticmethod
-    def _show_rest(turn: dict[str, Any]) -> None:
-        shown = turn.pop("shown")
+    def _show_rest(turn: dict[str, Any], *, shown: bool) -> None:
         lines = [f"[{s['number']}] {s['title']}" + (f"  {s['url']}" if s["url"] else "") for s in turn["sources"]]
         choices = [f"{n}) {b['text']}" for n, b in enumerate(turn["buttons"], 1)]
         if sys.stdout.isatty():
