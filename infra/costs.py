@@ -71,6 +71,8 @@ class Use:
     prompt_price: float = 0
     """US dollars a million prompt tokens; 0: the built-in engine, or a model that is paid for elsewhere."""
     completion_price: float = 0
+    gpu_hour: float = 0
+    """US dollars for one hour of the endpoint's instance: it differs by region and contract, so there is no default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ class Line:
 
 def estimate(deployment: Deployment, use: Use) -> Sequence[Line]:
     """What `deployment` costs in a month with `use`: first what stands still, then what grows with the messages."""
-    return [*_fixed(deployment), *_growing(deployment, use)]
+    return [*_fixed(deployment), *_endpoint(deployment, use), *_growing(deployment, use)]
 
 
 def _fixed(deployment: Deployment) -> list[Line]:
@@ -118,6 +120,14 @@ def _fixed(deployment: Deployment) -> list[Line]:
         add("firewall", "firewall", 1, "one web ACL")
         add("firewall rules", "firewall-rule", 3, "3 rules")
     return lines
+
+
+def _endpoint(deployment: Deployment, use: Use) -> list[Line]:
+    if not deployment.gpu_profile:
+        return []
+    copies = deployment.gpu_copies_min
+    why = f"{copies} copies of {deployment.gpu_profile} that always run; up to {deployment.gpu_copies_max} at a peak"
+    return [Line(item="model endpoint", dollars=copies * HOURS * use.gpu_hour, why=why, price="", per_message=False)]
 
 
 def _growing(deployment: Deployment, use: Use) -> list[Line]:

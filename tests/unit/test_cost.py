@@ -44,6 +44,14 @@ def test_a_model_with_a_price_is_a_line_of_its_own(capsys: pytest.CaptureFixture
     assert float(str(paid["million_messages"])) - float(str(plain["million_messages"])) == pytest.approx(2000, abs=0.02)
 
 
+def test_a_model_endpoint_is_never_left_out_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    endpoint = ["-c", "gpu_profile=48gb-small", "-c", "gpu_copies_min=2"]
+    assert cli.main(["cost", *endpoint]) == 2
+    assert "--gpu-hour" in capsys.readouterr().err
+    dearer = float(str(run(capsys, *endpoint, "--gpu-hour", "3")["fixed"])) - float(str(run(capsys)["fixed"]))
+    assert dearer == pytest.approx(2 * 730 * 3, abs=0.02)
+
+
 def test_every_price_names_its_page() -> None:
     assert all(price.source.startswith("https://aws.amazon.com/") and price.dollars > 0 for price in PRICES.values())
 

@@ -1,7 +1,7 @@
 """What a deployment costs in a month and for a million messages, from the same objects that are deployed.
 
-List prices of us-east-1 from 2025, without free tiers; each line names the page where today's price stands. A GPU endpoint and
-a search domain are not in it: `docs/scaling.md` has them.
+List prices of us-east-1 from 2025, without free tiers; each line names the page where today's price stands. A model endpoint on
+GPUs (`-c gpu_profile=…`) needs `--gpu-hour`, the price of one hour of its instance: https://aws.amazon.com/sagemaker/pricing/
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--prompt-price", type=float, default=0, help="US dollars for a million prompt tokens (default 0: built-in)"
     )
     parser.add_argument("--completion-price", type=float, default=0, help="US dollars for a million completion tokens")
+    parser.add_argument("--gpu-hour", type=float, default=0, help="US dollars for an hour of the model endpoint's instance")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -56,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
     if args.messages < 0:
         raise InvalidSetting(f"--messages {args.messages} is less than none")
     deployment = Deployment.of(given, env=os.environ)
+    if deployment.gpu_profile and not args.gpu_hour:
+        raise InvalidSetting(
+            f"gpu_profile={deployment.gpu_profile!r} runs an endpoint by the hour; give its instance's price with --gpu-hour"
+        )
     use = Use(
         messages=args.messages,
         turn_seconds=args.turn_seconds,
@@ -63,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         completion_tokens=args.completion_tokens,
         prompt_price=args.prompt_price,
         completion_price=args.completion_price,
+        gpu_hour=args.gpu_hour,
     )
     lines = estimate(deployment, use)
     fixed = sum(line.dollars for line in lines if not line.per_message)
