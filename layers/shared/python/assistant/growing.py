@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from assistant.errors import SendError, Unavailable
-from assistant.messages import Message, StreamState
+from assistant.messages import Message, Reply, StreamState
 from assistant.observability import log
 from assistant.platforms import Platform
 from assistant.sessions import Sessions, Stopped, Turn
@@ -75,6 +75,26 @@ class Growing:
         """Lets the whole `text` so far be shown. Raises Stopped when the answer must end, Unavailable when it is not ours."""
         self._text = text
         self._raise()
+
+    def announce(self, text: str) -> None:
+        """Shows `text` at once where the answer will stand, because it comes much later; call it after leaving the context.
+
+        Raises Unavailable where the turn is not ours, and a SendError.
+        """
+        if not self.claimed:
+            self.turn = self._sessions.claim(self.turn, self._message)
+            self.claimed = True
+        state = self.turn.stream
+        if self.stream_id:
+            self._sessions.show(self._platform.name, self.stream_id, text, final=False)
+        elif not self._platform.pulls:
+            if state is None and self._platform.stream_interval > 0:
+                state = self._platform.open_stream(to=self._message, key=self.turn.id)
+            if state is None:
+                self._platform.send(Reply(text=text), to=self._message, key=f"{self.turn.id}-w")
+            else:
+                state = self._platform.update_stream(state, text, to=self._message)
+        self._stored(text, state)
 
     def _raise(self) -> None:
         if self._failure is not None:
