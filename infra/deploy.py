@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from assistant.errors import InvalidSetting
 from infra import toolkit
-from infra.deployment import Deployment
+from infra.deployment import Deployment, parse_context
 
 OUTPUTS: Final = toolkit.ROOT / "build" / "outputs.json"
 UNRESERVED: Final = 100
@@ -122,8 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE", help="a field of the deployment")
     parser.add_argument("--check", action="store_true", help="only look whether it could be deployed")
     args = parser.parse_args(argv)
-    given = {"stage": args.stage, "profile": args.profile, **dict(c.partition("=")[::2] for c in args.context)}
     try:
+        given = {"stage": args.stage, "profile": args.profile, **parse_context(args.context)}
         deployment = Deployment.of(given, env=os.environ)
     except InvalidSetting as error:
         sys.stderr.write(f"{error}\n")

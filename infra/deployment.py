@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Self
 
 from assistant.errors import InvalidSetting
 from assistant.queue import QUEUE
+from assistant.settings import Settings
 
 PLATFORMS: Final = ("webchat", "feishu", "dingtalk", "wecom", "slack", "teams")
 """Names under which each platform's secret is stored: `assistant/{stage}/{platform}`."""
@@ -109,6 +110,9 @@ class Deployment:
     gpu_image: str = ""
     """Image of the engine in ECR; empty: built from functions/inference, which needs Docker."""
 
+    settings: tuple[tuple[str, str], ...] = ()
+    """Further settings of the functions by name, such as `history_turns`; see `assistant.settings.Settings`."""
+
     @property
     def prefix(self) -> str:
         """What the names of this deployment's resources start with."""
@@ -134,10 +138,13 @@ class Deployment:
         values: dict[str, Any] = {"stage": stage, "profile": profile, **PROFILES[profile], **STAGES.get(stage, {})}
         values["account"] = env.get("CDK_DEFAULT_ACCOUNT", "")
         values["region"] = env.get("CDK_DEFAULT_REGION") or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or ""
-        known = {f.name: f for f in fields(cls) if f.name != "sizes"}
+        known = {f.name: f for f in fields(cls) if f.name not in _NO_CONTEXT}
         for name, raw in given.items():
             if name in known:
                 values[name] = _value(name, str(known[name].type), raw)
+        further = {name: str(raw) for name, raw in given.items() if name in further_settings()}
+        Settings.from_env({name.upper(): text for name, text in further.items()})  # raises for a number that is none
+        values["settings"] = tuple(sorted(further.items()))
         deployment = cls(**values)
         if deployment.gpu_profile and "model" not in given:
             deployment = replace(deployment, model=f"sagemaker:{deployment.model_endpoint}/{deployment.model_endpoint}")
@@ -225,6 +232,32 @@ def _value(name: str, kind: str, raw: object) -> str | int | bool:
     return text
 
 
+_NO_CONTEXT: Final = frozenset({"sizes", "settings"})
+_MADE_HERE: Final = frozenset(
+    {"region", "table_name", "turns_queue_url", "dead_letters_url", "bucket", "kms_key_id", "public_url", "log_format"}
+)
+"""Settings that the infrastructure itself decides."""
+
+
+def further_settings() -> frozenset[str]:
+    """Settings of the functions that a deployment may give and has no field of its own for."""
+    own = {f.name for f in fields(Deployment)}
+    return frozenset(f.name for f in fields(Settings)) - own - _MADE_HERE
+
+
 def context_names() -> tuple[str, ...]:
     """What `-c name=value` may set."""
-    return tuple(f.name for f in fields(Deployment) if f.name != "sizes")
+    return (*(f.name for f in fields(Deployment) if f.name not in _NO_CONTEXT), *sorted(further_settings()))
+
+
+def parse_context(pairs: Iterable[str]) -> dict[str, str]:
+    """The fields in command line arguments such as `vpc=true`; raises InvalidSetting for a name that nobody knows."""
+    given = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidSetting(f"-c {pair!r} is no NAME=VALUE")
+        if name not in context_names():
+            raise InvalidSetting(f"-c {name}=… is not known; known: {', '.join(context_names())}")
+        given[name] = value
+    return given

@@ -133,8 +133,9 @@ class RuntimeStack(cdk.Stack):
         return functions
 
     def _settings(self, data: DataStack, deployment: Deployment) -> Settings:
+        further = Settings.from_env({name.upper(): text for name, text in deployment.settings})
         return replace(
-            Settings(),
+            further,
             stage=deployment.stage,
             tenant=deployment.tenant,
             table_name=data.table.table_name,

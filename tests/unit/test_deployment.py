@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assistant.errors import InvalidSetting
-from infra.deployment import PROFILES, Deployment
+from infra.deployment import PROFILES, Deployment, parse_context
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,20 @@ def test_what_is_given_goes_before_the_stage_and_the_stage_before_the_profile() 
     assert Deployment.of({"profile": "enterprise", "stage": "dev"}, env={}).log_days == 7
     assert Deployment.of({"profile": "enterprise", "stage": "dev", "log_days": "30"}, env={}).log_days == 30
     assert Deployment.of({"profile": "enterprise", "stage": "production"}, env={}).log_days == 90
+
+
+def test_settings_of_the_functions_can_be_given_and_are_checked() -> None:
+    assert Deployment.of({"history_turns": "20"}, env={}).settings == (("history_turns", "20"),)
+    with pytest.raises(InvalidSetting, match="HISTORY_TURNS='many'"):
+        Deployment.of({"history_turns": "many"}, env={})
+
+
+def test_a_misspelt_field_is_named_with_those_there_are() -> None:
+    assert parse_context(["vpc=true", "timezone=Asia/Shanghai"]) == {"vpc": "true", "timezone": "Asia/Shanghai"}
+    for wrong in ("vcp=true", "table_name=mine", "vpc"):
+        with pytest.raises(InvalidSetting) as caught:
+            parse_context([wrong])
+        assert wrong.split("=")[0] in str(caught.value)
 
 
 def test_only_named_trial_stages_let_their_data_go() -> None:

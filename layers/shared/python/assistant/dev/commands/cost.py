@@ -45,15 +45,10 @@ def run(args: argparse.Namespace) -> int:
     """Prints the estimate."""
     try:
         from infra.costs import PRICES, Use, estimate
-        from infra.deployment import Deployment
+        from infra.deployment import Deployment, parse_context
     except ImportError as error:
         raise InvalidSetting("infra/ is not here; run `assistant cost` in a checkout of the project") from error
-    given = {"profile": args.profile, "stage": args.stage}
-    for pair in args.set:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise InvalidSetting(f"-c {pair!r} is no NAME=VALUE")
-        given[name] = value
+    given = {"profile": args.profile, "stage": args.stage, **parse_context(args.set)}
     if args.messages < 0:
         raise InvalidSetting(f"--messages {args.messages} is less than none")
     deployment = Deployment.of(given, env=os.environ)
