@@ -42,7 +42,9 @@ SAMPLE: Final = 200
 """Passages that are looked at for a question that has frequent words alone."""
 UNSEEN: Final = 0.7
 """How much a pair of Chinese characters that stands nowhere speaks against a hit."""
-SURE: Final = 0.57
+ENOUGH: Final = 10.0
+"""Evidence below which covering the question proves little: "repeat that" is covered by many a passage."""
+SURE: Final = 0.56
 """From this certainty on the best hit is worth answering from; docs/knowledge.md tells how it was measured."""
 
 
@@ -209,7 +211,8 @@ def _certainty(hits: Sequence[Hit], total: int) -> float:
     best = hits[0]
     rival = next((h.score for h in hits if h.score < best.score * 0.999), 0.0)
     evidence = best.score * _rarest(240) / _rarest(total)
-    return best.covered + math.log1p(evidence) / 8 - 0.3 * rival / best.score
+    certainty = best.covered * min(1.0, evidence / ENOUGH) + math.log1p(evidence) / 8 - 0.3 * rival / best.score
+    return max(certainty, best.alike)
 
 
 def _rarest(total: int) -> float:
@@ -224,13 +227,14 @@ class _Scale:
     """Scores passages for one question."""
 
     def __init__(self, weights: Mapping[str, float], body: float, unseen: Set[str]) -> None:
-        self._asked = frozenset(weights)
         self._headings: dict[str, frozenset[str]] = {}
         # a pair that stands nowhere is most often the end of one Chinese word and the beginning of the next
         self._meaning = {w: v * UNSEEN if w in unseen and is_cjk(w) and len(w) > 1 else v for w, v in weights.items()}
         self._weights = {w: v * SINGLE if len(w) == 1 and is_cjk(w) else v for w, v in weights.items()}
         self._whole = sum(self._meaning.values()) or 1.0
         self._body = max(body, 1.0)
+        self._sum = sum(self._weights.values()) or 1.0
+        self._mean = self._sum / max(1, sum(w not in COMMON for w in weights))
         strong = [w for w in weights if len(w) > 1 or not is_cjk(w)]
         self._cjk = [w for w in weights if is_cjk(w)]
         # pairs of Chinese characters that overlap in the question: 差旅 and 旅标 are close where 差旅标 stands
@@ -271,6 +275,14 @@ class _Scale:
         own = self._headings.get(ending)
         if own is None:  # passages of one document mostly stand under few headings
             own = self._headings[ending] = frozenset(index_words(ending))
-        alike = len(own & self._asked) / len(own | self._asked)
+        alike = self._alike(own)
         score += ALIKE * alike**2
         return Hit(row, score, sum([self._meaning[w] for w in frequency]) / self._whole, alike)
+
+    def _alike(self, own: frozenset[str]) -> float:
+        """How much of question and heading together is in both, by weight."""
+        shared = sum([self._weights[w] for w in own if w in self._weights])
+        if not shared:
+            return 0.0
+        other = sum([COMMON_WEIGHT if w in COMMON else self._mean for w in own if w not in self._weights])
+        return shared / (self._sum + other)
