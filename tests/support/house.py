@@ -13,7 +13,7 @@ from assistant.assembly import Assistant
 from assistant.dev.emulator import REGION, Emulator
 from assistant.dev.runner import EventSource, Functions, event_of, match
 from assistant.errors import Unavailable
-from assistant.llm import ChatRequest, Done, Event, TextDelta
+from assistant.llm import ChatRequest, Done, Event, TextDelta, ToolCall
 from assistant.messages import HttpReply, Passage, Webhook
 from assistant.observability import RecordedMetrics
 from assistant.secrets import GivenSecrets
@@ -24,9 +24,12 @@ WEBCHAT_KEY = "test-web-chat-key"
 
 @dataclass
 class ScriptedModel:
-    """Says `answers` in turn, the last one for ever; an exception among them is raised. `asked` keeps the requests."""
+    """Says `answers` in turn, the last one for ever; an exception among them is raised. `asked` keeps the requests.
 
-    answers: list[str | Exception] = field(default_factory=lambda: ["Fourteen days."])
+    A list among the answers holds tool calls, as `(name, arguments)`.
+    """
+
+    answers: list[str | Exception | list[tuple[str, Mapping[str, Any]]]] = field(default_factory=lambda: ["Fourteen days."])
     asked: list[ChatRequest] = field(default_factory=list)
     name: str = "scripted"
     between: Callable[[], None] = lambda: None
@@ -38,6 +41,11 @@ class ScriptedModel:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, list):
+            for n, (name, arguments) in enumerate(answer, 1):
+                yield ToolCall(id=f"call-{len(self.asked)}-{n}", name=name, arguments=json.dumps(arguments))
+            yield Done(reason="tool_calls", model=self.name)
+            return
         for word in answer.split(" "):
             yield TextDelta(word if word == answer.split(" ")[0] else f" {word}")
             self.between()

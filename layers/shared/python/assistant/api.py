@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -183,6 +184,16 @@ def create_app(assistant: Assistant) -> FastAPI:
         with audit.act(who.id, "revoke key", id):
             return asdict(assistant.access.revoke(id, after=after))
 
+    @app.get("/api/people/{person}")
+    def export(who: Admin, person: str, tenant: str = "", cursor: str = "") -> dict[str, Any]:
+        with audit.act(who.id, "export person", person):
+            return asdict(assistant.privacy.export(person, tenant=tenant, cursor=cursor))
+
+    @app.delete("/api/people/{person}")
+    def erase(who: Admin, person: str, tenant: str = "", cursor: str = "") -> dict[str, Any]:
+        with audit.act(who.id, "erase person", person):
+            return asdict(assistant.privacy.erase(person, tenant=tenant, cursor=cursor))
+
     @app.get("/api/audit")
     def acts(who: Admin, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         return {"acts": [asdict(act) for act in audit.list(limit=limit)]}
@@ -249,19 +260,26 @@ def _knowledge(assistant: Assistant, who: Identity, request: Request, path: str,
 
 def http_handler(app: FastAPI) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """A Lambda handler for `app`. Each call has an event loop of its own: Python 3.14 gives none, other threads never had one."""
-    adapter = Mangum(app, lifespan="off")
+    with _event_loop():  # Mangum asks for one when it is made, and would leave it open
+        adapter = Mangum(app, lifespan="off")
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        try:
+        with _event_loop():
             answer: dict[str, Any] = adapter(event, context)
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
         return answer
 
     return handle
+
+
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def public_turns(assistant: Assistant, conversation: str, *, after: str, limit: int) -> dict[str, Any]:

@@ -126,16 +126,22 @@ class Authorisations:
     # --- for a turn ---
 
     def token(self, message: Message, provider: str, scopes: Sequence[str] = ()) -> str:
-        """The asker's access token at `provider`. Raises NeedsAuthorisation, InvalidSetting, Unavailable."""
-        by = self.providers.get(provider)
+        """The asker's access token at `provider`. Raises NeedsAuthorisation, InvalidSetting where it gives none, Unavailable."""
+        by = self._provider(provider, tuple(scopes))
         if by.identity_only:
             raise InvalidSetting(f"{provider} proves who somebody is and gives no token; use account({provider!r})")
         return self.vault.token(person_of(message), provider, by, scopes=scopes)
 
     def account(self, message: Message, provider: str) -> Account:
-        """Who the asker is at `provider`. Raises NeedsAuthorisation, InvalidSetting, Unavailable."""
-        self.providers.get(provider)
+        """Who the asker is at `provider`. Raises NeedsAuthorisation, Unavailable."""
+        self._provider(provider, ())
         return self.vault.account(person_of(message), provider)
+
+    def _provider(self, name: str, scopes: tuple[str, ...]) -> Provider:
+        try:
+            return self.providers.get(name)
+        except InvalidSetting as error:  # `ask` says so to the person, in their language
+            raise NeedsAuthorisation(name, scopes) from error
 
     def ask(self, message: Message, need: NeedsAuthorisation, *, turn: str, language: str) -> Reply:
         """A private reply with the link; `message` waits and goes on by itself afterwards. The same for every delivery."""
