@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from time import process_time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +16,19 @@ from assistant.slots import Choice, Context, Kind, Money, Person, SlotType, Span
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 WEDNESDAY = datetime(2026, 11, 18, 10, 30, tzinfo=SHANGHAI)
+KINDS: tuple[Kind, ...] = (
+    "date",
+    "time",
+    "datetime",
+    "span",
+    "duration",
+    "number",
+    "integer",
+    "money",
+    "email",
+    "person",
+    "yes_no",
+)
 HERE = Context(now=WEDNESDAY, people={"Alice Wang": "u1", "张三": "u2"}, sender=Person("Mei", "u0"))
 
 
@@ -273,6 +287,19 @@ def test_a_time_alone_is_its_clock_time() -> None:
     assert value("time", "3") == time(15, 0)
 
 
+def test_a_text_that_is_too_long_to_keep_is_refused() -> None:
+    assert read(SlotType(kind="text"), "x" * 2001, HERE).problem == "slot_too_long"
+    assert read(SlotType(kind="text"), " taxi ", HERE).value == "taxi"
+
+
+@pytest.mark.parametrize("text", ["1" * 2000, "一万" * 1000, "三点" * 1000, "two and " * 250, "in a " * 400, "a@" * 1000])
+def test_a_hostile_text_takes_no_longer_than_a_moment(text: str) -> None:
+    began = process_time()
+    for kind in KINDS:
+        find(SlotType(kind=kind), text, HERE)
+    assert process_time() - began < 5
+
+
 def test_the_span_is_where_the_value_stands() -> None:
     text = "Lunch with @Alice Wang tomorrow at noon for 30元"
     places = {
@@ -306,19 +333,6 @@ PIECES = st.sampled_from(
         "@",
         ".",
     ]
-)
-KINDS: tuple[Kind, ...] = (
-    "date",
-    "time",
-    "datetime",
-    "span",
-    "duration",
-    "number",
-    "integer",
-    "money",
-    "email",
-    "person",
-    "yes_no",
 )
 
 

@@ -109,6 +109,8 @@ def read(slot: SlotType, text: str, context: Context) -> Reading:
     """The value that `text` gives as an answer to the question for this slot."""
     if slot.kind == "text":
         said = text.strip()
+        if len(said) > _KEPT:  # it is kept with every turn of the conversation
+            return Reading(problem="slot_too_long")
         return Reading(value=said) if said else Reading(problem="slot_empty")
     found = find(slot, text, context)
     if slot.kind == "choice" and len({f.value for f in found}) > 1:
@@ -120,7 +122,10 @@ def read(slot: SlotType, text: str, context: Context) -> Reading:
     return Reading(problem=f"slot_{slot.kind}")
 
 
-_LONGEST = 2000
+_LONGEST = 1000
+"""Characters in which values are looked for."""
+_KEPT = 2000
+"""Characters of a free text."""
 
 
 def _dates(_slot: SlotType, text: str, context: Context) -> list[Found]:
