@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from assistant.cache import Cache
 from assistant.errors import Unavailable
@@ -108,7 +108,11 @@ class Base:
 def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Base]:
     index = IndexService()
     local = LocalVectors()
-    store: VectorStore = local if request.param == "local" else S3Vectors(index, bucket="bucket", index="index")
+    store: VectorStore = (
+        local
+        if request.param == "local"
+        else S3Vectors(index, bucket="bucket", index="index", failures=(BotoCoreError, ClientError))
+    )
     embedder = Meaning()
     semantic = Semantic(embedder, store)
     folder = Folder(tmp_path / "kb")

@@ -90,13 +90,18 @@ class LocalVectors:
 
 
 class S3Vectors:
-    """An index of Amazon S3 Vectors with cosine distance. `client` is boto3's `s3vectors`.
+    """An index of Amazon S3 Vectors with cosine distance.
+
+    `client` is boto3's `s3vectors`; `failures` are what it raises (botocore's BotoCoreError and ClientError).
 
     Source: docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_S3_Vectors.html
     """
 
-    def __init__(self, client: Any, *, bucket: str, index: str) -> None:  # a boto3 client has no static type
+    def __init__(  # a boto3 client has no static type
+        self, client: Any, *, bucket: str, index: str, failures: tuple[type[Exception], ...]
+    ) -> None:
         self._client = client
+        self._failures = failures
         self._where = {"vectorBucketName": bucket, "indexName": index}
 
     def put(self, vectors: Mapping[str, Sequence[float]], *, audience: str) -> None:
@@ -126,11 +131,9 @@ class S3Vectors:
         return [(v["key"], 1.0 - float(v.get("distance", 1.0))) for v in found["vectors"]]
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             result: dict[str, Any] = getattr(self._client, operation)(**self._where, **request)
-        except (BotoCoreError, ClientError) as error:
+        except self._failures as error:
             raise Unavailable(f"vector index {self._where['indexName']}: {type(error).__name__}") from error
         return result
 
