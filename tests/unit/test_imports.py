@@ -30,9 +30,12 @@ FLOORS = {
         "rollout",
         "access",
         "audit",
+        "people",
+        "memory",
+        "budgets",
     },
     3: {"intake", "dialogue", "worker", "deadletters", "console", "growing", "notices", "attachments", "acting"},
-    4: {"assembly", "api", "doctor", "initialise", "openai_door"},
+    4: {"assembly", "api", "doctor", "initialise", "openai_door", "privacy"},
     5: {"testing", "dev"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

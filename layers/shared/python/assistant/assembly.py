@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from assistant.access import Access
     from assistant.audit import Audit
+    from assistant.budgets import Budgets
     from assistant.cache import Cache
     from assistant.deadletters import DeadLetters
     from assistant.dialogue import Dialogue, KnowledgeBase
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     from assistant.knowledge.service import Service
     from assistant.knowledge.versions import Versions
     from assistant.llm import ChatModel
+    from assistant.memory import Memory
     from assistant.nlu import Understander
     from assistant.notices import Notices
     from assistant.oauth.authorisation import Authorisations
+    from assistant.people import People
     from assistant.plugins import Plugins
+    from assistant.privacy import Privacy
     from assistant.queue import TurnQueue
     from assistant.rollout import Rollouts
     from assistant.sessions import Sessions
@@ -262,6 +266,52 @@ class Assistant:
         return Audit(self.table, tenant=self.settings.tenant, clock=self.clock)
 
     @cached_property
+    def people(self) -> People:
+        """Where each person has written."""
+        from assistant.people import People
+
+        settings = self.settings
+        return People(self.table, retention_days=settings.retention_days, informs=bool(settings.consent), clock=self.clock)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What people want remembered."""
+        from assistant.memory import Memory
+
+        return Memory(self.table, clock=self.clock)
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """What may be spent on the model in a day."""
+        from assistant.budgets import Budgets
+        from assistant.llm.tokens import Prices
+
+        settings = self.settings
+        cost = Prices.from_json(settings.model_prices).cost
+        return Budgets(self.table, cost=cost, timezone=settings.timezone, tenant=settings.tenant, clock=self.clock)
+
+    @cached_property
+    def privacy(self) -> Privacy:
+        """All that is known about one person."""
+        from assistant.knowledge.gaps import Gaps
+        from assistant.oauth.vault import Person
+        from assistant.privacy import Privacy
+
+        def revoke(tenant: str, platform: str, user: str) -> None:
+            person = Person(tenant, platform, user)
+            for grant in self.authorisations.vault.grants(person):
+                self.authorisations.revoke(person, grant.provider)
+
+        return Privacy(
+            self.table,
+            people=self.people,
+            rooms=self.plugins.rooms,
+            gaps=Gaps(self.table, tenant=self.settings.tenant, clock=self.clock),
+            erasers=[revoke],
+            tenant=self.settings.tenant,
+        )
+
+    @cached_property
     def notices(self) -> Notices:
         """The administrators' news."""
         from assistant.notices import Notices, administrators
@@ -376,6 +426,11 @@ class Assistant:
             gap=self._note_gap,
             seen=self.seen.note,
             clock=self.clock,
+            people=self.people,
+            memory=self.memory,
+            budgets=self.budgets,
+            memory_scope=self.settings.memory_scope,
+            consent=self.settings.consent,
             step=self._step,
             patience=PATIENCE if self._patience is None else self._patience,
             answer_seconds=self.settings.answer_seconds,

@@ -115,6 +115,8 @@ class Message:
     """Text of a quoted message. Data, never instructions."""
     reply_to: str = ""
     """Id of the message this one answers, if any."""
+    memory: str = ""
+    """What the conversation remembers together, as the asker's ring has it: `chat`, `topic` (also where empty) or `member`."""
     proof: str = ""
     """Set where the platform's signature does not cover the body: an id of the signature and of the body, admitted once."""
     address: Mapping[str, str] = field(default_factory=dict)

@@ -61,6 +61,9 @@ class Permissions:
     """Fields of the secret `plugin-{name}` that it may read."""
     store: bool = False
     """Whether it may keep values in the table, in a room of its own."""
+    personal: tuple[str, ...] = ()
+    """Names of stored values that are about one person, with `{user}` and `{platform}` in them; one that ends in `*` is for all
+    names that begin so. They are given and erased with everything else about that person."""
     tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Providers at which it may act as the person who asks, and the scopes that it may use there."""
 
@@ -371,6 +374,14 @@ class Plugins:
     def refuse(self, loaded: Loaded) -> None:
         """Adds a plug-in that could not be used to the report."""
         self._refused.append(loaded)
+
+    def rooms(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """By name of plug-in: the partition of its store, and the names there that are about one person."""
+        return {
+            p.name: (key("X", self._tenant, p.name), p.permissions.personal)
+            for p in self._plugins.values()
+            if p.permissions.store and p.permissions.personal
+        }
 
     def restore(self, name: str) -> None:
         """Lets a quarantined plug-in work again; raises InvalidSetting for an unknown one."""

@@ -30,6 +30,9 @@ WORD_SECONDS: Final = 30 * 86400
 ORDER: Final = ("internal", "department", "everyone")
 """The rings, narrowest first."""
 
+MEMORIES: Final = ("chat", "topic", "member")
+"""What a ring's conversations remember together."""
+
 NOBODY: Final = "nobody"
 """Reached before the first ring: the assistant answers nobody."""
 
@@ -49,6 +52,15 @@ class Ring:
     """Most people that may be named; 0: no limit."""
     model: str = ""
     plugins: tuple[str, ...] = ()
+    memory: str = ""
+    """What remembers together: `chat`, `topic` or `member`; empty: as configured."""
+    person_tokens: int = 0
+    """Most tokens a day for each person; 0, here and below: no limit."""
+    person_money: float = 0.0
+    """Most money a day for each person, in the currency of the prices."""
+    tokens: int = 0
+    """Most tokens a day for all of the ring together."""
+    money: float = 0.0
 
     def fits(self, message: Message) -> bool:
         """Whether the sender belongs to it."""
@@ -284,6 +296,14 @@ def _checked_ring(ring: Ring, changes: Mapping[str, Any]) -> Ring:
         raise InvalidSetting(f"capacity {changed.capacity!r} must be a whole number, 0 for no limit")
     if changed.capacity and len(changed.people) > changed.capacity:
         raise InvalidSetting(f"ring {ring.name} has room for {changed.capacity} people, not for {len(changed.people)}")
+    if changed.memory not in ("", *MEMORIES):
+        raise InvalidSetting(
+            f"memory {changed.memory!r} is not known; known: {', '.join(MEMORIES)}, or empty for the configured one"
+        )
+    for name in ("person_tokens", "tokens", "person_money", "money"):
+        limit, kinds = getattr(changed, name), int if name.endswith("tokens") else int | float
+        if isinstance(limit, bool) or not isinstance(limit, kinds) or not 0 <= limit < float("inf"):
+            raise InvalidSetting(f"{name} {limit!r} must be a {'whole ' if kinds is int else ''}number, 0 for no limit")
     for entry in (*changed.people, *changed.chats):
         if not all(entry.partition(":")[::2]):
             raise InvalidSetting(f"{entry!r} must be PLATFORM:ID, as slack:U123")

@@ -54,6 +54,8 @@ class Turn:
     model: str = ""
     reason: str = ""
     """Why it failed."""
+    noted: int = 0
+    """Day, counted from 1970, on which it was noted that its author writes here."""
 
     @property
     def id(self) -> str:
@@ -85,9 +87,21 @@ class Session:
 
 
 def conversation_key(message: Message) -> str:
-    """Partition of the message's conversation topic."""
-    pk = key("C", message.tenant, message.platform, message.topic)
+    """Partition of what remembers together: the message's chat, its topic there, or its author in the topic."""
+    parts = [message.conversation if message.memory == "chat" else message.topic]
+    if _of_member(message):
+        parts.append(message.sender)
+    pk = key("C", message.tenant, message.platform, *parts)
     return pk if len(pk) <= 1000 else key("C", message.tenant, message.platform, hashlib.sha256(pk.encode()).hexdigest())
+
+
+def _of_member(message: Message) -> bool:
+    return message.memory == "member" and not message.direct
+
+
+def _is_hidden(message: Message) -> bool:
+    """True where an event that names the message alone, as a recall may, does not lead to its conversation's partition."""
+    return _of_member(message) or (bool(message.thread) and message.memory != "chat")
 
 
 def turn_key(message: Message) -> str:
@@ -137,7 +151,8 @@ class Sessions:
         return True
 
     def recall(self, message: Message) -> Session:
-        """The conversation of `message`; a second call only in a thread, or for a message older than all turns read."""
+        """The conversation of `message`; a second call only in a thread, in a member's own memory, or for a message older than
+        all turns read."""
         pk = conversation_key(message)
         items = self._table.query(pk, limit=self._history + 2, descending=True)
         turns = [_turn(i) for i in items if str(i["sk"]).startswith("turn#")]
@@ -147,7 +162,7 @@ class Sessions:
             turns.append(_turn(old))
         about: dict[str, Any] = next((json.loads(str(i["body"])) for i in items if i["sk"] == "~about"), {})
         withdrawn = {str(i["sk"]).removeprefix("~gone#"): str(i.get("body", "")) for i in items if str(i["sk"]).startswith("~g")}
-        if message.thread and (gone := self._table.get(_by_id(message, message.message_id), "gone")):
+        if _is_hidden(message) and (gone := self._table.get(_by_id(message, message.message_id), "gone")):
             withdrawn[message.message_id] = str(gone.get("body", ""))
         return Session(
             pk=pk,
@@ -186,10 +201,11 @@ class Sessions:
     def claim(self, turn: Turn, message: Message) -> Turn:
         """Stores the turn as being answered, because something of it is about to be visible or it takes long.
 
-        One call more in a thread: a recall may name the message alone, so that is how the turn can be found as well.
+        One call more in a thread or a member's own memory: a recall may name the message alone, so the turn can be found by it
+        as well.
         Raises Unavailable where another delivery holds an unfinished claim.
         """
-        if message.thread:
+        if _is_hidden(message):
             self._table.put(
                 {"pk": _by_id(message, message.message_id), "sk": "turn", "at": turn.pk, "turn": turn.sk, "expires": self._soon()}
             )
@@ -296,7 +312,7 @@ class Sessions:
             return self._end(pk, turn.sk, why, text)
         if not target:
             return False
-        if message.thread:
+        if message.thread and not _of_member(message):
             self._table.put({"pk": pk, "sk": f"~gone#{target}", "body": text, "expires": self._soon()})
             return False
         if found := self._table.get(_by_id(message, target), "turn"):  # in a thread that the recall does not name
@@ -339,6 +355,7 @@ class Sessions:
             "at": turn.at,
             "model": turn.model,
             "reason": turn.reason,
+            "noted": turn.noted,
             "after": turn.after,
         } | ({"reply": json.loads(to_json(turn.reply))} if turn.reply else {})
         answering = turn.state == "answering"
@@ -393,4 +410,5 @@ def _turn(item: Item) -> Turn:
         after=body.get("after", {}),
         model=body.get("model", ""),
         reason=body.get("reason", ""),
+        noted=body.get("noted", 0),
     )

@@ -13,6 +13,9 @@
 | an API key, its secret as a digest | `KEY#tenant` | its id | query of all, once in 30 s |
 | requests with a key in one minute | `R#tenant#key` | the minute | counted up, never read |
 | an administrative act | `AUDIT#tenant#<month>` | `<ms>#<id>`, `…#end` | newest of a month, descending |
+| where a person wrote | `Y#platform#user` | `in#tenant#<digest>` | all of one person by query, to export or erase |
+| what a person wants remembered | `U#tenant#platform#user` | `facts` | get, at most once in 60 s |
+| what a person, a ring has spent on a day | same; `SPENT#tenant#ring` | `spent#<day>`; the day | get; counted up |
 | anything cached across instances | `K#<key>` | `cache` | get |
 
 Scalars are attributes of their own where a condition reads them; everything else is one JSON string in `body`.

@@ -55,6 +55,15 @@ class Gaps:
         """Takes a gap off the list."""
         self._table.delete(self._pk, gap)
 
+    def withdraw(self, question: str) -> bool:
+        """Takes a gap off the list where it stands there in just these words, because its author is being erased."""
+        text = " ".join(question.split())[:LONGEST]
+        item = self._table.get(self._pk, _digest(text)) if text else None
+        if item is None or item.get("question") != text:
+            return False
+        self._table.delete(self._pk, _digest(text))
+        return True
+
     def feedback(self, passage: str, *, good: bool) -> None:
         """Counts a thumb up or down for a passage that an answer cited."""
         self._table.update(self._feedback, key(passage), {"passage": passage}, add={"good" if good else "bad": 1})

@@ -19,7 +19,9 @@ import time
 from typing import Any
 
 from assistant.dev.client import add_options, connect
-from assistant.rollout import NOBODY, ORDER
+from assistant.rollout import MEMORIES, NOBODY, ORDER
+
+LIMITS = ("person_tokens", "person_money", "tokens", "money")
 
 HELP = "see and change who is served"
 
@@ -45,6 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--capacity", type=int)
             action.add_argument("--model", metavar="SPEC")
             action.add_argument("--plugins", nargs="*", metavar="NAME")
+            action.add_argument("--memory", choices=("", *MEMORIES), help="what remembers together; '': as configured")
+            action.add_argument("--person-tokens", type=int, metavar="N", help="most tokens a day for each person; 0: no limit")
+            action.add_argument("--person-money", type=float, metavar="X", help="most money a day for each person")
+            action.add_argument("--tokens", type=int, metavar="N", help="most tokens a day for all of the ring")
+            action.add_argument("--money", type=float, metavar="X", help="most money a day for all of the ring")
             action.add_argument("--reached", choices=(NOBODY, *ORDER))
             action.add_argument("--outside", choices=("word", "silence"))
             action.add_argument("--resume", action="store_true", help="go on after a halt")
@@ -78,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("people", "chats", "share", "capacity", "model", "plugins") if args.ring else ("reached", "outside")
+    of_ring = ("people", "chats", "share", "capacity", "model", "plugins", "memory", *LIMITS)
+    names = of_ring if args.ring else ("reached", "outside")
     changes = {name: value for name in names if (value := getattr(args, name)) is not None}
     return changes | ({"halted": False} if args.resume else {})
 
@@ -99,6 +107,8 @@ def _print(state: dict[str, Any]) -> None:
         parts += [f"{ring['share']:.0%} of all others"] if ring["share"] else []
         parts += [f"model {ring['model']}"] if ring["model"] else []
         parts += [f"plug-ins {', '.join(ring['plugins'])}"] if ring["plugins"] else []
+        parts += [f"memory by {ring['memory']}"] if ring["memory"] else []
+        parts += [f"{name.replace('_', ' ')} {ring[name]:g} a day" for name in LIMITS if ring[name]]
         print(f"  {ring['name']:11} {', '.join(parts)}")
 
 
