@@ -10,12 +10,13 @@ DATA    ?= .assistant
 SECRETS ?=
 STAGE   ?= dev
 PROFILE ?= basic
+WORKERS ?= 2
 
 VENV := .venv
 BIN  := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run setup test test-quick lint types synth check bench bench-quick test-engine bench-gpu deploy lock clean
+.PHONY: run setup test lint types synth check bench bench-quick test-engine bench-gpu deploy lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/assistant dev --port $(PORT) --data $(DATA) --model $(MODEL) $(if $(SECRETS),--secrets $(SECRETS))
@@ -23,7 +24,7 @@ run: $(VENV)/.run
 setup: $(VENV)/.dev
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

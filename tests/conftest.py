@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from assistant.dev.emulator import Emulator
+
+
+@pytest.fixture
+def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Shows a line at the end of the run, whatever the output is captured into: figures that a test measures or proves."""
+    return lambda line: record_property("shown", line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what the tests have shown, file by file."""
+    shown: dict[str, list[str]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            lines = [str(v) for k, v in getattr(report, "user_properties", ()) if k == "shown"]
+            if lines and getattr(report, "when", "") == "call":
+                shown.setdefault(report.nodeid.partition("::")[0], []).extend(lines)
+    for file, lines in sorted(shown.items()):
+        terminalreporter.section(file)
+        for line in sorted(lines):
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

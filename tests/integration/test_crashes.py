@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -19,8 +20,6 @@ ANSWER = "Everyone has thirty days of leave in a year."
 
 LEFT_OPEN = {("teams", "after stream opened"): "Working on it…"}
 """What is left where the vendor names a stream only in its answer and shows a bot nothing it wrote; Teams ends it by itself."""
-
-matrix: list[str] = []
 
 
 def kill(house: House, aws: Emulator, at: str, *, slow: bool, pause: float = 0.15) -> None:
@@ -49,14 +48,14 @@ def kill(house: House, aws: Emulator, at: str, *, slow: bool, pause: float = 0.1
 
 @pytest.mark.parametrize("name", sorted(DESKS))
 @pytest.mark.parametrize("at", QUICK)
-def test_a_crash_at_any_step_leaves_one_visible_reply(aws: Emulator, name: str, at: str) -> None:
+def test_a_crash_at_any_step_leaves_one_visible_reply(aws: Emulator, name: str, at: str, show: Callable[[str], None]) -> None:
     with DESKS[name]() as desk:
         house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
         desk.ask(house, "How much leave do I have?")
         kill(house, aws, at, slow=False)
         house.drain()
         seen = desk.seen(house)
-        matrix.append(f"{name:9} quick answer  killed {at:22} → {len(seen)} visible, {stored(aws)} stored")
+        show(f"{name:9} quick answer  killed {at:22} → {len(seen)} visible, {stored(aws)} stored")
         assert seen == [ANSWER]
         assert stored(aws) == 1
 
@@ -67,14 +66,16 @@ STREAMING = sorted(n for n in DESKS if n == "webchat" or getattr(DESKS[n], "stre
 @pytest.mark.parametrize(
     ("name", "at"), [(n, at) for n in STREAMING for at in SLOW if not (n == "webchat" and at != "after stored claim")]
 )
-def test_a_crash_while_the_answer_grows_leaves_one_visible_reply(aws: Emulator, name: str, at: str) -> None:
+def test_a_crash_while_the_answer_grows_leaves_one_visible_reply(
+    aws: Emulator, name: str, at: str, show: Callable[[str], None]
+) -> None:
     with DESKS[name]() as desk:
         house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
         desk.ask(house, "How much leave do I have?")
         kill(house, aws, at, slow=True, pause=0.35 if name == "teams" else 0.15)  # Teams takes a state every 1.5 s
         house.drain()
         seen = desk.seen(house)
-        matrix.append(f"{name:9} growing answer killed {at:22} → {len(seen)} visible, {stored(aws)} stored")
+        show(f"{name:9} growing answer killed {at:22} → {len(seen)} visible, {stored(aws)} stored")
         if (name, at) in LEFT_OPEN:
             seen = [s for s in seen if s != LEFT_OPEN[name, at]]
         assert seen == [ANSWER]
@@ -106,9 +107,3 @@ def stored(aws: Emulator) -> int:
     """Number of turns in the table."""
     items = client(aws, "dynamodb").scan(TableName="assistant")["Items"]
     return sum(i["sk"]["S"].startswith("turn#") for i in items)
-
-
-def test_the_matrix_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print("\n  " + "\n  ".join(matrix))
-    assert matrix

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -233,7 +234,7 @@ def _any(house: House) -> Message:
 
 
 def test_a_plain_turn_costs_one_call_in_the_webhook_and_at_most_four_in_the_dialogue(
-    aws: Emulator, capsys: pytest.CaptureFixture[str]
+    aws: Emulator, show: Callable[[str], None]
 ) -> None:
     house = House(aws, history_turns=10)
     for n in range(9):  # 8 KB of history
@@ -248,9 +249,7 @@ def test_a_plain_turn_costs_one_call_in_the_webhook_and_at_most_four_in_the_dial
     house.run([record])
     calls = house.recorder.take()
     write, read = sum(c.write for c in calls), sum(c.read for c in calls)
-    with capsys.disabled():
-        print(f"\n  webhook: {[c.operation for c in accepted]}")
-        print(f"  dialogue: {[c.operation for c in calls]}  WRU {write}  RRU {read}")
+    show(f"webhook: {[c.operation for c in accepted]}  dialogue: {[c.operation for c in calls]}  WRU {write}  RRU {read:g}")
     assert [c.operation for c in accepted] == ["send_message"]
     assert len(calls) <= 4
     assert write <= 3
@@ -341,6 +340,8 @@ def test_a_question_that_finds_nothing_is_listed_for_the_editors(aws: Emulator) 
     house.say("Who repairs the coffee machine?")
     house.say("who repairs the COFFEE machine")
     house.drain()
-    [gap] = house.assistant.knowledge_service.gaps.open()
+    gaps = house.assistant.knowledge_service.gaps
+    assert gaps
+    [gap] = gaps.open()
     assert gap["question"].lower().startswith("who repairs the coffee machine")
     assert gap["count"] == 2

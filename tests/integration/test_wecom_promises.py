@@ -134,10 +134,9 @@ def test_one_call_goes_wrong_and_the_asker_sees_the_same_once(action: str, fault
         assert seen == expected, f"{action}, call {at + 1} of {calls}: {fault}"
 
 
-def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_is_printed(show: Callable[[str], None]) -> None:
     calls: dict[str, Any] = {action: undisturbed(action)[1] for action in ACTIONS}
-    with capsys.disabled():
-        print(f"\n  WeCom: {sum(calls.values()) * len(FAULTS)} single faults, one visible reply each")
-        for action, count in calls.items():
-            print(f"    {action:44} {count} calls × {len(FAULTS)} faults")
+    show(f"{sum(calls.values()) * len(FAULTS)} single faults, one visible reply each")
+    for action, count in calls.items():
+        show(f"{action:44} {count} calls × {len(FAULTS)} faults")
     assert all(calls.values())
