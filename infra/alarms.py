@@ -216,6 +216,14 @@ def watches(deployment: Deployment) -> Sequence[Watch]:
             pages=False,
         ),
         Watch(
+            name="budget",
+            means="the day's allowance of a person or department is used up; the model is not asked for them until tomorrow",
+            series=(_ours("reached", metrics.BUDGET_REACHED, "dialogue"),),
+            seconds=300,
+            periods=1,
+            pages=False,
+        ),
+        Watch(
             name="forged-webhooks",
             means="many webhooks fail their proof: a rotated secret that was not stored here, or somebody knocking",
             series=(_ours("refused", metrics.REFUSED, "webhook"),),

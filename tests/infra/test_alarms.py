@@ -97,6 +97,7 @@ FAULTS: Mapping[str, Callable[[Day], None]] = {
     "cold-prompts": lambda day: each(newest(120), lambda at: day.ours("dialogue", at, [(metrics.PROMPT_TOKENS, 4_000_000)])),
     "send-errors": lambda day: each(newest(3), lambda at: day.ours("dialogue", at, [(metrics.SEND_ERRORS, 6)])),
     "plugin-faults": lambda day: each(newest(2), lambda at: day.ours("dialogue", at, [(metrics.PLUGIN_FAULTS, 3)])),
+    "budget": lambda day: day.ours("dialogue", NOW - 30, [(metrics.BUDGET_REACHED, 1)]),
     "forged-webhooks": lambda day: each(newest(10), lambda at: day.ours("webhook", at, [(metrics.REFUSED, 40)])),
 }
 ALSO = {"queue-age": {"silence"}, "turn-errors": set(), "turn-errors-warning": set()}
