@@ -12,6 +12,7 @@ import pytest
 
 from assistant.assembly import Assistant
 from assistant.dev.emulator import Emulator
+from assistant.llm.builtin import BuiltinModel
 from assistant.messages import Message, Passage
 from assistant.observability import DUPLICATES, TURN_FAILED
 from tests.support.house import WEBCHAT_KEY, House, Pages, ScriptedModel, client, down
@@ -345,3 +346,23 @@ def test_a_question_that_finds_nothing_is_listed_for_the_editors(aws: Emulator) 
     [gap] = gaps.open()
     assert gap["question"].lower().startswith("who repairs the coffee machine")
     assert gap["count"] == 2
+
+
+def test_a_fact_of_the_graph_answers_by_itself_or_goes_to_the_model(aws: Emulator) -> None:
+    fact = "Mei Lin approves travel for the design team."
+    direct = House(aws, model=BuiltinModel(), pages=Pages(confident=False, facts=(fact,), direct=fact))
+    direct.say("Who approves travel for the design team?")
+    direct.drain()
+    assert [t["text"] for t in direct.turns()] == [fact]
+    told = House(aws, pages=Pages(confident=False, facts=(fact,), direct=fact))
+    told.say("Who approves travel?", conversation="d")
+    told.drain()
+    assert fact in told.model.asked[0].facts
+
+
+def test_where_nothing_answers_somebody_to_ask_is_named(aws: Emulator) -> None:
+    house = House(aws, model=BuiltinModel(), pages=Pages(confident=False, experts=("Mei Lin",)))
+    house.say("Who repairs the coffee machine?")
+    house.drain()
+    [turn] = house.turns()
+    assert "You could ask Mei Lin" in turn["text"]

@@ -58,6 +58,9 @@ class Pages:
 
     passages: tuple[Passage, ...] = ()
     confident: bool = True
+    facts: tuple[str, ...] = ()
+    direct: str = ""
+    experts: tuple[str, ...] = ()
 
     def search(self, question: str, *, audience: frozenset[str], limit: int = 5) -> Pages:
         """Itself."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from assistant.growing import Step
     from assistant.intake import Intake
     from assistant.knowledge.service import Service
+    from assistant.knowledge.vectors import Semantic
     from assistant.knowledge.versions import Versions
     from assistant.llm import ChatModel
     from assistant.memory import Memory
@@ -201,7 +202,7 @@ class Assistant:
         from assistant.knowledge.versions import Served
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
-        return Served(self.knowledge_versions, folder, fallback=self._guides(folder))
+        return Served(self.knowledge_versions, folder, fallback=self._guides(folder), semantic=self.semantic)
 
     def _guides(self, folder: Path) -> Path:
         """The product's own guides as a knowledge file; their sources lead to where the page shows them."""
@@ -219,6 +220,28 @@ class Assistant:
         tenant = self.settings.tenant
         bucket = Bucket(self.settings.bucket, client=self.client("s3"))
         return Versions(bucket, TableDesk(self.table, tenant=tenant, clock=self.clock), tenant=tenant, clock=self.clock)
+
+    @cached_property
+    def semantic(self) -> Semantic | None:
+        """Search by meaning beside the search by words, where an embedder is set."""
+        if not self.settings.embedder:
+            return None
+        import tempfile
+        from pathlib import Path
+
+        from assistant.knowledge.vectors import LocalVectors, S3Vectors, Semantic
+        from assistant.llm.embedders import open_embedder
+
+        key = self.secrets.get("model").get("api_key") if "@" in self.settings.embedder else None
+        embedder = open_embedder(self.settings.embedder, region=self.settings.region, api_key=key)
+        bucket, _, index = self.settings.vector_index.partition("/")
+        if index:
+            from botocore.exceptions import BotoCoreError, ClientError
+
+            client = self.client("s3vectors")
+            return Semantic(embedder, S3Vectors(client, bucket=bucket, index=index, failures=(BotoCoreError, ClientError)))
+        folder = Path(self.settings.knowledge_folder or tempfile.gettempdir())
+        return Semantic(embedder, LocalVectors(str(folder / "vectors.sqlite")))
 
     def _note_gap(self, question: str) -> None:
         """Counts a question that the knowledge could not answer, for its editors; never fails a turn."""
@@ -239,7 +262,7 @@ class Assistant:
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
         gaps = Gaps(self.table, tenant=self.settings.tenant, clock=self.clock)
-        return Service(self.knowledge_versions, start=self._guides(folder), gaps=gaps, clock=self.clock)
+        return Service(self.knowledge_versions, start=self._guides(folder), gaps=gaps, semantic=self.semantic, clock=self.clock)
 
     @cached_property
     def rollouts(self) -> Rollouts:
