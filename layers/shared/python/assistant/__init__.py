@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from assistant.errors import ToolFailed as ToolFailed
     from assistant.flows import Ask as Ask
+    from assistant.flows import Email as Email
     from assistant.flows import Flow as Flow
     from assistant.flows import Option as Option
+    from assistant.flows import Unfit as Unfit
     from assistant.messages import Button as Button
     from assistant.messages import Message as Message
     from assistant.messages import Reply as Reply
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from assistant.plugins import MenuItem as MenuItem
     from assistant.plugins import Permissions as Permissions
     from assistant.plugins import PluginContext as PluginContext
+    from assistant.slots import Money as Money
+    from assistant.slots import Person as Person
+    from assistant.slots import Span as Span
     from assistant.tools import Tool as Tool
     from assistant.tools import tool as tool
 
@@ -32,17 +37,22 @@ _PUBLIC = {
     "Ask": "flows",
     "BotPlugin": "plugins",
     "Button": "messages",
+    "Email": "flows",
     "Event": "plugins",
     "Flow": "flows",
     "MenuItem": "plugins",
     "Message": "messages",
+    "Money": "slots",
     "Option": "flows",
     "Permissions": "plugins",
+    "Person": "slots",
     "PluginContext": "plugins",
     "Reply": "messages",
     "Source": "messages",
+    "Span": "slots",
     "Tool": "tools",
     "ToolFailed": "errors",
+    "Unfit": "flows",
     "tool": "tools",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605  # made from the table above, so that the two cannot differ

@@ -67,7 +67,7 @@ from assistant.plugins import MENU, Around, Plugins
 from assistant.queue import Delivery, overtakes
 from assistant.rollout import Ring, Rollouts
 from assistant.sessions import Session, Sessions, Stopped, Turn
-from assistant.slots import Context
+from assistant.slots import Context, Person
 from assistant.storage import Conflict, Table
 from assistant.words import language_of, say, with_sources
 
@@ -460,7 +460,7 @@ class Dialogue:
         understander = self._understander() if message.text else None
         understood = understander.understand(message.text) if understander else NOTHING_UNDERSTOOD
         said = Said(text=message.text, action_key=message.action_key, action_value=message.action_value)
-        context = Context(now=around.now)
+        context = Context(now=around.now, sender=Person(id=message.sender, name=message.sender_name))
         return self._flows.step(state, said, understood=understood, context=context, language=around.language)
 
     def _flowed(self, result: FlowResult, message: Message, around: Around) -> Answer:
