@@ -73,6 +73,8 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("GET", "/api/keys"): ("admin", "/api/keys", None),
     ("POST", "/api/keys"): ("admin", "/api/keys", {"name": "n", "role": "user"}),
     ("DELETE", "/api/keys/{id}"): ("admin", "/api/keys/spare", None),
+    ("GET", "/api/people/{person}"): ("admin", "/api/people/slack:U1", None),
+    ("DELETE", "/api/people/{person}"): ("admin", "/api/people/slack:U1", None),
     ("GET", "/api/audit"): ("admin", "/api/audit", None),
 }  # fmt: skip
 

@@ -98,6 +98,8 @@ class Memory:
             return self._change(message, turn, language, lambda facts: self._forgotten(facts, which, language))
         if not said.endswith(("?", "？")) and (found := _REMEMBER.fullmatch(said)):
             text = found["en"] or found["zh"]
+            if len(plain) < 4 or not text.strip(" .!。！了吧哦啊"):  # "记住了": an answer, nothing to remember
+                return None
             return self._change(message, turn, language, lambda facts: self._remembered(facts, text, language))
         return None
 
