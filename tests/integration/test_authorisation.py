@@ -8,8 +8,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from fastapi.testclient import TestClient
 
 from assistant import BotPlugin, Message, Permissions, PluginContext, Reply
+from assistant.api import create_app as create_api
 from assistant.dev.emulator import Emulator
 from assistant.errors import NeedsAuthorisation
 from assistant.observability import PLUGIN_FAULTS
@@ -17,7 +19,7 @@ from assistant.plugins import Plugins
 from assistant.testing import make
 from tests.simulators.identity import CLIENT, SECRET, Identity, Somebody
 from tests.support.browser import Browser, Shown, changed, link_in
-from tests.support.house import House
+from tests.support.house import WEBCHAT_KEY, House
 
 PUBLIC = "https://assistant.example"
 
@@ -436,6 +438,24 @@ def test_the_callback_that_was_cut_off_before_it_queued_is_finished_by_a_reload(
     assert "already" in sentence(journey.browser.get(back))
     assert house.drain() == 1
     assert texts(house)[-1] == "read with oidc-access"
+
+
+def test_an_operator_sees_and_takes_back_what_somebody_allowed(aws: Emulator, identity: Identity) -> None:
+    house = house_at(aws, identity)
+    Browser(house.assistant).follow(link_of(ask(house, "diary at okta")))
+    headers = {"authorization": f"Bearer {WEBCHAT_KEY}"}
+    with TestClient(create_api(house.assistant), headers=headers) as http:
+        providers = {p["name"] for p in http.get("/api/authorisations").json()["providers"]}
+        assert providers == {"feishu", "dingtalk", "slack", "microsoft", "wecom"}
+        [grant] = http.get("/api/authorisations", params={"person": "webchat:u"}).json()["grants"]
+        assert (grant["provider"], grant["account"], grant["state"]) == ("okta", "Ann", "good")
+        assert not {"access", "refresh"} & set(grant)
+        assert http.get("/api/authorisations", params={"person": "ann"}).status_code == 400
+        assert http.delete("/api/authorisations/webchat:u", params={"provider": "slack"}).status_code == 400
+        assert http.delete("/api/authorisations/webchat:u").json() == {"revoked": [{"provider": "okta", "told": True}]}
+        assert http.get("/api/authorisations", params={"person": "webchat:u"}).json() == {"grants": []}
+        assert http.get("/api/authorisations", headers={"authorization": ""}).status_code == 401
+    assert identity.revoked == ["oidc"]
 
 
 def feishu_message(text: str) -> Message:

@@ -194,6 +194,22 @@ def create_app(assistant: Assistant) -> FastAPI:
         with audit.act(who.id, "erase person", person):
             return asdict(assistant.privacy.erase(person, tenant=tenant, cursor=cursor))
 
+    @app.get("/api/authorisations")
+    def authorisations(who: Operator, person: str = "", tenant: str = "") -> dict[str, Any]:
+        from assistant.oauth.authorisation import grants_to_json
+
+        if not person:
+            return {"providers": [{"name": p.name, "title": p.title} for p in assistant.authorisations.providers.configured()]}
+        audit.read(who.id, f"authorisations of {person}")
+        return {"grants": grants_to_json(assistant.authorisations, person, tenant or assistant.settings.tenant)}
+
+    @app.delete("/api/authorisations/{person}")
+    def revoke_authorisations(who: Admin, person: str, provider: str = "", tenant: str = "") -> dict[str, Any]:
+        from assistant.oauth.authorisation import revoke_for
+
+        with audit.act(who.id, "revoke authorisation", f"{person} {provider or 'all'}"):
+            return {"revoked": revoke_for(assistant.authorisations, person, tenant or assistant.settings.tenant, provider)}
+
     @app.get("/api/audit")
     def acts(who: Admin, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         return {"acts": [asdict(act) for act in audit.list(limit=limit)]}

@@ -421,6 +421,38 @@ def person_of(message: Message) -> Person:
     return Person(message.tenant, message.platform, message.sender)
 
 
+def person_named(text: str, tenant: str) -> Person:
+    """The person in `PLATFORM:USER_ID`; raises InvalidSetting for anything else."""
+    platform, _, user = text.partition(":")
+    if not platform or not user:
+        raise InvalidSetting(f"{text[:80]!r} must be PLATFORM:USER_ID, as slack:U123")
+    return Person(tenant, platform, user)
+
+
+def grants_to_json(authorisations: Authorisations, person: str, tenant: str) -> list[dict[str, Any]]:
+    """What the person has allowed, without the tokens. Raises InvalidSetting, Unavailable."""
+    return [
+        {
+            "provider": g.provider,
+            "account": g.account.name,
+            "scopes": list(g.scopes),
+            "since": g.since,
+            "until": g.until,
+            "state": g.state,
+        }
+        for g in authorisations.vault.grants(person_named(person, tenant))
+    ]
+
+
+def revoke_for(authorisations: Authorisations, person: str, tenant: str, provider: str = "") -> list[dict[str, Any]]:
+    """Takes back what the person has allowed at `provider`, or everywhere; says of each whether the provider was told."""
+    who = person_named(person, tenant)
+    given = [g.provider for g in authorisations.vault.grants(who) if provider in ("", g.provider)]
+    if provider and not given:
+        raise InvalidSetting(f"{person} has allowed nothing at {provider!r}")
+    return [{"provider": name, "told": authorisations.revoke(who, name)} for name in given]
+
+
 def _missing(asked: Sequence[str], grant: Grant) -> list[str]:
     return [s for s in asked if s not in grant.scopes and s not in PROTOCOL]
 

@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     server = serve(listening, functions)
     source = EventSource(functions, client("sqs"), settings)
     source.start()
+    (args.data / "url").write_text(url, encoding="ascii")  # where the other commands find this run
     page = stage.serve(f"{url}/webhook") if stage else None
     print(banner(url, key, args, secrets, time.perf_counter() - began, chats=page.url if page else ""), flush=True)
     ended = threading.Event()
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: ended.set())
     ended.wait()
     print("\nstopping…", flush=True)
+    (args.data / "url").unlink(missing_ok=True)
     if stage:
         stage.stop()
     server.shutdown()
@@ -148,9 +150,10 @@ def read_secrets(path: Path | None) -> dict[str, dict[str, str]]:
         raise InvalidSetting(f"secrets file {str(path)!r} is not JSON: {error}") from None
     if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
         raise InvalidSetting(f'secrets file {str(path)!r} must look like {{"slack": {{"signing_secret": "…"}}}}')
-    if unknown := sorted(set(data) - {*PLATFORMS, "model"}):
+    known = {*PLATFORMS, "model"}
+    if unknown := sorted(n for n in data if n not in known and not n.startswith(("oauth-", "plugin-"))):
         raise InvalidSetting(
-            f"secrets file {str(path)!r} names {unknown[0]!r}; known: {', '.join(sorted({*PLATFORMS, 'model'}))}"
+            f"secrets file {str(path)!r} names {unknown[0]!r}; known: {', '.join(sorted(known))}, oauth-PROVIDER, plugin-NAME"
         )
     return data
 

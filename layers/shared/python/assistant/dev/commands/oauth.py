@@ -1,0 +1,76 @@
+"""What people have allowed, and taking it back for them (as when somebody leaves).
+
+examples:
+  assistant oauth providers
+  assistant oauth list slack:U123
+  assistant oauth revoke slack:U123 microsoft
+  assistant oauth revoke slack:U123 --all
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+from urllib.parse import quote
+
+from assistant.dev.client import add_options, connect
+from assistant.errors import InvalidSetting
+
+HELP = "see and take back what people have allowed"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    texts = {
+        "providers": "where access can be allowed",
+        "list": "what a person has allowed; never the tokens",
+        "revoke": "delete a person's tokens, and tell the provider",
+    }
+    for name, text in texts.items():
+        action = actions.add_parser(name, help=text)
+        if name != "providers":
+            action.add_argument("person", metavar="PLATFORM:USER")
+            action.add_argument("--tenant", default="", help="the platform's id of the company, where it names one")
+        if name == "revoke":
+            action.add_argument("provider", nargs="?", default="")
+            action.add_argument("--all", action="store_true", help="at every provider")
+        action.add_argument("--json", action="store_true")
+        add_options(action)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Shows or takes back."""
+    if args.action == "revoke" and bool(args.provider) == args.all:
+        raise InvalidSetting("name one provider, or give --all")
+    with connect(args) as remote:
+        if args.action == "revoke":
+            query = {"provider": args.provider, "tenant": args.tenant}
+            answer = remote.call("DELETE", f"/api/authorisations/{quote(args.person, safe='')}", params=query)
+        elif args.action == "list":
+            answer = remote.call("GET", "/api/authorisations", params={"person": args.person, "tenant": args.tenant})
+        else:
+            answer = remote.call("GET", "/api/authorisations")
+    if args.json:
+        print(json.dumps(answer, ensure_ascii=False))
+    else:
+        _print(args.action, answer)
+    return 0
+
+
+def _print(action: str, answer: dict[str, Any]) -> None:
+    if action == "providers":
+        for provider in answer["providers"]:
+            print(f"{provider['name']:12} {provider['title']}")
+    elif action == "list":
+        for grant in answer["grants"]:
+            since = time.strftime("%Y-%m-%d", time.localtime(grant["since"]))
+            print(f"{grant['provider']:12} {grant['state']:8} {grant['account']:20} since {since}  {' '.join(grant['scopes'])}")
+        if not answer["grants"]:
+            print("nothing is allowed")
+    else:
+        for revoked in answer["revoked"]:
+            told = "the provider was told" if revoked["told"] else "deleted here; the provider offers no way to tell it"
+            print(f"{revoked['provider']:12} {told}")
