@@ -49,8 +49,7 @@ class Remote:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--url`, `--api-key` and `--data`."""
     env = os.environ
-    url = env.get("ASSISTANT_URL") or f"http://127.0.0.1:{env.get('PORT') or 8080}"
-    parser.add_argument("--url", default=url, help=f"address of the assistant ({url})")
+    parser.add_argument("--url", default=env.get("ASSISTANT_URL", ""), help="address of the assistant; default: the local run's")
     parser.add_argument("--api-key", default=env.get("API_KEY", ""), metavar="KEY", help="default: API_KEY, or the local run's")
     parser.add_argument("--data", type=Path, default=Path(".assistant"), metavar="DIR", help="the local run's data folder")
 
@@ -62,4 +61,10 @@ def connect(args: argparse.Namespace) -> Remote:
         key = kept.read_text(encoding="ascii").strip()
     if not key:
         raise InvalidSetting("no API key; give --api-key, set API_KEY, or name the local run's --data folder")
-    return Remote(args.url, key)
+    return Remote(args.url or local_url(args.data), key)
+
+
+def local_url(data: Path) -> str:
+    """Where the local run over the folder `data` listens, as it noted itself; the usual address where it did not."""
+    noted = data / "url"
+    return noted.read_text(encoding="ascii").strip() if noted.is_file() else "http://127.0.0.1:8080"

@@ -1,7 +1,7 @@
 """Pour documents in, look things up, go back, and measure how well things are found.
 
-Without --url the knowledge lies in a folder (--data), which one process changes at a time. With --url and --api-key the same
-commands work on a running assistant, local or deployed.
+With --url and --api-key the commands work on that assistant. Without --url they work on the local run over the folder --data
+while there is one, and otherwise on the knowledge in that folder itself, which one process changes at a time.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the sub-command."""
     if args.action == "eval":
         return _eval(args)
-    call = _Remote(args.url, args.api_key) if args.url else _Local(args.data)
+    url, key = (args.url, args.api_key) if args.url else _running(args.data)
+    call = _Remote(url, key) if url else _Local(args.data)
     try:
         return _add(args, call) if args.action == "add" else _ask(args, call)
     except InvalidSetting:
@@ -85,6 +86,21 @@ def run(args: argparse.Namespace) -> int:
     except AssistantError as error:
         print(f"assistant kb {args.action}: {error}", file=sys.stderr)
         return 1
+
+
+def _running(data: Path) -> tuple[str, str]:
+    """Address and key of the local run over `data`, empty where there is none."""
+    import httpx
+
+    noted, key = data / "url", data / "api-key"
+    if not noted.is_file() or not key.is_file():
+        return "", ""
+    url = noted.read_text(encoding="ascii").strip()
+    try:
+        alive = httpx.get(f"{url}/health", timeout=2).status_code in (200, 503)
+    except httpx.HTTPError:  # it was killed and could not take its note away
+        alive = False
+    return (url, key.read_text(encoding="ascii").strip()) if alive else ("", "")
 
 
 class _Local:

@@ -5,7 +5,8 @@ roles: user (chat, /v1), editor (and the knowledge), operator (and dead letters,
 examples:
   assistant key list
   assistant key add "HR portal" --role user
-  assistant key add "Ann" --role editor --days 90 --per-minute 60
+  assistant key add "Ann's page" --person ann
+  assistant key add "Bob" --role editor --days 90 --per-minute 60
   assistant key revoke 3f9a0c12d4e5
   assistant key revoke 3f9a0c12d4e5 --after 24     # hours in which its holder moves to a new one
 """
@@ -31,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name == "add":
             action.add_argument("name", help="who or what will use it")
             action.add_argument("--role", choices=ROLES, default="user")
+            action.add_argument("--person", default="", metavar="USER", help="one person of the web chat: sees only their own")
             action.add_argument("--days", type=float, default=0, help="its life; without: until it is revoked")
             action.add_argument("--per-minute", type=int, default=PER_MINUTE, metavar="N", help="requests; 0: no limit")
         if name == "revoke":
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "list":
             said: dict[str, Any] = remote.call("GET", "/api/keys")
         elif args.action == "add":
-            asked = {"name": args.name, "role": args.role, "days": args.days, "per_minute": args.per_minute}
+            asked = {name: getattr(args, name) for name in ("name", "role", "person", "days", "per_minute")}
             said = remote.call("POST", "/api/keys", json=asked)
         else:
             said = remote.call("DELETE", f"/api/keys/{args.id}", params={"after": args.after * 3600})
@@ -68,7 +70,8 @@ def _line(key: dict[str, Any]) -> str:
     ends = f"ends {_day(key['ends'])}" if key["ends"] else "no end"
     used = f"used {_day(key['used'])}" if key["used"] else "never used"
     limit = f"{key['per_minute']}/min" if key["per_minute"] else "no limit"
-    return f"{key['id']}  {key['role']:8}  {limit:10}  {ends:21}  {used:21}  {key['name']}"
+    whose = f" ({key['person']})" if key["person"] else ""
+    return f"{key['id']}  {key['role']:8}  {limit:10}  {ends:21}  {used:21}  {key['name']}{whose}"
 
 
 def _day(seconds: int) -> str:

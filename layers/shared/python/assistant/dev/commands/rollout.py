@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--model", metavar="SPEC")
             action.add_argument("--plugins", nargs="*", metavar="NAME")
             action.add_argument("--memory", choices=("", *MEMORIES), help="what remembers together; '': as configured")
+            action.add_argument("--days", type=int, metavar="N", help="keep turns this long at most; 0: as configured")
             action.add_argument("--person-tokens", type=int, metavar="N", help="most tokens a day for each person; 0: no limit")
             action.add_argument("--person-money", type=float, metavar="X", help="most money a day for each person")
             action.add_argument("--tokens", type=int, metavar="N", help="most tokens a day for all of the ring")
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    of_ring = ("people", "chats", "share", "capacity", "model", "plugins", "memory", *LIMITS)
+    of_ring = ("people", "chats", "share", "capacity", "model", "plugins", "memory", "days", *LIMITS)
     names = of_ring if args.ring else ("reached", "outside")
     changes = {name: value for name in names if (value := getattr(args, name)) is not None}
     return changes | ({"halted": False} if args.resume else {})
@@ -108,6 +109,7 @@ def _print(state: dict[str, Any]) -> None:
         parts += [f"model {ring['model']}"] if ring["model"] else []
         parts += [f"plug-ins {', '.join(ring['plugins'])}"] if ring["plugins"] else []
         parts += [f"memory by {ring['memory']}"] if ring["memory"] else []
+        parts += [f"kept {ring['days']} days"] if ring["days"] else []
         parts += [f"{name.replace('_', ' ')} {ring[name]:g} a day" for name in LIMITS if ring[name]]
         print(f"  {ring['name']:11} {', '.join(parts)}")
 
