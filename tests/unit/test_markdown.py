@@ -256,3 +256,17 @@ def test_code_comes_through_a_cut_unchanged(code: list[str], limit: int) -> None
 def test_a_long_text_is_cut_without_loss() -> None:
     cut = parts("word " * 20_000 + "\n" + "x = 1\n" * 10_000, limit=4000)
     assert sum(len(letters(part)) for part in cut) >= 110_000
+
+
+def test_a_long_paragraph_is_cut_with_few_renderings_of_it() -> None:
+    text = ("**bold text** and **more** " * 4500)[:110_000]
+    measured = 0
+
+    def measure(piece: str) -> int:
+        nonlocal measured
+        measured += len(piece)
+        return len(render(piece, COMMONMARK))
+
+    pieces = parts(text, limit=12_000, measure=measure)
+    assert len(pieces) == 10
+    assert measured < 7 * len(text)

@@ -189,7 +189,7 @@ def sources(found: Sequence[Source], *, language: str = "en") -> str:
 
 def closed(markdown: str) -> str:
     """`markdown` with a code fence that is still open closed, so that what follows it is no code."""
-    for fence in _fences(_tokens(markdown), markdown.split("\n")):
+    for fence in _fences(_blocks(markdown), markdown.split("\n")):
         if not fence.ended:
             return markdown.rstrip("\n") + "\n" + fence.close
     return markdown
@@ -213,6 +213,16 @@ def _parser() -> MarkdownIt:
     return parser
 
 
+@functools.cache
+def _block_parser() -> MarkdownIt:
+    """Finds the blocks and leaves what is in them unread."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
+    parser.core.ruler.disable(["inline", "text_join"])
+    return parser
+
+
 def _address(state: StateInline, silent: bool) -> bool:
     """Takes an address in the text as it is: its underscores are no markup. The parser stops at the colon of its scheme."""
     scheme = next((s for s in ("https", "http") if state.src.endswith(s, 0, state.pos)), "")
@@ -230,6 +240,10 @@ def _clean(markdown: str) -> str:
 
 def _tokens(markdown: str) -> list[Token]:
     return _parser().parse(_DEEP.sub(r"\1", _clean(markdown)))
+
+
+def _blocks(markdown: str) -> list[Token]:
+    return _block_parser().parse(_DEEP.sub(r"\1", _clean(markdown)))
 
 
 class _Writer:
@@ -435,7 +449,7 @@ def _fences(tokens: Iterable[Token], lines: Sequence[str]) -> Iterator[_Fence]:
 
 def _lines(markdown: str, *, limit: int, measure: Measure) -> list[_Line]:
     """The source lines of `markdown`, each with what a cut before it needs."""
-    tokens = _tokens(markdown)
+    tokens = _blocks(markdown)
     raw = markdown.split("\n")
     lines = [_Line(text, 1, quote=_quote_of(text)) for text in raw]
     for token in tokens:
@@ -515,6 +529,8 @@ class _Cutter:
         self.label = label
         self.limit = limit
         self.measure = measure
+        self.taken = 0
+        """Characters that the last cut line gave to its part: where the next search begins."""
 
     def cut(self) -> list[str]:
         pieces: list[str] = []
@@ -546,7 +562,15 @@ class _Cutter:
         return (first.reopen if at else "") + "\n".join(shown) + close
 
     def fits(self, at: int, end: int) -> bool:
-        return self.measure(self.label + self.text(at, end)) <= self.limit
+        """True where the lines from `at` to `end` are one part. Of a text that is far too long only the beginning is measured:
+        a measure may render what it measures, and the rest of a long paragraph is asked about once for every part of it."""
+        text = self.label + self.text(at, end)
+        probe = 3 * self.limit // 2
+        while probe < len(text) // 2:
+            if self.measure(text[:probe]) > self.limit * 9 // 8:
+                return False
+            probe *= 2
+        return self.measure(text) <= self.limit
 
     def end_of_part(self, at: int) -> int:
         low, high = at, at + 1
@@ -595,10 +619,12 @@ class _Cutter:
         def small(head: str) -> bool:
             return self.measure(self.label + before + head[indent:] + close) <= self.limit
 
-        found = _split_line(line, small, start=len(line.quote), hard=hard)
+        within = _Within(line.text, small, near=self.taken)
+        found = _split_line(line, small, within, start=len(line.quote), hard=hard)
         if found is None:
             return False
         head, tail = found
+        self.taken = within.yes
         reopen = line.reopen if line.code else ""
         rest = line._replace(text=line.quote + tail, border=1, reopen=reopen, close=close, indent=0)
         self.lines[n : n + 1] = [line._replace(text=head), rest]
@@ -623,15 +649,39 @@ _SENTENCE = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？；…][”’�
 _BLOCKLIKE = re.compile(r"[-+*#>=|]|\d+[.)]|`{3}|~{3}|    ")
 
 
-def _split_line(line: _Line, small: Callable[[str], bool], *, start: int, hard: bool) -> tuple[str, str] | None:
+class _Within:
+    """Whether the first `n` characters of `text` are small enough. Asks `small` only between the longest head known to be and
+    the shortest known not to be; `near` is a guess at where that is."""
+
+    def __init__(self, text: str, small: Callable[[str], bool], *, near: int) -> None:
+        self.text = text
+        self.small = small
+        self.yes = 0
+        self.no = len(text) + 1
+        if 1024 < near < len(text):
+            while not self(near) and near > 1024:
+                near -= max(1, near // 64)
+            while self(near) and near < len(text):
+                near += max(1, near // 64)
+
+    def __call__(self, n: int) -> bool:
+        if self.yes < n < self.no:
+            if self.small(self.text[:n]):
+                self.yes = n
+            else:
+                self.no = n
+        return n <= self.yes
+
+
+def _split_line(line: _Line, small: Callable[[str], bool], within: _Within, *, start: int, hard: bool) -> tuple[str, str] | None:
     """The line in two, the first as long as `small` allows and cut at the best place."""
     text = line.text
     low, high = start, min(start + 256, len(text))
-    while high < len(text) and small(text[:high]):
+    while high < len(text) and within(high):
         low, high = high, min(2 * high - start, len(text))
     while high - low > (low - start) // 64:  # the longest head by size alone, or near it: measuring may be dear
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if small(text[:middle]) else (low, middle - 1)
+        low, high = (middle, high) if within(middle) else (low, middle - 1)
     most = min(low, len(text) - 1)
     if most <= start:
         if not hard or len(text) - start < 2:
