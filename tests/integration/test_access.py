@@ -66,6 +66,8 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("GET", "/api/dead-letters"): ("operator", "/api/dead-letters", None),
     ("POST", "/api/dead-letters/replay"): ("operator", "/api/dead-letters/replay", {"ids": ["none"]}),
     ("GET", "/api/doctor"): ("operator", "/api/doctor", None),
+    ("GET", "/api/authorisations"): ("operator", "/api/authorisations?person=webchat:ann", None),
+    ("DELETE", "/api/authorisations/{person}"): ("admin", "/api/authorisations/webchat:ann", None),
     ("GET", "/api/rollout"): ("operator", "/api/rollout", None),
     ("GET", "/api/rollout/history"): ("operator", "/api/rollout/history", None),
     ("POST", "/api/rollout"): ("admin", "/api/rollout", {"action": "set", "changes": {"outside": "word"}}),
@@ -270,6 +272,24 @@ def test_a_user_key_chats_through_the_api_as_the_page_does(house: House, http: T
     assert (turn["question"], turn["text"]) == ("How long?", "Fourteen days.")
     assert turn["id"] == said.json()["id"]
     assert http.post("/api/conversations/c/messages", content=b"[", headers=bearer(secret)).status_code == 400
+
+
+def test_a_personal_key_reaches_only_what_its_person_wrote(house: House, http: TestClient) -> None:
+    _, secret = house.assistant.access.add(name="Ann's page", role="user", person="ann")
+    ann = bearer(secret)
+    house.say("A secret of Bob's", user="bob", conversation="bobs")
+    posted = http.post("/api/conversations/anns/messages", json={"user": "bob", "text": "Mine"}, headers=ann)
+    assert posted.status_code == 202
+    house.drain()
+    [turn] = http.get("/api/conversations/anns/turns", headers=ann).json()["turns"]
+    assert turn["user"] == "ann", "whoever the body names"
+    stranger = http.get("/api/conversations/bobs/turns", headers=ann)
+    assert stranger.status_code == 403
+    assert "secret" not in stranger.text
+    asked = http.post("/api/conversations/bobs/messages", json={"text": "What did I say?"}, headers=ann)
+    assert asked.status_code == 403
+    assert len(house.turns("bobs")) == 1
+    assert http.post("/api/keys", json={"name": "x", "role": "admin", "person": "ann"}).status_code == 400
 
 
 # --- the audit log -----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from assistant.privacy import Privacy
 from assistant.queue import Delivery
 from tests.integration.test_api import ApiFunction
 from tests.support.desks import SlackDesk
-from tests.support.house import WEBCHAT_KEY, House, client
+from tests.support.house import WEBCHAT_KEY, House, client, down
 
 CONSENT = "Your words are kept for 180 days. /forget erases what I remember."
 
@@ -252,3 +252,28 @@ def test_export_and_erase_from_the_command_line(
     assert main(["privacy", "export", "ann", *at]) == 2
     assert "PLATFORM:USER" in capsys.readouterr().err
     assert [a.what for a in house.assistant.audit.list()].count("erase person") == 1
+
+
+# --- how long ----------------------------------------------------------------------------------
+
+
+def test_a_ring_may_keep_turns_for_a_shorter_time_but_never_longer(aws: Emulator, house: House) -> None:
+    def days(user: str) -> float:
+        house.say("How long?", user=user, conversation=user)
+        house.drain()
+        [item] = [i for i in stored(aws) if i["pk"]["S"] == f"C#default#webchat#{user}"]
+        return round((int(item["expires"]["N"]) - house.now()) / 86400)
+
+    house.assistant.rollouts.set({"people": ["webchat:ann"], "days": 7}, ring="internal", who="ann", why="a test")
+    house.assistant.rollouts.set({"days": 10_000}, ring="everyone", who="ann", why="a test")
+    assert (days("ann"), days("bob")) == (7, 180)
+
+
+def test_what_could_not_be_answered_goes_with_its_author(house: House) -> None:
+    house.model.answers = [down()]
+    for user in ("ann", "bob"):
+        house.say("Are you there?", user=user, conversation=user)
+    for _ in range(6):
+        house.run(house.batch())
+    house.assistant.privacy.erase("webchat:ann")
+    assert [json.loads(letter["Body"])["sender"] for letter in house.dead_letters()] == ["bob"]

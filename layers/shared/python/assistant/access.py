@@ -80,6 +80,8 @@ class Key:
     ends: int = 0
     per_minute: int = PER_MINUTE
     """Requests a minute over all instances, about; 0: no limit."""
+    person: str = ""
+    """The one person of the web chat who holds it; empty: a system that speaks for many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,8 @@ class Identity:
     id: str
     name: str
     role: Role
+    person: str = ""
+    """Who it is in the web chat, where the key belongs to one person."""
 
     def may(self, role: Role) -> bool:
         """Whether what `role` does is allowed."""
@@ -136,7 +140,7 @@ class Access:
         found = self._find(given)
         self._meter(found)
         self._note_use(found)
-        who = Identity(id=found.id, name=found.name, role=found.role)
+        who = Identity(id=found.id, name=found.name, role=found.role, person=found.person)
         if not who.may(role):
             raise NotPermitted(f"this needs a key of role {role}; key {found.id} ({found.name}) has role {found.role}")
         return who
@@ -201,7 +205,7 @@ class Access:
         """All keys as they stand in the table, the oldest first; those that ended lately as well."""
         return sorted((_key(i) for i in self._table.query(self._pk, limit=MOST_KEYS)), key=lambda k: (k.made, k.id))
 
-    def add(self, *, name: str, role: str, days: float = 0, per_minute: int = PER_MINUTE) -> tuple[Key, str]:
+    def add(self, *, name: str, role: str, days: float = 0, per_minute: int = PER_MINUTE, person: str = "") -> tuple[Key, str]:
         """A new key and its secret, which nobody can be told a second time. `days`: its life, 0 for no end.
 
         Raises InvalidSetting.
@@ -215,6 +219,8 @@ class Access:
             raise InvalidSetting(f"days {days!r} must be between 0 (no end) and 3650")
         if not 0 <= per_minute <= 1_000_000:
             raise InvalidSetting(f"per_minute {per_minute!r} must be between 0 (no limit) and 1000000")
+        if person and (role != "user" or len(person) > 200):
+            raise InvalidSetting(f"person {person[:80]!r} goes with role user, and has at most 200 characters")
         if len(self.list()) >= MOST_KEYS:
             raise InvalidSetting(f"there are {MOST_KEYS} keys already; revoke one first: assistant key list")
         id_ = secrets.token_hex(6)
@@ -230,6 +236,7 @@ class Access:
             "made": int(now),
             "ends": ends,
             "per_minute": per_minute,
+            "person": person or None,
             "expires": ends + 30 * 86400 if ends else None,
         }
         self._table.put(item, condition="attribute_not_exists(#pk)")
@@ -306,4 +313,5 @@ def _key(item: Item) -> Key:
         used=int(item.get("used") or 0),
         ends=int(item.get("ends") or 0),
         per_minute=int(item.get("per_minute") or 0),
+        person=str(item.get("person") or ""),
     )

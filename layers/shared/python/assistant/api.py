@@ -17,7 +17,7 @@ from mangum import Mangum
 from pydantic import BaseModel, Field
 
 from assistant import console
-from assistant.access import PER_MINUTE, Identity, Role, TooMany
+from assistant.access import PER_MINUTE, Identity, NotPermitted, Role, TooMany
 from assistant.errors import InvalidSetting, Refused, Unavailable
 from assistant.initialise import components, initialise
 from assistant.messages import Message, Webhook
@@ -53,6 +53,7 @@ class NewKey(BaseModel):
     role: str
     days: float = 0
     per_minute: int = PER_MINUTE
+    person: str = ""
 
 
 class Needs:
@@ -114,11 +115,13 @@ def create_app(assistant: Assistant) -> FastAPI:
     ) -> dict[str, Any]:
         if who.role != "user":
             audit.read(who.id, f"webchat:{conversation}")
-        return public_turns(assistant, conversation, after=after, limit=limit)
+        page = public_turns(assistant, conversation, after=after, limit=limit)
+        _only_of(who, page)
+        return page
 
     @app.post("/api/conversations/{conversation}/messages")
     async def say(who: User, conversation: str, request: Request) -> Response:
-        return await run_in_threadpool(_posted, assistant, conversation, await request.body())
+        return await run_in_threadpool(_posted, assistant, who, conversation, await request.body())
 
     @app.post("/api/init")
     def init(who: Admin) -> dict[str, Any]:
@@ -241,7 +244,13 @@ def refusal(path: str, error: Refused) -> JSONResponse:
     return answer
 
 
-def _posted(assistant: Assistant, conversation: str, body: bytes) -> Response:
+def _only_of(who: Identity, page: dict[str, Any]) -> None:
+    """Refuses the holder of a personal key what somebody else has written."""
+    if who.person and any(turn["user"] != who.person for turn in page["turns"]):
+        raise NotPermitted(f"key {who.id} belongs to {who.person}; this conversation is somebody else's")
+
+
+def _posted(assistant: Assistant, who: Identity, conversation: str, body: bytes) -> Response:
     """The web chat's door for holders of a key of their own: the same message, the same checks, the same answer."""
     try:
         data = json.loads(body)
@@ -253,7 +262,11 @@ def _posted(assistant: Assistant, conversation: str, body: bytes) -> Response:
         "authorization": f"Bearer {assistant.secrets.get('webchat').get('api_key', '')}",
         "content-type": "application/json",
     }
-    message = json.dumps(data | {"conversation": conversation}).encode()
+    own: dict[str, Any] = {}
+    if who.person:  # the answer would draw on what stands in the conversation
+        _only_of(who, public_turns(assistant, conversation, after="", limit=50))
+        own = {"user": who.person}
+    message = json.dumps(data | own | {"conversation": conversation}).encode()
     webhook = Webhook(platform="webchat", channel="messages", method="POST", headers=headers, body=message)
     reply = assistant.intake.handle(webhook)
     return Response(reply.body, reply.status, dict(reply.headers), reply.content_type)

@@ -320,17 +320,19 @@ class Assistant:
         from assistant.oauth.vault import Person
         from assistant.privacy import Privacy
 
-        def revoke(tenant: str, platform: str, user: str) -> None:
+        def elsewhere(tenant: str, platform: str, user: str) -> None:
             person = Person(tenant, platform, user)
             for grant in self.authorisations.vault.grants(person):
                 self.authorisations.revoke(person, grant.provider)
+            if self.settings.dead_letters_url:
+                self.dead_letters.forget(platform, user)
 
         return Privacy(
             self.table,
             people=self.people,
             rooms=self.plugins.rooms,
             gaps=Gaps(self.table, tenant=self.settings.tenant, clock=self.clock),
-            erasers=[revoke],
+            erasers=[elsewhere],
             tenant=self.settings.tenant,
         )
 

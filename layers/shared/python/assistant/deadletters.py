@@ -45,6 +45,20 @@ class DeadLetters:
         missing = [i for i in ids if not any(r.startswith(i) for r in replayed)]
         return {"replayed": replayed, "missing": missing}
 
+    def forget(self, platform: str, user: str) -> int:
+        """Removes the letters that this person wrote; gives how many there were."""
+        gone, others = 0, []
+        for letter in self._all():
+            written = describe(letter)
+            if (written["platform"], written["sender"]) == (platform, user):
+                self._client.delete_message(QueueUrl=self._url, ReceiptHandle=letter["ReceiptHandle"])
+                gone += 1
+            else:
+                others.append(letter["ReceiptHandle"])
+        for handle in others:
+            self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0)
+        return gone
+
     def _again(self, letter: Mapping[str, Any]) -> None:
         try:
             group = group_id(message_from_json(letter["Body"]))

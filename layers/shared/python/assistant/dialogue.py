@@ -289,11 +289,12 @@ class Dialogue:
 
     def give_up(self, delivery: Delivery, reason: str) -> None:
         """Stores the turn as failed and tells the asker; the operator finds the message in the dead letters."""
-        message = self._sessions.timed(self._scoped(delivery.message, self._ring(delivery.message)[0]))
+        ring, _ = self._ring(delivery.message)
+        message = self._sessions.timed(self._scoped(delivery.message, ring))
         if message.kind not in ASKING:
             return
         platform = self._platform(message.platform)
-        turn = self._sessions.begin(message, owner=_owner(delivery))
+        turn = self._begun(message, delivery, ring)
         apology = Reply(text=say("failed", _language(message), reference=turn.id[:8]))
         turn = self._sessions.give_up(replace(turn, reply=apology), reason)
         if turn.state != "failed":
@@ -319,7 +320,7 @@ class Dialogue:
     ) -> Turn:
         """The saved turn with its decided reply; asked again with the new text when the question was edited meanwhile."""
         while True:
-            turn, informs = self._met(self._sessions.begin(message, owner=_owner(delivery)), message, session)
+            turn, informs = self._met(self._begun(message, delivery, ring), message, session)
             growing = Growing(turn, message, platform, self._sessions, patience=self._patience, step=self._step, resumed=known)
             self._step("after claim")
             try:
@@ -357,6 +358,9 @@ class Dialogue:
     def _scoped(self, message: Message, ring: Ring | None) -> Message:
         """The message with what its conversation remembers together."""
         return replace(message, memory=(ring.memory if ring else "") or self._memory_scope)
+
+    def _begun(self, message: Message, delivery: Delivery, ring: Ring | None) -> Turn:
+        return self._sessions.begin(message, owner=_owner(delivery), days=ring.days if ring else 0)
 
     def _met(self, turn: Turn, message: Message, session: Session) -> tuple[Turn, bool]:
         """The turn with the day on which its author was noted here, and whether they are to be told about their words now."""

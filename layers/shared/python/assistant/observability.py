@@ -54,7 +54,7 @@ FIRST_REPLY: Final = Metric("TimeToVisibleReply", "Milliseconds")
 METRICS: Final[Mapping[str, Metric]] = {m.name: m for m in list(globals().values()) if isinstance(m, Metric)}
 
 _SECRET = re.compile(
-    r"(?i)(xox[abeprs]-[\w-]{6,}|xapp-[\w-]{6,}|bearer\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+|"
+    r"(?i)(xox[abeprs]-[\w-]{6,}|xapp-[\w-]{6,}|\bak-[0-9a-f]{12}-[\w-]{20,}|bearer\s+[\w.~+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+|"
     r"(?:AKIA|ASIA)[A-Z0-9]{16}|\bt-[0-9a-zA-Z._-]{16,}|\bu-[0-9a-zA-Z._-]{16,}|"
     r"(?:secret|token|password|api_key|apikey|encrypt_key|aes_key|authorization|access_token)[\"']?\s*[:=]\s*[\"']?[^\s\"',}&]{6,})"
 )

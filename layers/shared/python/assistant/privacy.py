@@ -10,6 +10,7 @@ Nothing is looked for by reading everything: each step is a query of a known par
 | facts, spending, tokens, requests that wait for consent | `U#tenant#platform#user` |
 | the one polite word to outsiders | `O#platform#user` |
 | a plug-in's values | the names that it declares as personal |
+| messages that could not be answered | by their author, among the dead letters |
 | an unanswered question in the editors' list | by its words |
 
 What ends by itself within a day is left to end: snapshots of streams, proofs of signatures, copies of vendors' tokens. Logs hold

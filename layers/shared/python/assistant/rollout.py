@@ -54,6 +54,8 @@ class Ring:
     plugins: tuple[str, ...] = ()
     memory: str = ""
     """What remembers together: `chat`, `topic` or `member`; empty: as configured."""
+    days: int = 0
+    """Days for which turns are kept, where that is shorter than configured; 0: as configured."""
     person_tokens: int = 0
     """Most tokens a day for each person; 0, here and below: no limit."""
     person_money: float = 0.0
@@ -300,8 +302,8 @@ def _checked_ring(ring: Ring, changes: Mapping[str, Any]) -> Ring:
         raise InvalidSetting(
             f"memory {changed.memory!r} is not known; known: {', '.join(MEMORIES)}, or empty for the configured one"
         )
-    for name in ("person_tokens", "tokens", "person_money", "money"):
-        limit, kinds = getattr(changed, name), int if name.endswith("tokens") else int | float
+    for name in ("days", "person_tokens", "tokens", "person_money", "money"):
+        limit, kinds = getattr(changed, name), int | float if name.endswith("money") else int
         if isinstance(limit, bool) or not isinstance(limit, kinds) or not 0 <= limit < float("inf"):
             raise InvalidSetting(f"{name} {limit!r} must be a {'whole ' if kinds is int else ''}number, 0 for no limit")
     for entry in (*changed.people, *changed.chats):

@@ -56,6 +56,8 @@ class Turn:
     """Why it failed."""
     noted: int = 0
     """Day, counted from 1970, on which it was noted that its author writes here."""
+    days: int = 0
+    """Days for which it is kept, where that is shorter than configured."""
 
     @property
     def id(self) -> str:
@@ -183,8 +185,8 @@ class Sessions:
 
     # --- the turn ---
 
-    def begin(self, message: Message, *, owner: str) -> Turn:
-        """A turn that is not stored yet."""
+    def begin(self, message: Message, *, owner: str, days: int = 0) -> Turn:
+        """A turn that is not stored yet; `days`: kept for this long at most, 0 for as long as configured."""
         return Turn(
             pk=conversation_key(message),
             sk=turn_key(message),
@@ -194,6 +196,7 @@ class Sessions:
             kind=message.kind,
             message_id=message.message_id,
             at=message.sent_at,
+            days=days,
             owner=owner,
             until=int(self._clock()) + LEASE_SECONDS,
         )
@@ -370,7 +373,7 @@ class Sessions:
             "until": turn.until if answering else None,
             "stream": to_json(turn.stream) if turn.stream else None,
             "sent": json.dumps(turn.sent) if turn.sent else None,
-            "expires": self._expires(),
+            "expires": min(self._expires(), int(self._clock()) + turn.days * 86400) if turn.days else self._expires(),
         }
 
 
