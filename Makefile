@@ -12,6 +12,9 @@ STAGE   ?= dev
 PROFILE ?= basic
 WORKERS ?= 2
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 VENV := .venv
 BIN  := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -63,6 +66,9 @@ lock: $(VENV)/.dev
 clean:
 	rm -rf $(VENV) build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# pip's names of packages on one line, as they come.
+PROGRESS = sed -un 's/^Collecting \([^=<>~; ]*\).*/\1/p; s/^\(Installing\).*/\1…/p' | while read -r name; do printf '\r\033[K  %s' "$$name"; done; printf '\r\033[K'
+
 # --- set-up -------------------------------------------------------------------------------------
 
 $(VENV)/pyvenv.cfg:
@@ -73,12 +79,12 @@ $(VENV)/pyvenv.cfg:
 
 $(VENV)/.run: requirements/run.txt pyproject.toml $(VENV)/pyvenv.cfg
 	@echo "installing what running needs (about a minute the first time)"
-	@$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --require-hashes -r requirements/run.txt | $(PROGRESS)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml $(VENV)/pyvenv.cfg
 	@echo "installing what building and testing need (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --require-hashes -r requirements/dev.txt | $(PROGRESS)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run
