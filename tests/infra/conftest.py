@@ -57,7 +57,9 @@ def bundle() -> bundles.Bundle:
 def third_party() -> list[Path]:
     """The third-party layers for this machine, from the same lock file: those that are deployed hold another processor's code."""
     made = bundles.Bundle(root=bundles.ROOT / "build" / "host", compiled=False)
-    bundles.third_party(made, source=bundles.ROOT, machine="host", python=f"{sys.version_info.major}.{sys.version_info.minor}")
+    with bundles.alone(made.root):
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        bundles.third_party(made, source=bundles.ROOT, machine="host", python=version)
     return [made.layer(name) / "python" for name in ("dependencies", "boto3")]
 
 
