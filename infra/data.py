@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -16,12 +17,15 @@ from assistant.storage import SCHEMA
 from infra.deployment import SECRETS, Deployment
 from infra.review import accept
 
+_COLON: Final = cdk.ArnFormat.COLON_RESOURCE_NAME
+
 
 class DataStack(cdk.Stack):
     """What must survive every other stack. Logical ids are fixed by hand, because a new one would replace the data."""
 
     def __init__(self, scope: Construct, id_: str, *, deployment: Deployment, env: cdk.Environment) -> None:
         super().__init__(scope, id_, env=env, termination_protection=deployment.keep_data)
+        self._stage = deployment.stage
         self._removal = cdk.RemovalPolicy.RETAIN if deployment.keep_data else cdk.RemovalPolicy.DESTROY
         self.key = self._key(deployment)
         self.table = self._table(deployment)
@@ -137,6 +141,23 @@ class DataStack(cdk.Stack):
         secrets = [self.secrets[name].secret_arn for name in names]
         role.add_to_principal_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=secrets))
         self._allow_key(role, "secretsmanager", "kms:Decrypt")
+
+    def allow_further_secrets(self, role: iam.Role, *kinds: str) -> None:
+        """Lets `role` read the secrets that operators add by name: `oauth-PROVIDER` and `plugin-NAME` are the kinds there are.
+
+        Also those that are not there: Secrets Manager says so only to a role that may read them.
+        """
+        names = [f"assistant/{self._stage}/{kind}-*" for kind in kinds]
+        arns = [
+            self.format_arn(service="secretsmanager", resource="secret", resource_name=name, arn_format=_COLON) for name in names
+        ]
+        role.add_to_principal_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=arns))
+        for name in names:
+            region = "<AWS::Region>" if cdk.Token.is_unresolved(self.region) else self.region
+            account = "<AWS::AccountId>" if cdk.Token.is_unresolved(self.account) else self.account
+            where = f"arn:<AWS::Partition>:secretsmanager:{region}:{account}:secret:{name}"
+            reason = "secrets of our own stage that operators add; their names are not known before"
+            accept(role, f"AwsSolutions-IAM5[Resource::{where}]", reason)
 
     def allow_table(self, role: iam.Role, *actions: str) -> None:
         """Lets `role` call the DynamoDB `actions` on the table, for example "Query"."""

@@ -165,6 +165,7 @@ class RuntimeStack(cdk.Stack):
         dialogue.allow("sqs:ChangeMessageVisibility", on=[queue])  # back-off between deliveries
         data.allow_table(dialogue.role, *_WRITE)
         data.allow_secrets(dialogue.role, *SECRETS)
+        data.allow_further_secrets(dialogue.role, "oauth", "plugin")
         data.allow_documents(dialogue.role, write=True)  # bodies too large for an item are spilled
         data.allow_envelopes(dialogue.role)
 
@@ -172,12 +173,14 @@ class RuntimeStack(cdk.Stack):
         http.allow("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", on=[dead])  # list, show, replay
         data.allow_table(http.role, *_WRITE)
         data.allow_secrets(http.role, *SECRETS)
+        data.allow_further_secrets(http.role, "oauth")  # to take back what somebody allowed
         data.allow_documents(http.role, write=True)
         data.allow_envelopes(http.role)
 
         oauth.allow("sqs:SendMessage", on=[queue])
         data.allow_table(oauth.role, *_WRITE)
         data.allow_secrets(oauth.role, *PLATFORMS)
+        data.allow_further_secrets(oauth.role, "oauth")
         data.allow_envelopes(oauth.role)
 
         data.allow_table(ingest.role, *_WRITE)
@@ -188,7 +191,16 @@ class RuntimeStack(cdk.Stack):
         data.allow_secrets(init.role, *SECRETS)
         data.allow_documents(init.role, write=True)
 
-        for function in (dialogue, http, init):
+        if "@" in deployment.embedder:
+            data.allow_secrets(ingest.role, "model")
+        if index := dict(deployment.settings).get("vector_index"):
+            bucket, _, name = index.partition("/")
+            place = self.format_arn(service="s3vectors", resource="bucket", resource_name=f"{bucket}/index/{name}")
+            for function in (dialogue, http, init):
+                function.allow("s3vectors:QueryVectors", "s3vectors:GetVectors", on=[place])
+            for function in (http, ingest):
+                function.allow("s3vectors:PutVectors", "s3vectors:DeleteVectors", on=[place])
+        for function in (dialogue, http, ingest, init):  # what is taken in is embedded
             for actions, arns in model_grants(self, deployment):
                 function.allow(*actions, on=arns)
                 for model in (a.rpartition("::")[2] for a in arns if ":bedrock:*::" in a):
