@@ -432,7 +432,10 @@ class Assistant:
         """The second half of the story."""
         from assistant.dialogue import Dialogue
         from assistant.growing import PATIENCE
+        from assistant.rollout import MEMORIES
 
+        if (scope := self.settings.memory_scope) not in MEMORIES:
+            raise InvalidSetting(f"MEMORY_SCOPE={scope!r} is not known; known: {', '.join(MEMORIES)}")
         return Dialogue(
             sessions=self.sessions,
             platform=self.platform,
@@ -454,7 +457,7 @@ class Assistant:
             people=self.people,
             memory=self.memory,
             budgets=self.budgets,
-            memory_scope=self.settings.memory_scope,
+            memory_scope=scope,
             consent=self.settings.consent,
             step=self._step,
             patience=PATIENCE if self._patience is None else self._patience,

@@ -110,6 +110,7 @@ class Privacy:
             return part
         part.erased += self._erase_about(who)
         for place in self._places(who):
+            self._table.delete(place.turns, "~about")  # what the conversation knows was made of the person's words too
             part.erased += self._drop(partition(*who[1:]), place.sk)
         return part
 
