@@ -1,7 +1,7 @@
 # make run     starts the assistant on this machine, http://127.0.0.1:8080 (PORT= changes it)
 # make test    runs all tests
 # make check   what CI runs: lint, format, types, tests, the synthesised infrastructure
-# make deploy  brings everything up in the AWS account of your credentials (STAGE=, PROFILE= choose)
+# make deploy  brings everything up in the AWS account of your credentials (STAGE=, PROFILE=, ARGS="-c alarm_email=…" choose)
 
 PYTHON  ?= python3
 PORT    ?= 8080
@@ -11,6 +11,7 @@ SECRETS ?=
 STAGE   ?= dev
 PROFILE ?= basic
 WORKERS ?= 2
+ARGS    ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -54,7 +55,7 @@ bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.gpu
 
 deploy: $(VENV)/.dev
-	$(BIN)/python -m infra.deploy --stage $(STAGE) --profile $(PROFILE)
+	$(BIN)/python -m infra.deploy --stage $(STAGE) --profile $(PROFILE) $(ARGS)
 
 # Hash-locked for Python 3.11 to 3.14; addresses are left out, so any index serves.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
