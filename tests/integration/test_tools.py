@@ -9,12 +9,14 @@ from datetime import date
 from typing import Annotated, Any
 
 import pytest
+from pydantic import BaseModel
 
-from assistant import BotPlugin, Permissions, PluginContext, Tool, ToolFailed, tool
+from assistant import Ask, BotPlugin, Flow, Permissions, PluginContext, Tool, ToolFailed, tool
 from assistant.acting import MOST_STEPS
 from assistant.assembly import Assistant
 from assistant.dev.emulator import Emulator
 from assistant.errors import InvalidSetting, Unavailable
+from assistant.nlu import Understanding
 from assistant.observability import PLUGIN_FAULTS
 from assistant.plugins import Around, Plugins
 from assistant.storage import key
@@ -326,6 +328,51 @@ def test_of_two_plugins_with_one_tool_name_the_second_loses_its_own_and_says_so(
     plugins = Plugins([make(Rooms), make(Others)])
     assert plugins.tools("webchat")["free_rooms"].description == "Rooms that are free on a day."
     assert plugins.run_tool("free_rooms", '{"day": "2026-03-03", "people": 2}', *around()) == '["Blue on 03.03."]'
+
+
+class Hungry:
+    """Understands hunger and nothing else."""
+
+    def understand(self, text: str) -> Understanding:
+        hungry = 1.0 if "eat" in text else 0.0
+        return Understanding(intent="eat" if hungry else "", confidence=hungry, best="eat")
+
+
+def test_a_yes_belongs_to_the_form_that_is_being_filled(aws: Emulator) -> None:
+    class Form(BaseModel):
+        people: Annotated[int, Ask({"en": "For how many people?"})]
+
+    class Both(Rooms):
+        name = "both"
+        flows = (Flow(name="eat", form=Form, title={"en": "eat"}, examples=("let us eat", "I am hungry", "time for lunch")),)
+
+        def run_flow(self, ctx: PluginContext, flow: str, form: Any) -> str:
+            return f"Lunch for {form.people}."
+
+    house, rooms = house_with(aws, [("book", {"room": "Blue"})], "Blue is yours.", plugin=make(Both))
+    house.assistant.understander = Hungry()  # type: ignore[assignment]  # as much of one as the dialogue asks for
+    ask(house, "Book Blue")
+    ask(house, "let us eat")
+    ask(house, "3")
+    assert ask(house, "yes")["text"].endswith("Lunch for 3.")
+    assert rooms.booked == []
+    assert ask(house, "yes")["text"] == "Blue is yours."
+
+
+def test_a_plugin_that_never_says_its_tools_takes_nothing_else_away(aws: Emulator) -> None:
+    ended = threading.Event()
+
+    class Silent(BotPlugin):
+        name = "silent"
+        seconds = 0.05
+
+        def get_tools(self) -> list[Tool]:
+            ended.wait(30)
+            return []
+
+    house, _ = house_with(aws, "Without it.", plugin=make(Silent))
+    assert ask(house)["text"] == "Without it."
+    ended.set()
 
 
 def test_a_tool_uses_no_more_than_its_permissions_name() -> None:

@@ -407,10 +407,12 @@ class Dialogue:
         if self._memory and (told := self._memory.hear(message, turn=growing.turn.id, language=language)):
             return Answer(told, model="memory", after=session.state)
         around = self._around(message, growing.turn.id)
-        if decided := decision(message, approval := Approval.from_state(session.state)):
+        state = State.from_json(session.state.get("flow") or {})
+        approval = Approval.from_state(session.state)
+        free = message.kind == "card_action" or not state.frames  # a "yes" in words is the running form's
+        if free and (decided := decision(message, approval)):
             return self._decided(decided, approval, message, session, growing, ring, seconds)
         message = self._spelled_out(message, around)
-        state = State.from_json(session.state.get("flow") or {})
         flowing = self._flow(message, state, around)
         if flowing.handled:
             return self._flowed(flowing, message, around)

@@ -41,6 +41,9 @@ MENU: Final = "menu"
 LARGEST_VALUE: Final = 100_000
 """Characters of JSON that one stored value of a plug-in may have."""
 
+LISTING_FACTOR: Final = 4
+"""A plug-in has this many times its `seconds` to say which tools it offers: it may have to ask a server."""
+
 LONGEST_REPLY: Final = 30_000
 """Characters of a plug-in's reply that are shown."""
 
@@ -462,7 +465,7 @@ class Plugins:
         if plugin.name not in self._tools:
             found: dict[str, Tool] = {}
             try:
-                found = toolbox(checked_tool(t) for t in plugin.get_tools())
+                found = toolbox(checked_tool(t) for t in self._offered(plugin))
             except Unavailable as error:  # a server of tools that does not answer now is asked again at the next turn
                 log(logger, logging.WARNING, "tools not offered", event_reason=str(error), plugin=plugin.name)
                 return {}
@@ -475,6 +478,26 @@ class Plugins:
                 del found[name]
             self._tools[plugin.name] = found
         return self._tools[plugin.name]
+
+    def _offered(self, plugin: BotPlugin) -> Sequence[Tool]:
+        """What `get_tools` gives; it may ask a server, and so has more time than an answer."""
+        outcome: list[Sequence[Tool]] = []
+        failure: list[Exception] = []
+
+        def call() -> None:
+            try:
+                outcome.append(plugin.get_tools())
+            except Exception as error:  # a plug-in's door
+                failure.append(error)
+
+        thread = threading.Thread(target=call, name=f"plugin-{plugin.name}", daemon=True)
+        thread.start()
+        thread.join(LISTING_FACTOR * plugin.seconds)
+        if failure:
+            raise failure[0]
+        if not outcome:
+            raise Unavailable(f"get_tools of plug-in {plugin.name} does not end")
+        return outcome[0]
 
     # --- the fence ---
 

@@ -222,8 +222,8 @@ class Vault:
             self._persist(
                 lambda: self._table.put(
                     written,
-                    condition="#refresh = :old AND #lease = :lease",
-                    values={"old": item.get("refresh"), "lease": item.get("lease")},
+                    condition="#refresh = :old",  # whoever holds the lease by now: what was made from this token replaces it
+                    values={"old": item.get("refresh")},
                 )
             )
         except Conflict:  # authorised anew, or revoked in the chat, while the provider answered: that stands
