@@ -34,7 +34,7 @@ FLOORS = {
         "memory",
         "budgets",
     },
-    3: {"intake", "dialogue", "worker", "deadletters", "console", "growing", "notices", "attachments", "acting"},
+    3: {"intake", "dialogue", "worker", "deadletters", "console", "growing", "notices", "attachments", "acting", "summaries"},
     4: {"assembly", "api", "doctor", "initialise", "openai_door", "privacy"},
     5: {"testing", "dev"},
 }

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from assistant.privacy import Privacy
     from assistant.queue import TurnQueue
     from assistant.rollout import Rollouts
+    from assistant.safety import Guard
     from assistant.sessions import Sessions
     from assistant.storage import Table
+    from assistant.summaries import Summaries
     from assistant.worker import Worker
 
 
@@ -314,6 +316,16 @@ class Assistant:
         return Budgets(self.table, cost=cost, timezone=settings.timezone, tenant=settings.tenant, clock=self.clock)
 
     @cached_property
+    def summaries(self) -> Summaries:
+        """What long conversations amount to."""
+        from assistant.llm.tokens import open_counter
+        from assistant.summaries import Summaries
+
+        key = self.secrets.get("model").get("api_key") if "@" in self.settings.model else None
+        count = open_counter(self.settings.model, api_key=key).count
+        return Summaries(self.sessions, queue=lambda: self.queue, count=count, budget=self.settings.history_tokens)
+
+    @cached_property
     def privacy(self) -> Privacy:
         """All that is known about one person."""
         from assistant.knowledge.gaps import Gaps
@@ -453,10 +465,12 @@ class Assistant:
             table=self.table,
             gap=self._note_gap,
             seen=self.seen.note,
+            guard=self.guard,
             clock=self.clock,
             people=self.people,
             memory=self.memory,
             budgets=self.budgets,
+            summaries=self.summaries,
             memory_scope=scope,
             consent=self.settings.consent,
             step=self._step,
@@ -471,6 +485,13 @@ class Assistant:
 
         settings = self.settings
         return DeadLetters(settings.dead_letters_url, turns_url=settings.turns_queue_url, client=self.client("sqs"))
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What looks at the model's answers."""
+        from assistant.safety import Guard
+
+        return Guard(tenant=self.settings.tenant, hosts=self.settings.link_hosts.split(","))
 
     @cached_property
     def worker(self) -> Worker:

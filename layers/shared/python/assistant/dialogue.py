@@ -52,6 +52,7 @@ from assistant.observability import (
     FIRST_REPLY,
     FIRST_TOKEN,
     MODEL_ERRORS,
+    PROMPT_LEAKS,
     PROMPT_TOKENS,
     SEND_ERRORS,
     TURN_RESUMED,
@@ -66,9 +67,11 @@ from assistant.platforms import Platform
 from assistant.plugins import MENU, Around, Plugins
 from assistant.queue import Delivery, overtakes
 from assistant.rollout import Ring, Rollouts
+from assistant.safety import Guard, Leaked
 from assistant.sessions import Session, Sessions, Stopped, Turn
 from assistant.slots import Context, Person
 from assistant.storage import Conflict, Table
+from assistant.summaries import Summaries
 from assistant.words import language_of, say, with_sources
 
 logger = logging.getLogger(__name__)
@@ -204,9 +207,11 @@ class Dialogue:
         people: People | None = None,
         memory: Memory | None = None,
         budgets: Budgets | None = None,
+        summaries: Summaries | None = None,
         memory_scope: str = "topic",
         consent: str = "",
         seen: Callable[..., None] = lambda platform, *ways: None,
+        guard: Guard | None = None,
         step: Step = lambda name: None,
         patience: float = PATIENCE,
         answer_seconds: float = 120,
@@ -231,9 +236,11 @@ class Dialogue:
         self._people = people
         self._memory = memory
         self._budgets = budgets
+        self._summaries = summaries
         self._memory_scope = memory_scope
         self._consent = consent
         self._seen = seen
+        self._guard = guard or Guard()
         self._step = step
         self._patience = patience
         self._answer_seconds = answer_seconds
@@ -246,6 +253,9 @@ class Dialogue:
         ring, refreshed = self._ring(delivery.message)
         message = self._scoped(delivery.message, ring)
         if overtakes(message) and self._overtake(message):
+            return
+        if message.kind == "summarise":
+            self._summarise(delivery, message, ring, seconds or self._answer_seconds)
             return
         if message.kind not in ("text", "rich_text", "slash"):
             self._plugins.hear(message, self._around(message, ""))
@@ -281,6 +291,8 @@ class Dialogue:
         self._step("before delete")
         if message.kind == "card_action":
             self._settle_card(message, session, platform)
+        if self._summaries and turn.model not in NO_MODEL:
+            self._summaries.after(message, session, turn)
         if not refreshed:  # at most one call for upkeep in a turn
             self._seen(message.platform, "in", "out")
         took = (time.perf_counter() - began) * 1000
@@ -321,7 +333,16 @@ class Dialogue:
         """The saved turn with its decided reply; asked again with the new text when the question was edited meanwhile."""
         while True:
             turn, informs = self._met(self._begun(message, delivery, ring), message, session)
-            growing = Growing(turn, message, platform, self._sessions, patience=self._patience, step=self._step, resumed=known)
+            growing = Growing(
+                turn,
+                message,
+                platform,
+                self._sessions,
+                patience=self._patience,
+                step=self._step,
+                resumed=known,
+                clean=self._guard.clean,
+            )
             self._step("after claim")
             try:
                 with growing:
@@ -531,7 +552,7 @@ class Dialogue:
         desk = self._desk(replace(message, text=text), around, ring)
         answer = self.reply_to(
             asks,
-            _history(turns),
+            self._summaries.history(session, turns) if self._summaries else _history(turns),
             push=growing.push,
             seconds=seconds,
             desk=desk if desk.tools else None,
@@ -540,6 +561,13 @@ class Dialogue:
         if self._budgets:
             self._budgets.spend(message, ring, model=answer.model, usage=answer.usage)
         return answer
+
+    def _summarise(self, delivery: Delivery, message: Message, ring: Ring | None, seconds: float) -> None:
+        if self._summaries is None or ring is None or (self._budgets and self._budgets.reached(message, ring)):
+            return
+        done = self._summaries.make(delivery, message, self._models(ring.model), seconds=seconds)
+        if done and self._budgets:
+            self._budgets.spend(message, ring, model=done.model, usage=done.usage)
 
     def _remembered(self, message: Message, session: Session) -> tuple[Fact, ...]:
         """What the asker wants remembered; in a group nothing: it is not for the others' ears."""
@@ -622,7 +650,7 @@ class Dialogue:
                 people = ", ".join(found.experts[:2])
                 experts = f"\n\n{say('ask_expert', asks.language, people=people)}" if people else ""
         request = ChatRequest(
-            system=SYSTEM,
+            system=self._guard.marked(SYSTEM),
             messages=(*history, ChatMessage(role="user", text=asks.text), *acted),
             tools=desk.specs if desk else (),
             question=asks.whole if asks.whole != asks.text else "",
@@ -638,14 +666,24 @@ class Dialogue:
         used = Usage()
         until = time.monotonic() + seconds
         while True:
-            text, calls, done = self._listen(model, request, texts, push)
+            try:
+                text, calls, done = self._listen(model, request, texts, push)
+            except Leaked:
+                self._metrics.emit((PROMPT_LEAKS, 1))
+                log(logger, logging.WARNING, "an answer repeated the system prompt and was withheld")
+                return Answer(Reply(text=say("withheld", asks.language)), model=model.name, reason="content_filter")
             texts += [text] if text else []
             used = _sum(used, done.usage)
             if not calls or desk is None or desk.steps >= MOST_STEPS:
                 break
             results = desk.run(calls)
             if desk.pending:
-                card = question(desk.pending, desk.tools[desk.pending.tool], before="\n\n".join(texts), language=asks.language)
+                card = question(
+                    desk.pending,
+                    desk.tools[desk.pending.tool],
+                    before=self._guard.clean("\n\n".join(texts)),
+                    language=asks.language,
+                )
                 return Answer(card, model=done.model, usage=used, after={"approval": desk.pending.to_state()})
             request = replace(
                 request,
@@ -653,7 +691,7 @@ class Dialogue:
                 tool_choice="none" if desk.steps >= MOST_STEPS else "auto",
                 seconds=max(1.0, until - time.monotonic()),
             )
-        said = "\n\n".join(texts)
+        said = self._guard.clean("\n\n".join(texts))
         reply = Reply(text=said.strip() + experts, sources=cited(said, passages))
         return Answer(reply, model=done.model, usage=used, reason=done.reason)
 
@@ -679,8 +717,10 @@ class Dialogue:
                 for event in events:
                     if isinstance(event, TextDelta):
                         text += event.text
+                        self._guard.check(text)
                         push("\n\n".join([*before, text]))
                     elif isinstance(event, ToolCall):
+                        self._guard.check(event.arguments)
                         calls.append(event)
                     else:
                         done = event

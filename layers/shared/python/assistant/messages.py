@@ -16,7 +16,7 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 Kind = Literal[
     "text", "image", "file", "rich_text", "card_action", "bot_added", "bot_removed", "entered", "menu", "recalled",
-    "slash", "stream_refresh", "edited", "other",
+    "slash", "stream_refresh", "edited", "summarise", "other",
 ]  # fmt: skip
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 

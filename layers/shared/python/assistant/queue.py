@@ -39,8 +39,8 @@ _PLAIN_ID = re.compile(r"[\w!\"#$%&'()*+,./:;<=>?@\[\\\]^`{|}~-]{1,128}", re.ASC
 
 
 def group_id(message: Message) -> str:
-    """The message group: one for each conversation topic; what must overtake has a lane of its own."""
-    lane = "now" if overtakes(message) else "turns"
+    """The message group: one for each conversation topic; what must overtake, and what may wait, have lanes of their own."""
+    lane = "now" if overtakes(message) else "later" if message.kind == "summarise" else "turns"
     return _short(key(lane, message.tenant, message.platform, message.topic))
 
 

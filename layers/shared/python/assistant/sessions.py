@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -282,6 +283,16 @@ class Sessions:
         """Notes that a person has the reply."""
         self._table.update(turn.pk, turn.sk, {"state": "sent", "sent": json.dumps(sent.ids), "text": None})
         return replace(turn, state="sent", sent=sent.ids)
+
+    def summarise(self, pk: str, text: str, *, upto: str) -> None:
+        """Stores what the turns up to sort key `upto` amount to, unless a summary reaches further already."""
+        body = json.dumps({"summary": text, "upto": upto}, ensure_ascii=False)
+        with suppress(Conflict):
+            self._table.put(
+                {"pk": pk, "sk": "~about", "body": body, "upto": upto, "expires": self._expires()},
+                condition="attribute_not_exists(#pk) OR attribute_not_exists(#upto) OR #upto < :upto",
+                values={"upto": upto},
+            )
 
     def give_up(self, turn: Turn, reason: str) -> Turn:
         """Stores the turn as failed, unless its reply was decided meanwhile."""

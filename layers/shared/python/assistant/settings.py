@@ -61,6 +61,8 @@ class Settings:
     """Names of the plug-ins to load, comma-separated; `*`: all there are."""
     plugin_configs: str = ""
     """JSON: configuration by name of plug-in."""
+    link_hosts: str = ""
+    """Where links and pictures in a model's answers may lead, comma-separated, with their subdomains; empty: anywhere."""
     timezone: str = "UTC"
     """IANA zone of the company: logs, summaries and "today"."""
     administrators: str = ""
@@ -83,6 +85,8 @@ class Settings:
     """Turns older than this are deleted by the table's TTL; ids are remembered at least as long as `replay_window_seconds`."""
     history_turns: int = 12
     """Newest turns read back for a new one."""
+    history_tokens: int = 6000
+    """Tokens of earlier turns that go to the model; from 80 % of it on the older ones are summarised."""
     answer_seconds: int = 120
     """Longest time one answer may take before it is given up."""
 
