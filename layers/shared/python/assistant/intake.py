@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from assistant.errors import Refused, Unavailable, VerificationError
-from assistant.messages import HttpReply, Received, Webhook, stamped
+from assistant.messages import JSON, HttpReply, Received, Webhook, stamped
 from assistant.observability import ACCEPTED, ACK_TIME, REFUSED, Metrics, log
 from assistant.platforms import PLATFORMS, Platform
 from assistant.queue import TurnQueue
@@ -85,11 +85,27 @@ class Intake:
                 f"{webhook.platform} has no channel {webhook.channel[:80]!r}; known: {', '.join(platform.channels)}", status=404
             )
         received = platform.receive(webhook)
+        if any(_depth(m.action_value) > _DEEPEST for m in received.messages):
+            raise Refused(f"the value of a button is nested deeper than {_DEEPEST}")
         arrived = int(self._clock() * 1000)
         return replace(
             received,
             messages=tuple(stamped(m, tenant=self._tenant, arrived_ms=arrived, trace=webhook.trace) for m in received.messages),
         )
+
+
+_DEEPEST: Final = 64
+"""Nesting of a button's value that the codec, the table and every reader can take."""
+
+
+def _depth(value: JSON) -> int:
+    """How deep `value` is nested, as far as it matters."""
+    level: list[JSON] = [value]
+    for depth in range(_DEEPEST + 1):
+        level = [inner for v in level if isinstance(v, dict | list) for inner in (v.values() if isinstance(v, dict) else v)]
+        if not level:
+            return depth
+    return _DEEPEST + 1
 
 
 def refusal(error: Refused) -> HttpReply:

@@ -95,6 +95,9 @@ class Platform(ABC):
         """What the webhook amounts to. Raises VerificationError before anything of an unproven body is believed, and
         Refused for a proven one that cannot be read."""
 
+    def forget(self) -> None:
+        """Receives from now on as a new instance would; what was loaded from the vendor stays."""
+
     def answer_pull(self, webhook: Webhook, received: Received, *, text: str, final: bool) -> HttpReply:
         """The reply to a request for the state of stream `received.pull`: the whole `text` so far."""
         raise Refused(f"{self.name} does not fetch replies")

@@ -117,7 +117,8 @@ class DingTalk(Platform):
     def _robot(self, webhook: Webhook) -> Received:
         stamp, sign = webhook.headers.get("timestamp", ""), webhook.headers.get("sign", "")
         secret = self.secret("app_secret")
-        self._prove(sign, stamp, key=secret, covered=f"{stamp}\n{secret}")
+        self._prove(sign, stamp, key=secret, covered=f"{stamp}\n{secret}", seconds=False)
+        _posted(webhook)
         data = decoded_object(webhook.body)
         self._ours(data, "robotCode", "robot_code")
         self._ours(data, "chatbotCorpId", "corp_id")
@@ -127,21 +128,24 @@ class DingTalk(Platform):
     def _card(self, webhook: Webhook) -> Received:
         stamp = webhook.headers.get("x-ddpaas-signature-timestamp", "")
         sign = webhook.headers.get("x-ddpaas-signature", "")
-        self._prove(sign, stamp, key=self.secret("card_api_secret"), covered=stamp)
+        self._prove(sign, stamp, key=self.secret("card_api_secret"), covered=stamp, seconds=True)
+        _posted(webhook)
         data = decoded_object(webhook.body)
         self._ours(data, "corpId", "corp_id")
         message = card_message(data)
         return Received(messages=self._admitted(message, sign, webhook.body), reply=HttpReply(200, "{}"))
 
-    def _prove(self, sign: str, stamp: str, *, key: str, covered: str) -> None:
-        """Raises VerificationError unless `sign` is the HMAC of `covered` and `stamp` (ms) is at most an hour away (less
-        where the replay window is set to less)."""
+    def _prove(self, sign: str, stamp: str, *, key: str, covered: str, seconds: bool) -> None:
+        """Raises VerificationError unless `sign` is the HMAC of `covered` and `stamp` is at most an hour away (less where the
+        replay window is set to less). It counts ms; with `seconds`, where the vendor names no unit, also seconds."""
         if not sign or not stamp:
             raise VerificationError("the call-back is not signed")
         digest = hmac.new(key.encode(), covered.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
         if not same(sign, base64.b64encode(digest)):
             raise VerificationError("the signature is wrong")
-        signed_at = ms_of(stamp) if stamp.isascii() and stamp.isdecimal() else 0
+        signed_at = 0
+        if stamp.isascii() and stamp.isdecimal() and len(stamp) <= 14:
+            signed_at = ms_of(stamp) if seconds else int(stamp)
         window = min(_WINDOW, self.replay_window)
         if not signed_at or abs(self.clock() - signed_at / 1000) > window:
             raise VerificationError(f"the signed time {stamp!r} is more than {window:.0f} s away from now")
@@ -177,19 +181,28 @@ class DingTalk(Platform):
         key = key_from_text(self.secret("event_aes_key"), field="event_aes_key")
         if not (stamp and nonce and sign):
             raise VerificationError("the event is not signed")
-        sealed = decoded_object(webhook.body).get("encrypt")
+        try:
+            sealed = decoded_object(webhook.body).get("encrypt")
+        except Refused:  # the signature covers what would stand in it
+            raise VerificationError("the event's body is no JSON object with 'encrypt'") from None
         if not isinstance(sealed, str) or not same(sign, sorted_sha1(token, stamp, nonce, sealed)):
             raise VerificationError("the event's signature is wrong")
         age = self.clock() - ms_of(stamp) / 1000
         if not -_FUTURE <= age <= self.replay_window:
             raise VerificationError(f"the event was signed {age:.0f} s ago; accepted: {self.replay_window:.0f} s")
         plain = open_envelope(sealed, key=key, receive_id=owner)
+        _posted(webhook)
         data = {str(k).lower(): v for k, v in decoded_object(plain).items()}
         reply = self._sealed_success(token=token, key=key, owner=owner)
         if data.get("eventtype") == "check_url":
             return Received(challenge=True, reply=reply)
         message = event_message(plain, robot_code=self.secrets.get("robot_code", ""))
         return Received(messages=(message,) if message else (), reply=reply)
+
+    def forget(self) -> None:
+        """Takes every signature for a first one again."""
+        with self._seen_lock:
+            self._seen.clear()
 
     def _sealed_success(self, *, token: str, key: bytes, owner: str) -> HttpReply:
         """The word `success`, sealed and signed: what every event is answered with."""
@@ -549,3 +562,9 @@ class DingTalk(Platform):
         except SendError:
             pass  # refused because "doctor" does not exist: the permission is there
         return Finding(check=f"permission: {what}", state="ok", detail="granted")
+
+
+def _posted(webhook: Webhook) -> None:
+    """Raises Refused where a proven call-back did not come with POST."""
+    if webhook.method != "POST":
+        raise Refused("dingtalk: call-backs come with POST", status=405)

@@ -213,7 +213,7 @@ def ms_of(value: Any) -> int:
     """A time in ms since 1970; DingTalk writes seconds in places. 0 for anything else."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
     if not 0 < number < 1e14:
         return 0

@@ -101,8 +101,12 @@ class Feishu(Platform):
             raise Refused(f"feishu has no channel {webhook.channel!r}; known: events", status=404)
         token = self.secret("verification_token")
         if self.secrets.get("encrypt_key"):
-            return self._receive_encrypted(webhook, token)
-        return self._receive_plain(webhook, token)
+            received = self._receive_encrypted(webhook, token)
+        else:
+            received = self._receive_plain(webhook, token)
+        if webhook.method != "POST":
+            raise Refused("feishu: events come with POST", status=405)
+        return received
 
     def _receive_encrypted(self, webhook: Webhook, token: str) -> Received:
         key = self.secret("encrypt_key")
@@ -124,7 +128,10 @@ class Feishu(Platform):
     def _receive_plain(self, webhook: Webhook, token: str) -> Received:
         if self._signed(webhook, hashlib.sha1, token):
             return self._legacy_card(webhook)
-        data = _object(webhook.body)
+        try:
+            data = _object(webhook.body)
+        except Refused:  # the token that would prove it stands in the body
+            raise VerificationError("the body is no JSON object, so that nothing proves it") from None
         if "encrypt" in data:
             self.secret("encrypt_key")  # says what is missing
         if data.get("type") == "url_verification":

@@ -23,7 +23,7 @@ ACTION_PLACE: Final = "assistant_place"
 """Names in the `value` of our own buttons: what was clicked, and where the card stands (`chat_type` and thread)."""
 
 _FILE_KINDS: Final[Mapping[str, Kind]] = {"image": "image", "file": "file", "audio": "file", "media": "file"}
-_MENTION: Final = re.compile(r"@_user_\d+|@_all\b")
+_MENTION: Final = re.compile(r"@_user_[0-9]+|@_all(?![A-Za-z0-9_])")
 _AT_TAG: Final = re.compile(r"<at (?:open_id|user_id)=\"([^\"<>]*)\">([^<]*)</at>")
 
 
@@ -110,7 +110,7 @@ def _received(event: Event, bot: Bot) -> tuple[Message, ...]:
     ours = _our_mentions(mentions, bot, direct=direct, content=_text(message.get("content")))
     if not direct and bot.open_id and not ours and not bot.answers_all:
         return ()  # group talk that does not name us (the app has the scope to hear everything)
-    names = {_text(m.get("key")): "" if m.get("key") in ours else _name(m) for m in mentions}
+    names = {key: "" if key in ours else _name(m) for m in mentions if (key := _text(m.get("key")))}
     kind, fields = _content(_text(message.get("message_type")), _text(message.get("content")), names, bot)
     message_id = _needed(message, "message_id", event)
     return (
@@ -419,7 +419,7 @@ def _text(value: Any) -> str:
 def _number(value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return number if 0 < number < 1e18 else 0.0
 

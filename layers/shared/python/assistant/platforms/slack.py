@@ -131,16 +131,16 @@ class Slack(Platform):
             raise Refused("slack: requests come with POST", status=405)
         kind = webhook.headers.get("content-type", "").partition(";")[0].strip().lower()
         wanted = "application/json" if webhook.channel == "events" else "application/x-www-form-urlencoded"
-        if kind != wanted:
+        if kind != wanted and "content-type" in webhook.headers:
             raise Refused(f"slack: content type {kind[:80]!r} is not {wanted}", status=415)
+        user = self.secrets.get("bot_user_id", "")
+        own = Own(frozenset({user} if user else ()), self.secrets.get("bot_id", ""))
         match webhook.channel:
             case "events":
-                user = self.secrets.get("bot_user_id", "")
-                own = Own(frozenset({user} if user else ()), self.secrets.get("bot_id", ""))
                 return from_events(webhook.body, own)
             case "interactive":
                 return from_interactive(webhook.body)
-        return from_command(webhook.body)
+        return from_command(webhook.body, own)
 
     def _verify(self, webhook: Webhook) -> None:
         """Raises VerificationError unless Slack signed these bytes less than five minutes ago.

@@ -32,6 +32,9 @@ class Own(NamedTuple):
     bot_id: str = ""
 
 
+NOBODY: Final = Own(frozenset())
+
+
 def json_object(text: str | bytes, what: str) -> Object:
     """The JSON object in `text`; raises Refused for anything else."""
     try:
@@ -472,7 +475,7 @@ def _shortcut(payload: Object) -> Iterator[Message]:
 # --- commands ----------------------------------------------------------------------------------
 
 
-def from_command(body: bytes) -> Received:
+def from_command(body: bytes, own: Own = NOBODY) -> Received:
     """What a request to the commands address amounts to."""
     fields = form(body)
     command, user, channel = fields.get("command", ""), fields.get("user_id", ""), fields.get("channel_id", "")
@@ -488,7 +491,7 @@ def from_command(body: bytes) -> Received:
                 conversation=channel,
                 sender=user,
                 sender_name=fields.get("user_name", ""),
-                text=readable(fields.get("text", "")),
+                text=readable(fields.get("text", ""), own.users),
                 menu_key=command,
                 event_id=trigger,
                 dedup_id=trigger or f"{channel}:{user}:{fields.get('response_url', '')}",

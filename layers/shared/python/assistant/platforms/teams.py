@@ -110,7 +110,7 @@ class Teams(Platform):
         if webhook.method != "POST":
             raise Refused("teams: activities come with POST", status=405)
         kind = webhook.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        if kind != "application/json" and "content-type" in webhook.headers:
             raise Refused(f"teams: content type {kind[:80]!r} is not application/json", status=415)
         activity = json_object(webhook.body)
         channel, service_url = text_of(activity, "channelId"), text_of(activity, "serviceUrl")
@@ -126,7 +126,10 @@ class Teams(Platform):
 
     def _trusted(self, url: str) -> bool:
         """Whether the bot's token may be sent to `url`."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         if parts.username or parts.password:
             return False
         if (own := self.secrets.get("api_base")) and (parts.scheme, parts.netloc) == urlsplit(own)[:2]:

@@ -275,10 +275,10 @@ def _invoked(activity: Object) -> Received:
     match activity.get("name"):
         case "adaptiveCard/action":
             action = object_of(value, "action")
-            key = text_of(action, "verb") or text_of(action, "id")
+            key = text_of(action, "verb") or text_of(action, "id") or _submitted(action.get("data"))[0]
             conversation, id_ = text_of(object_of(activity, "conversation"), "id"), text_of(activity, "id")
-            if not (key and conversation and id_ and text_of(object_of(activity, "from"), "id")):
-                raise Refused("teams: a card action lacks its verb, conversation, sender or id")
+            if not (conversation and id_ and text_of(object_of(activity, "from"), "id")):
+                raise Refused("teams: a card action lacks its conversation, sender or id")
             chinese = text_of(activity, "locale").lower().startswith("zh")
             answer = {
                 "statusCode": 200,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ISSUER: Final = "https://api.botframework.com"
 OPENID_METADATA: Final = "https://login.botframework.com/v1/.well-known/openidconfiguration"
+ALGORITHM: Final = "RS256"
 SKEW: Final = 300
 """Seconds by which the connector's clock may differ from ours."""
 
@@ -127,17 +128,20 @@ def prove(authorization: str, *, app_id: str, keys: Keys, now: float) -> Proof:
     if scheme.lower() != "bearer" or not token:
         raise VerificationError("teams: no Bearer token in the Authorization header")
     try:
-        kid = jwt.get_unverified_header(token).get("kid")
-    except (jwt.InvalidTokenError, ValueError):
+        header = jwt.get_unverified_header(token)
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
         raise VerificationError("teams: the token cannot be read") from None
+    if header.get("alg") != ALGORITHM:  # said before anything is loaded for it
+        raise VerificationError(f"teams: the token is not signed with {ALGORITHM}")
+    kid = header.get("kid")
     if not isinstance(kid, str):
         raise VerificationError("teams: the token names no key")
     key = keys.find(kid)
     try:
         # Times are compared below, with our clock; the algorithm is ours to say, never the token's.
         never = {f"verify_{name}": False for name in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
-        claims = jwt.decode(token, key.key, algorithms=["RS256"], options={**never, "require": ["exp", "iss", "aud"]})  # type: ignore[arg-type]  # a TypedDict
-    except (jwt.InvalidTokenError, ValueError):
+        claims = jwt.decode(token, key.key, algorithms=[ALGORITHM], options={**never, "require": ["exp", "iss", "aud"]})  # type: ignore[arg-type]  # a TypedDict
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
         raise VerificationError("teams: the token's signature does not fit") from None
     if claims["iss"] != ISSUER:
         raise VerificationError("teams: the token is not issued by the Bot Framework")
@@ -158,5 +162,5 @@ def _in_time(claims: Mapping[str, Any], now: float) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise VerificationError(f"teams: the token's {name!r} is no time")
-        if (name == "exp" and value <= now - SKEW) or (name == "nbf" and value > now + SKEW):
+        if (name == "exp" and not value > now - SKEW) or (name == "nbf" and not value <= now + SKEW):
             raise VerificationError("teams: the token is not good at this time; compare this machine's clock")

@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
+import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -32,9 +34,13 @@ from assistant.platforms import Platform, platform_class
 from assistant.secrets import GivenSecrets
 from assistant.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 HELP = "show what the assistant makes of recorded webhooks"
 
 ALWAYS: Final = ("kind", "conversation", "sender", "text", "event_id", "message_id", "dedup_id")
+_END: Final = 1e11
+"""Seconds since 1970 that no clock shows."""
 INNER: Final = frozenset({"untimed", "proof", "trace", "platform", "channel"})
 
 
@@ -48,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a verdict a line; 2 where a line is no recorded request."""
+    """Prints a verdict a line; 2 where a line is no recorded request, 1 where one shows a fault of ours."""
     configure_logging("CRITICAL", stream=sys.stderr)
     checker = Checker(read_secrets(args.secrets))
     status = 0
@@ -59,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
             verdict = checker.check(line)
         except ValueError as error:
             verdict, status = _verdict("reject", HttpReply(400), reason=f"line {number}: {error}"), 2
-        print(json.dumps(verdict, ensure_ascii=False).encode("utf-8", "replace").decode(), flush=True)
+        except Exception as error:  # the top of a function, as it were: what is wrong with one line must not hide the others
+            logger.exception("line %d", number)
+            verdict, status = _verdict("reject", HttpReply(500), reason=f"line {number}: a fault: {error!r}"), 1
+        print(json.dumps(_finite(verdict), ensure_ascii=False).encode("utf-8", "replace").decode(), flush=True)
     return status
 
 
@@ -68,7 +77,7 @@ def _lines(path: Path) -> Iterator[str]:
         yield from io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
         return
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
             yield from file
     except OSError as error:
         raise InvalidSetting(f"file {str(path)!r} cannot be read: {error.strerror}") from None
@@ -86,18 +95,19 @@ class Checker:
         """The verdict on one line; raises ValueError where the line is no recorded request."""
         try:
             data = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"not JSON: {error}") from None
         if not isinstance(data, dict) or not isinstance(data.get("request"), dict):
             raise ValueError('it must be {"platform": …, "request": {…}}')
         now = data.get("now")
-        if not (now is None or isinstance(now, int | float)):
-            raise ValueError(f"now = {now!r} is not a number of seconds")
+        if now is not None and (isinstance(now, bool) or not isinstance(now, int | float) or not 0 <= now < _END):
+            raise ValueError("now is not a number of seconds since 1970")
         self._now = time.time() if now is None else float(now)
-        name = str(data.get("platform", ""))
-        webhook = recorded(name, data["request"])
         try:
+            webhook = recorded(str(data.get("platform", "")), data["request"])
+            name = webhook.platform
             platform = self._platform(name, data.get("secrets"))
+            platform.forget()  # each line stands for itself
             assistant = Assistant(
                 Settings(),
                 platforms={name: platform},
@@ -136,29 +146,42 @@ class Checker:
 
 
 def recorded(platform: str, request: Mapping[str, Any]) -> Webhook:
-    """The webhook in a recorded request; raises ValueError where a part has the wrong shape."""
-    headers, query = request.get("headers") or {}, request.get("query") or {}
-    if isinstance(query, str):
-        query = dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True))
+    """The webhook in a recorded request; raises ValueError where a part has the wrong shape, and Refused
+    where its path leads to another platform."""
+    headers: Any = request.get("headers") or {}  # decoded JSON
+    query: Any = request.get("query") or {}
+    path, _, asked = str(request.get("path", "")).partition("?")
+    if isinstance(query, str) or not query:
+        query = _gathered(parse_qsl((query or asked).removeprefix("?"), keep_blank_values=True))
     if not isinstance(headers, dict) or not isinstance(query, dict):
         raise ValueError("headers and query must be JSON objects")
     body = request.get("body") or ""
     if not isinstance(body, str):
         raise ValueError("body must be a string: the exact text that was received")
-    parts = str(request.get("path", "")).partition("?")[0].strip("/").split("/")
+    parts = path.strip("/").split("/")
     if parts[0] == "webhook":
         parts = parts[1:]
+    if len(parts) > 1 and platform and parts[-2] != platform:
+        raise Refused(f"the path leads to {parts[-2][:80]!r}, not to {platform!r}", status=404)
     return Webhook(
         platform=platform or parts[0],
         channel=parts[-1] if len(parts) > 1 else "",
         method=str(request.get("method", "POST")).upper(),
-        headers={str(k).lower(): _joined(v) for k, v in headers.items()},
+        headers=_gathered((str(k).lower(), _joined(v)) for k, v in headers.items()),
         query={str(k): _joined(v) for k, v in query.items()},
         body=body.encode("utf-8", "surrogatepass"),
     )
 
 
-def _joined(value: Any) -> str:
+def _gathered(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers or query values by name; one that is there several times as API Gateway hands it over, joined by commas."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return found
+
+
+def _joined(value: Any) -> str:  # any JSON
     """A repeated header or query value as API Gateway hands it over."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
@@ -172,6 +195,15 @@ def shown(message: Message) -> dict[str, Any]:
         for name, value in values.items()
         if name in ALWAYS or (name not in INNER and value not in ("", 0, None, {}))
     }
+
+
+def _finite(value: Any) -> Any:  # any JSON, and back
+    """`value` with null for numbers that JSON cannot write."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _verdict(verdict: str, reply: HttpReply, *, reason: str = "", messages: list[dict[str, Any]] | None = None) -> dict[str, Any]:
