@@ -43,6 +43,7 @@ class Growing:
         patience: float,
         step: Step,
         resumed: Turn | None,
+        clean: Callable[[str], str] = lambda text: text,
     ) -> None:
         self.turn = turn
         self.claimed = False
@@ -52,6 +53,7 @@ class Growing:
         self._sessions = sessions
         self._patience = patience
         self._step = step
+        self._clean = clean
         self._text = ""
         self._failure: BaseException | None = None
         self._ended = threading.Event()
@@ -139,11 +141,12 @@ class Growing:
         interval = self._platform.stream_interval or PULLED_INTERVAL
         while True:
             ended = self._ended.wait(0 if not shown and self._text else interval)
-            text = self._text
-            if ended or text == shown:
+            written = self._text
+            if ended or written == shown:
                 if ended:
                     return
                 continue
+            text = self._clean(written)
             state = self.turn.stream
             if self.stream_id:
                 self._sessions.show(self._platform.name, self.stream_id, text, final=False)
@@ -151,7 +154,7 @@ class Growing:
                 state = self._platform.update_stream(state, text, to=self._message)
                 self._step("after stream updated")
             self._stored(text, state)
-            shown = text
+            shown = written
 
     def _stored(self, text: str, state: StreamState | None) -> None:
         self.turn = self._sessions.grow(self.turn, text, state)

@@ -47,8 +47,8 @@ COMPLETION_TOKENS: Final = Metric("CompletionTokens", "Count")
 SEND_ERRORS: Final = Metric("SendErrors", "Count")
 TOOL_CALLS: Final = Metric("ToolCalls", "Count")
 BUDGET_REACHED: Final = Metric("BudgetsReached", "Count")
+PROMPT_LEAKS: Final = Metric("AnswersWithheld", "Count")
 PLUGIN_FAULTS: Final = Metric("PluginFaults", "Count")
-SILENCE: Final = Metric("AcceptedWithoutReply", "Count")
 FIRST_REPLY: Final = Metric("TimeToVisibleReply", "Milliseconds")
 
 METRICS: Final[Mapping[str, Metric]] = {m.name: m for m in list(globals().values()) if isinstance(m, Metric)}
