@@ -67,7 +67,7 @@ def clock() -> Clock:
 
 def pause(seconds: float) -> None:
     """A moment in which the other threads work; the clock stands still."""
-    threading.Event().wait(seconds / 20)
+    threading.Event().wait(seconds / 50)
 
 
 def envelope(aws: Emulator, clock: Callable[[], float]) -> Envelope:
