@@ -13,7 +13,21 @@ from typing import Any
 
 import pytest
 
-from tests.support.webhook_lines import DAMAGED, Case, Line, Microsoft, dingtalk, feishu, odd_but_genuine, slack, teams, wecom
+from tests.support.webhook_lines import (
+    DAMAGED,
+    NOW,
+    Case,
+    Line,
+    Microsoft,
+    bot_asks,
+    bot_reply,
+    dingtalk,
+    feishu,
+    odd_but_genuine,
+    slack,
+    teams,
+    wecom,
+)
 
 ALWAYS = {"kind", "conversation", "sender", "text", "event_id", "message_id", "dedup_id"}
 KINDS = {
@@ -118,6 +132,35 @@ def test_genuine_requests_with_content_that_nobody_expects_are_read_or_refused(m
     assert {v["status"] for v in found} <= {200, 202, 501, 400, 401}
     assert all(v["messages"] == [] for v in found if v["verdict"] == "reject")
     assert took < 3 + 0.005 * len(lines)
+
+
+def test_a_wecom_reply_is_fetched_under_the_id_that_the_first_answer_names_until_its_time_is_over(tmp_path: Path) -> None:
+    asked = bot_asks({"msgtype": "text", "text": {"content": "hi"}})
+    (first, again), _, _ = verdicts([asked, asked], tmp_path)
+    stream = bot_reply(first)["stream"]["id"]
+    assert bot_reply(again)["stream"]["id"] == stream
+    fetched = [bot_asks({"msgid": f"p{n}", "msgtype": "stream", "stream": {"id": stream}}, at=NOW + n) for n in (1, 200, 420)]
+    found, _, _ = verdicts(fetched, tmp_path)
+    assert [m["kind"] for v in found for m in v["messages"]] == ["stream_refresh"] * 3
+    states = [bot_reply(v)["stream"] for v in found]
+    assert [s["id"] for s in states] == [stream] * 3
+    assert [s["finish"] for s in states] == [False, False, True]
+
+
+def test_secrets_come_from_the_line_else_from_the_file_and_lines_from_standard_input(tmp_path: Path) -> None:
+    given = next(c for c in slack() if c.name == "slack good").line
+    bare = {k: v for k, v in given.items() if k != "secrets"}
+    wrapped = {**given, "secrets": {"slack": given["secrets"]}}
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text(json.dumps({"slack": given["secrets"]}), encoding="utf-8")
+    lines = "\ufeff" + "\r\n".join(json.dumps(one) for one in (given, wrapped, bare, {**given, "secrets": {}}))
+    command = [sys.executable, "-m", "assistant.dev.cli", "webhook", "check", "-"]
+    for more, expected in [
+        ([], ["accept", "accept", "reject", "reject"]),
+        (["--secrets", str(secrets)], ["accept"] * 3 + ["reject"]),
+    ]:
+        done = subprocess.run([*command, *more], input=lines.encode(), capture_output=True, timeout=60, check=True)
+        assert [json.loads(one)["verdict"] for one in done.stdout.splitlines()] == expected
 
 
 def test_lines_that_are_no_recorded_request_get_a_line_each(tmp_path: Path) -> None:

@@ -718,6 +718,12 @@ def growing(verdict: Mapping[str, Any]) -> None:
     assert reply["stream"]["finish"] is False
 
 
+def bot_asks(data: Mapping[str, Any], *, at: int = NOW) -> Line:
+    """A genuine callback of the bot, signed and looked at at the time `at`."""
+    common = {"msgid": "m", "create_time": at, "aibotid": "aib1", "chattype": "single", "from": {"userid": "ann"}}
+    return changed(wecom_line("bot", compact({**common, **data}).encode(), stamp=str(at)), now=at)
+
+
 def finished(verdict: Mapping[str, Any]) -> None:
     """The end of a stream that nobody knows."""
     assert bot_reply(verdict)["stream"] == {"id": "st-1", "finish": True, "content": ""}
@@ -1093,7 +1099,16 @@ def slack() -> Iterator[Case]:
     button = {"action_id": "ok", "block_id": "b", "type": "button", "value": '{"id":7,"名":"甲"}', "action_ts": f"{NOW}.2"}
     yield act("button", [button], {"action_key": "ok", "action_value": {"id": 7, "名": "甲"}})
     yield act("word", [{**button, "value": "a+b &c=d"}], {"action_value": "a+b &c=d"})
-    yield act("endless", [{**button, "value": "1e999"}], {"action_key": "ok"})
+    for value, read in [
+        ("1e999", "1e999"),
+        ("1.10", "1.10"),
+        ("007", "007"),
+        ("12", 12),
+        ("1.5", 1.5),
+        ('"5"', "5"),
+        ("NaN", "NaN"),
+    ]:
+        yield act(f"value {value}", [{**button, "value": value}], {"action_value": read})
     deep = act("deep value", [{**button, "value": "[" * 700 + "]" * 700}])
     yield refused(deep.name, deep.line, 400)
     yield act("two", [button, {**button, "action_id": "no"}], {"action_key": "ok"}, {"action_key": "no"})
@@ -1156,6 +1171,8 @@ def slack() -> Iterator[Case]:
     bare = {k: v for k, v in headers.items() if k != "Content-Type"}
     yield Case("slack content type unsaid", changed(good, headers=bare), **ok)  # type: ignore[arg-type]  # as above
     yield Case("slack charset", changed(good, headers={**headers, "Content-Type": "application/json; charset=utf-8"}), **ok)  # type: ignore[arg-type]  # as above
+    packed = {**good["request"], "body": base64.b64encode(body.encode()).decode(), "isBase64Encoded": True}
+    yield Case("slack in base64", {**good, "request": packed}, **ok)  # type: ignore[arg-type]  # as above
     yield refused("slack content type", changed(good, headers={**headers, "Content-Type": "text/xml"}), 415)
     for off in (-299, 299):
         yield Case(f"slack {off} s", changed(good, now=NOW + off), **ok)  # type: ignore[arg-type]  # as above
@@ -1508,6 +1525,10 @@ def teams(vendor: Microsoft) -> Iterator[Case]:
         yield refused(f"teams signed for {url}", vendor.line(activity(id_="q", text="hi", serviceUrl=url), token=token_there))
     for missing in ("app_id",):
         yield refused(f"teams without {missing}", changed(good, secrets={**vendor.secrets, missing: ""}))
+    nowhere = {**vendor.secrets, "openid_metadata": "http://127.0.0.1:9/metadata"}
+    yield refused("teams keys out of reach", changed(good, secrets=nowhere), 503)
+    unsigned = raw_token({"alg": "none", "kid": "good"}, claims, b"")
+    yield refused("teams keys out of reach, unsigned", changed(vendor.line(said_hi, token=unsigned), secrets=nowhere))
     yield refused("teams other app", changed(good, secrets={**vendor.secrets, "app_id": "app-2"}))
     for name, body in [("cut", "{"), ("list", "[]"), ("deep", "[" * 60_000), ("empty", ""), ("digits", "9" * 9000)]:
         yield refused(f"teams body {name}", vendor.line(body), 400)
@@ -1561,7 +1582,7 @@ def odd_but_genuine(vendor: Microsoft, *, seed: int, each: int) -> Iterator[Line
             seeds["robot"].append(("", json.loads(case.line["request"]["body"])))
     for case in slack():
         request = case.line["request"]
-        if case.verdict == "accept" and request["path"] == "/slack/events":
+        if case.verdict == "accept" and request["path"] == "/slack/events" and "isBase64Encoded" not in request:
             seeds["events"].append(("", json.loads(request["body"])))
     for _ in range(each):
         yield vendor.line(strange(chance.choice(seeds["teams"])[1], chance))

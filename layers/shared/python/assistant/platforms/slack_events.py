@@ -419,7 +419,8 @@ def _decoded(value: Any) -> JSON:
         decoded: JSON = json.loads(value, parse_constant=_no_json)
     except (ValueError, RecursionError):
         return value
-    return decoded
+    # A version such as "1.10" or an endless "1e999" is no number: it would not come out as it was written.
+    return value if isinstance(decoded, float) and json.dumps(decoded) != value else decoded
 
 
 def _no_json(word: str) -> JSON:

@@ -1,8 +1,8 @@
 """Shows what the assistant makes of recorded webhooks. Nothing is queued or sent.
 
 Each line of FILE is {"platform", "request": {"method", "path", "query", "headers", "body"}, "secrets"?, "now"?}: `path` is the
-route's tail such as /slack/events, `now` Unix seconds. Each line gives one line of JSON: verdict, status, reason, reply_body and
-the messages.
+route's tail such as /slack/events, `now` Unix seconds; a body in base64 is told by "isBase64Encoded": true in the request. Each
+line gives one line of JSON: verdict, status, reason, reply_body and the messages.
 
 examples:
   assistant webhook check recorded.jsonl
@@ -18,6 +18,7 @@ import logging
 import math
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(path: Path) -> Iterator[str]:
     if str(path) == "-":
-        yield from io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
+        yield from io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace")
         return
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -158,6 +159,7 @@ def recorded(platform: str, request: Mapping[str, Any]) -> Webhook:
     body = request.get("body") or ""
     if not isinstance(body, str):
         raise ValueError("body must be a string: the exact text that was received")
+    raw = b64decode(body, validate=True) if request.get("isBase64Encoded") is True else body.encode("utf-8", "surrogatepass")
     parts = path.strip("/").split("/")
     if parts[0] == "webhook":
         parts = parts[1:]
@@ -169,7 +171,7 @@ def recorded(platform: str, request: Mapping[str, Any]) -> Webhook:
         method=str(request.get("method", "POST")).upper(),
         headers=_gathered((str(k).lower(), _joined(v)) for k, v in headers.items()),
         query={str(k): _joined(v) for k, v in query.items()},
-        body=body.encode("utf-8", "surrogatepass"),
+        body=raw,
     )
 
 
