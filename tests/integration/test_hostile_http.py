@@ -1,0 +1,191 @@
+"""Whatever is sent to any address: an answer below 500, within a second, and nothing that crashes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections import Counter
+from typing import Any, cast
+from urllib.parse import quote
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+
+from assistant.api import create_app, http_handler
+from assistant.dev.emulator import Emulator
+from assistant.dev.runner import Context, event_of, match
+from assistant.messages import Webhook
+from assistant.platforms import PLATFORMS
+from tests.support.desks import DESKS
+from tests.support.house import WEBCHAT_KEY, House
+
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "12"))
+SECONDS = 1.0
+
+modest = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+statuses: Counter[int] = Counter()
+
+
+class Door:
+    """The API function behind API Gateway's event."""
+
+    def __init__(self, house: House) -> None:
+        self.app = create_app(house.assistant)
+        self._handle = http_handler(self.app)
+
+    def call(self, method: str, path: str, *, query: str = "", headers: dict[str, str] | None = None, body: bytes = b"") -> int:
+        """The status; asserts that it is none of ours and came in time."""
+        found = match(method, path)
+        if found is None:
+            return 404
+        given = {"authorization": f"Bearer {WEBCHAT_KEY}", "content-type": "application/json", **(headers or {})}
+        event = event_of(*found, method=method, path=path, query=query, headers=given, body=body)
+        began = time.process_time()
+        answer = self._handle(event, Context("api", 30))
+        took = time.process_time() - began
+        status = int(answer["statusCode"])
+        statuses[status] += 1
+        assert status < 500, f"{method} {path}?{query} {body!r}: {status} {answer.get('body')}"
+        assert took < SECONDS, f"{method} {path}: {took:.1f} s"
+        return status
+
+
+@pytest.fixture
+def door(aws: Emulator) -> Door:
+    return Door(House(aws))
+
+
+def operations() -> list[Any]:
+    from assistant.settings import Settings
+
+    class Nothing:
+        """Enough of an assistant to draw the routes."""
+
+        settings = Settings()
+        audit = access = None
+
+    with warnings.catch_warnings(action="ignore"):  # one function answers several methods: its operations share a name
+        described = create_app(Nothing()).openapi()  # type: ignore[arg-type]  # routes alone
+    schema = schemathesis.openapi.from_dict(described)
+    return [cast(Any, found).ok() for found in schema.get_all_operations()]  # a wrong schema of ours raises here
+
+
+@pytest.mark.parametrize("operation", operations(), ids=lambda o: f"{o.method.upper()} {o.path}")
+def test_whatever_the_schema_allows_or_forbids_is_answered(door: Door, operation: Any) -> None:
+    @modest
+    @given(case=st.one_of([operation.as_strategy(generation_mode=mode) for mode in GenerationMode]))
+    def ask(case: Any) -> None:
+        made = case.as_transport_kwargs(base_url="http://door.test")
+        import requests
+
+        sent = requests.Request(**{k: v for k, v in made.items() if k in ("method", "url", "params", "json", "data")}).prepare()
+        path, _, query = str(sent.path_url).partition("?")
+        body = sent.body if isinstance(sent.body, bytes) else str(sent.body or "").encode("utf-8", "replace")
+        door.call(str(sent.method), path, query=query, body=body)
+
+    ask()
+
+
+HEADERS = (
+    "x-slack-signature", "x-slack-request-timestamp", "x-lark-signature", "x-lark-request-timestamp", "x-lark-request-nonce",
+    "sign", "timestamp", "authorization", "content-type", "content-encoding", "cookie",
+)  # fmt: skip
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=60),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=20), inner),
+    max_leaves=8,
+)
+PATHS = st.sampled_from(
+    ["/api/", "/v1/", "/console/", "/api/knowledge/", "/api/conversations/", "/console/..%2f", "/api/%2e%2e/"]
+)
+
+
+@modest
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE"]),
+    start=PATHS,
+    rest=st.text(min_size=1, max_size=40),
+    query=st.text(max_size=40),
+    body=st.one_of(st.binary(max_size=200), st.just(b"[" * 100_000), st.just(b'{"a":' * 50_000)),
+)
+@example(method="GET", start="/console/", rest="../../../../etc/passwd", query="", body=b"")
+@example(method="GET", start="/console/", rest="..%2f..%2f..%2fetc%2fpasswd%00.html", query="", body=b"")
+@example(method="POST", start="/v1/", rest="chat/completions", query="", body=b"[" * 100_000)
+@example(method="POST", start="/api/", rest="keys", query="", body=b'{"name": "\\ud800", "role": "admin", "days": 1e999}')
+@example(method="GET", start="/api/", rest="audit", query="limit=" + "9" * 5000, body=b"")
+def test_any_path_query_and_body_is_answered(door: Door, method: str, start: str, rest: str, query: str, body: bytes) -> None:
+    status = door.call(method, start + quote(rest, safe="/%.", errors="replace"), query=quote(query, errors="replace"), body=body)
+    if "passwd" in rest:
+        assert status == 404
+
+
+@modest
+@given(value=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+@example(value="Bearer " + "a" * 100_000)
+@example(value="Bearer \u00e9\x00\n")
+@example(value="bearer")
+def test_any_key_is_refused(door: Door, value: str) -> None:
+    for header in ({"authorization": value}, {"authorization": "", "cookie": value, "x-forwarded-for": value}):
+        assert door.call("GET", "/api/dead-letters", headers=header) in (401, 403)
+
+
+@pytest.mark.parametrize("name", sorted(PLATFORMS))
+def test_any_webhook_is_refused_and_nothing_is_queued(aws: Emulator, name: str) -> None:
+    desk = DESKS[name]()
+    with desk:
+        house = House(aws, secrets=desk.secrets)
+        texts = st.text(max_size=60)
+        bodies = st.one_of(
+            st.binary(max_size=200),
+            JSON.map(lambda v: json.dumps(v).encode()),
+            texts.map(lambda t: f"payload={quote(t, errors='replace')}".encode()),
+            texts.map(lambda t: f"<xml><Encrypt>{t}</Encrypt></xml>".encode("utf-8", "replace")),
+            st.just(b"[" * 100_000),
+            st.just(b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><xml>&b;</xml>'),
+        )
+
+        @settings(modest, max_examples=4 * EXAMPLES)
+        @given(
+            channel=st.sampled_from(PLATFORMS_CHANNELS[name]),
+            method=st.sampled_from(["POST", "GET"]),
+            headers=st.dictionaries(st.sampled_from(HEADERS), texts, max_size=5),
+            query=st.dictionaries(st.sampled_from(["msg_signature", "timestamp", "nonce", "echostr", "sign"]), texts, max_size=4),
+            body=bodies,
+        )
+        def post(channel: str, method: str, headers: dict[str, str], query: dict[str, str], body: bytes) -> None:
+            began = time.process_time()
+            reply = house.assistant.intake.handle(
+                Webhook(platform=name, channel=channel, method=method, headers=headers, query=query, body=body)
+            )
+            statuses[reply.status] += 1
+            assert 400 <= reply.status < 500, (reply.status, headers, query, body)
+            assert time.process_time() - began < SECONDS
+
+        post()
+        assert house.batch() == []
+
+
+def _channels() -> dict[str, list[str]]:
+    from assistant.platforms import platform_class
+
+    return {name: [*platform_class(name).channels, "nothing"] for name in PLATFORMS}
+
+
+PLATFORMS_CHANNELS = _channels()
+
+
+def test_the_counts_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        print(f"\n  {sum(statuses.values())} hostile requests: {dict(sorted(statuses.items()))}")
+    assert statuses
