@@ -240,7 +240,7 @@ def test_a_refused_message_says_why_and_can_be_taken_back_into_the_field(open_pa
     api.fail("POST /webhook", times=1, status=400, body={"error": "field 'text' holds nothing to answer"})
     page = open_page()
     ask(page, "Strange")
-    page.get_by_text("Not sent. The server did not accept this: field 'text' holds nothing to answer").wait_for()
+    page.get_by_text("Not sent. The server did not accept this: field 'text' holds nothing to answer").first.wait_for()
     page.get_by_role("button", name="Discard").click()
     assert page.get_by_label("Your message").input_value() == "Strange"
     assert page.locator(".turn").count() == 0

@@ -60,14 +60,10 @@ class Emulator:
     def start(self) -> None:
         """Serves, creates what the assistant needs and puts back what was stored."""
         logging.getLogger("werkzeug").setLevel("ERROR")
-        from moto.backends import get_backend
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
 
-        self._backends = {
-            name: get_backend(name)[ACCOUNT]["aws" if name == "s3" else REGION] for name in ("dynamodb", "sqs", "s3")
-        }
-        self._create_key(get_backend("kms")[ACCOUNT][REGION])
+        self._look_up()
         self._create()
         app: Wsgi = DomainDispatcherApplication(create_backend_app)
         app = Queues(app, self._journal, self._backends)
@@ -76,9 +72,18 @@ class Emulator:
 
     def clear(self) -> None:
         """Empties the table, the queues and the bucket."""
+        self._look_up()
         for name in ("dynamodb", "sqs", "s3"):
             self._backends[name].reset()
         self._create()
+
+    def _look_up(self) -> None:
+        """Finds moto's state: one for the process, and another one after somebody else in it has reset moto."""
+        from moto.backends import get_backend
+
+        for name in ("dynamodb", "sqs", "s3"):
+            self._backends[name] = get_backend(name)[ACCOUNT]["aws" if name == "s3" else REGION]
+        self._create_key(get_backend("kms")[ACCOUNT][REGION])
 
     def stop(self) -> None:
         """Ends the server; what it stored stays in the data folder."""
