@@ -6,6 +6,7 @@ top: the webhook function loads it cold. What only sending needs (httpx, `platfo
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,11 +14,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from assistant.errors import Refused, VerificationError
+from assistant.errors import OutcomeUnknown, Refused, SendError, VerificationError
 from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, StreamState, Webhook
+from assistant.observability import log
 
 if TYPE_CHECKING:
     from assistant.cache import Cache
+
+logger = logging.getLogger(__name__)
+
+LEDGER_SECONDS: Final = 24 * 3600.0
+"""It is remembered so long that a part was sent; longer than any delivery comes again."""
 
 __all__ = ["PLATFORMS", "Finding", "Platform", "StreamState", "platform_class"]
 
@@ -147,6 +154,23 @@ class Platform(ABC):
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Sends `file` where `to` was said. Raises a SendError."""
         raise NotImplementedError(f"{self.name} cannot be sent files")
+
+    def noted(self, name: str, act: Callable[[], str]) -> str:
+        """The vendor's id of what `act` sends, for vendors that know no repeat; "" where an earlier try may have sent it.
+
+        Noted before it is sent, and forgotten where it is refused; what left without a receipt is held to be seen.
+        """
+        key = f"{self.name}/sent/{name}"
+        if not self.cache.first(key, LEDGER_SECONDS):
+            return ""
+        try:
+            return act()
+        except OutcomeUnknown as error:
+            log(logger, logging.WARNING, "no receipt, held to be seen", platform=self.name, error_type=type(error).__name__)
+            return ""
+        except SendError:
+            self.cache.drop(key)  # refused: nobody has seen it
+            raise
 
     # --- set-up, doctor ---
 

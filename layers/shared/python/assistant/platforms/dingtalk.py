@@ -68,9 +68,6 @@ _REMEMBERED: Final = 20_000
 _MARGIN: Final = 5_000
 """Milliseconds that a reply address must still last."""
 
-_LEDGER: Final = 24 * 3600.0
-"""Seconds for which it is remembered that a part was sent; longer than any redelivery."""
-
 _UPLOAD: Final = 20 * 1024 * 1024
 
 _CHANNEL_SECRETS: Final = (
@@ -245,22 +242,14 @@ class DingTalk(Platform):
         ids = []
         for n, piece in enumerate(pieces, first):
             mention = n == first == 1 and not to.direct and not reply.private
-            ids.append(self._noted(f"{key}-{n}", partial(self._send_piece, piece, to, mention=mention, private=reply.private)))
+            noted = f"{self.secrets.get('app_key', '')}/{key}-{n}"
+            ids.append(
+                self.noted(
+                    noted,
+                    partial(self._send_piece, piece, to, mention=mention, private=reply.private),
+                )
+            )
         return Sent(ids=tuple(i for i in ids if i))
-
-    def _noted(self, key: str, act: Callable[[], str]) -> str:
-        """The vendor's id of what `act` sends; "" where an earlier try may have sent it."""
-        name = f"dingtalk:sent:{self.secrets.get('app_key', '')}:{key}"
-        if not self.cache.first(name, _LEDGER):
-            return ""
-        try:
-            return act()
-        except OutcomeUnknown as error:
-            log(logger, logging.WARNING, "no receipt, held to be seen", platform="dingtalk", error_type=type(error).__name__)
-            return ""
-        except SendError:
-            self.cache.drop(name)  # refused: nobody has seen it
-            raise
 
     def _send_piece(self, piece: str, to: Message, *, mention: bool, private: bool) -> str:
         from assistant.platforms.dingtalk_text import robot_body, webhook_body
@@ -478,7 +467,7 @@ class DingTalk(Platform):
                 body = robot_parameters("sampleFile", {"mediaId": media, "fileName": name, "fileType": ending})
             return self._robot_send(body, to=to, private=False)
 
-        return Sent(ids=tuple(i for i in (self._noted(f"{key}-u", act),) if i))
+        return Sent(ids=tuple(i for i in (self.noted(f"{self.secrets.get('app_key', '')}/{key}-u", act),) if i))
 
     # --- doctor ---
 

@@ -35,7 +35,6 @@ from assistant.errors import (
     VerificationError,
 )
 from assistant.messages import Button, File, Message, Received, Reply, Sent, Webhook
-from assistant.observability import log
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.teams_events import VALUE, json_object, object_of, received, text_of
 from assistant.platforms.teams_token import OPENID_METADATA, Keys, prove
@@ -55,9 +54,6 @@ LONGEST: Final = 20_000
 
 BIGGEST_PICTURE: Final = 48 * 1024
 """Bytes of a picture that is sent inside a message."""
-
-LEDGER: Final = 24 * 3600.0
-"""Seconds for which it is remembered that a part was posted; longer than any redelivery."""
 
 STREAM_LIFE: Final = 110.0
 """Seconds for which a reply is streamed; Teams ends a stream after two minutes."""
@@ -181,23 +177,8 @@ class Teams(Platform):
         for number in range(len(ids), len(pieces)):
             activity = self._activity(pieces, number, reply, to)
 
-            ids.append(self._noted(f"{key}/{number}", partial(self._post, to, conversation, activity)))
+            ids.append(self.noted(f"{key}/{number}", partial(self._post, to, conversation, activity)))
         return Sent(ids=tuple(i for i in ids if i))
-
-    def _noted(self, key: str, post: Callable[[], str]) -> str:
-        """The vendor's id of what `post` posts; "" where an earlier try may have posted it. Teams knows no repeat, so each part
-        is noted before it is posted, and one without a receipt is held to be seen."""
-        name = f"teams/sent/{key}"
-        if not self.cache.first(name, LEDGER):
-            return ""
-        try:
-            return post()
-        except OutcomeUnknown as error:
-            log(logger, logging.WARNING, "no receipt, held to be seen", platform="teams", error_type=type(error).__name__)
-            return ""
-        except SendError:
-            self.cache.drop(name)  # refused: nobody has seen it
-            raise
 
     def _activity(self, pieces: Sequence[str], number: int, reply: Reply, to: Message, *, mention: bool = True) -> dict[str, Any]:
         """One piece as a message; the last carries the buttons, the first calls the asker in a group."""
