@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from assistant.answering import SYSTEM
 from assistant.dev.emulator import Emulator
-from assistant.dialogue import SYSTEM
 from assistant.llm import ChatMessage, ChatRequest, ToolCall
 from assistant.llm.openai_wire import VLLM, request_body
 from assistant.messages import Passage

@@ -37,6 +37,9 @@ FLOORS = {
     3: {
         "intake",
         "dialogue",
+        "thinking",
+        "answering",
+        "showing",
         "worker",
         "deadletters",
         "console",

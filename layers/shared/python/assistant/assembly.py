@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assistant.access import Access
+    from assistant.answering import Answering, KnowledgeBase
     from assistant.audit import Audit
     from assistant.budgets import Budgets
     from assistant.cache import Cache
     from assistant.deadletters import DeadLetters
-    from assistant.dialogue import Dialogue, KnowledgeBase
+    from assistant.dialogue import Dialogue
     from assistant.doctor import Seen
     from assistant.growing import Step
     from assistant.intake import Intake
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from assistant.sessions import Sessions
     from assistant.storage import Table
     from assistant.summaries import Summaries
+    from assistant.thinking import Thinking
     from assistant.worker import Worker
 
 
@@ -440,35 +442,63 @@ class Assistant:
             return learned
 
     @cached_property
+    def answering(self) -> Answering:
+        """Knowledge, model and tools behind one question."""
+        from assistant.answering import Answering
+
+        return Answering(
+            models=self.model_of,
+            knowledge=self.knowledge,
+            metrics=self.metrics,
+            guard=self.guard,
+            gap=self._note_gap,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def thinking(self) -> Thinking:
+        """What a message is answered with."""
+        from assistant.thinking import Thinking
+
+        return Thinking(
+            answering=self.answering,
+            platform=self.platform,
+            metrics=self.metrics,
+            plugins=self.plugins,
+            understander=lambda: self.understander,
+            timezone=self.settings.timezone,
+            notices=self.notices,
+            examine=self._examine,
+            consents=lambda: self.authorisations,
+            table=self.table,
+            memory=self.memory,
+            budgets=self.budgets,
+            summaries=self.summaries,
+            clock=self.clock,
+        )
+
+    @cached_property
     def dialogue(self) -> Dialogue:
         """The second half of the story."""
         from assistant.dialogue import Dialogue
         from assistant.growing import PATIENCE
         from assistant.rollout import MEMORIES
+        from assistant.showing import Showing
 
         if (scope := self.settings.memory_scope) not in MEMORIES:
             raise InvalidSetting(f"MEMORY_SCOPE={scope!r} is not known; known: {', '.join(MEMORIES)}")
         return Dialogue(
             sessions=self.sessions,
             platform=self.platform,
-            model=self.model,
-            knowledge=self.knowledge,
+            thinking=self.thinking,
+            showing=Showing(metrics=self.metrics, notices=self.notices),
             metrics=self.metrics,
-            plugins=self.plugins,
-            understander=lambda: self.understander,
-            timezone=self.settings.timezone,
-            rollouts=self.rollouts,
             models=self.model_of,
-            notices=self.notices,
-            examine=self._examine,
-            consents=lambda: self.authorisations,
-            table=self.table,
-            gap=self._note_gap,
+            rollouts=self.rollouts,
             seen=self.seen.note,
             guard=self.guard,
             clock=self.clock,
             people=self.people,
-            memory=self.memory,
             budgets=self.budgets,
             summaries=self.summaries,
             memory_scope=scope,

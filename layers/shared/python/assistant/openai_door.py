@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from assistant.dialogue import LONGEST_QUESTION, Answer, Question
+from assistant.answering import LONGEST_QUESTION, Answer, Question
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatMessage
 from assistant.words import language_of, with_sources
@@ -121,7 +121,7 @@ def _answer(assistant: Assistant, asked: Completion) -> Answer:
         session=uuid.uuid4().hex,
         max_tokens=asked.max_completion_tokens or asked.max_tokens or 1024,
     )
-    return assistant.dialogue.reply_to(question, history, push=lambda so_far: None, seconds=SECONDS)
+    return assistant.answering.answer(question, history, push=lambda so_far: None, seconds=SECONDS)
 
 
 def _model() -> dict[str, Any]:

@@ -1,0 +1,344 @@
+"""What a message is answered with: words that need no thought, else a running flow, else a plug-in, else knowledge and model."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from assistant.acting import Approval, Desk, OutcomeLost, decision
+from assistant.answering import LONGEST_QUESTION, Answer, Answering, Question
+from assistant.budgets import Budgets
+from assistant.errors import InvalidSetting, NeedsAuthorisation, SendError, Unavailable
+from assistant.flows import FlowResult, Flows, Said, State
+from assistant.flows.forms import spoken
+from assistant.growing import Growing
+from assistant.llm import ChatMessage, ToolCall
+from assistant.memory import Fact, Memory
+from assistant.messages import Message, Passage, Reply
+from assistant.nlu import Understanding
+from assistant.nlu.context import contextualise
+from assistant.notices import Notices
+from assistant.observability import BUDGET_REACHED, Metrics
+from assistant.platforms import Platform
+from assistant.plugins import MENU, Around, Plugins
+from assistant.queue import overtakes
+from assistant.rollout import Ring
+from assistant.sessions import Session, Turn
+from assistant.slots import Context, Person
+from assistant.storage import Table
+from assistant.summaries import Summaries
+from assistant.words import language_of, say
+
+EXAMINATION = frozenset({"doctor", "/doctor", "诊断", "/诊断", "体检"})
+"""What an administrator writes to see what does not work."""
+
+NOTHING_UNDERSTOOD = Understanding(intent="", confidence=0.0, best="")
+
+GREETED = frozenset({"bot_added", "entered"})
+"""Events that are answered with a welcome."""
+
+
+class Understands(Protocol):
+    """What tells intents apart."""
+
+    def understand(self, text: str) -> Understanding:
+        """What `text` asks for."""
+
+
+class Consents(Protocol):
+    """What people have allowed, and how they are asked."""
+
+    def ask(self, message: Message, need: NeedsAuthorisation, *, turn: str, language: str) -> Reply:
+        """A private reply with the link; the message comes again by itself once it was followed."""
+
+    def hear(self, message: Message, language: str) -> Reply | None:
+        """The answer to what a person asks about their consents; None for everything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """Something that was approved and done."""
+
+    approval: Approval
+    result: str
+
+    def messages(self) -> tuple[ChatMessage, ...]:
+        """The call and its result as the model sees them."""
+        call = ToolCall(id="approved", name=self.approval.tool, arguments=self.approval.arguments)
+        return (
+            ChatMessage(role="assistant", tool_calls=(call,)),
+            ChatMessage(role="tool", text=self.result, tool_call_id=call.id),
+        )
+
+
+class Thinking:
+    """Finds the answer to one message of a served person."""
+
+    def __init__(
+        self,
+        *,
+        answering: Answering,
+        platform: Callable[[str], Platform],
+        metrics: Metrics,
+        plugins: Plugins,
+        understander: Callable[[], Understands | None] = lambda: None,
+        timezone: str = "UTC",
+        clock: Callable[[], float] = time.time,
+        notices: Notices | None = None,
+        examine: Callable[[str], str] = lambda language: "",
+        consents: Callable[[], Consents] | None = None,
+        table: Table | None = None,
+        memory: Memory | None = None,
+        budgets: Budgets | None = None,
+        summaries: Summaries | None = None,
+    ) -> None:
+        self._answering = answering
+        self._platform = platform
+        self._metrics = metrics
+        self._plugins = plugins
+        self._flows = Flows(plugins.flows)
+        self._understander = understander
+        self._zone = timezone
+        self._clock = clock
+        self._notices = notices
+        self._examine = examine
+        self._consents = consents
+        self._table = table
+        self._memory = memory
+        self._budgets = budgets
+        self._summaries = summaries
+
+    def hear(self, message: Message) -> None:
+        """Tells the plug-ins what happened."""
+        self._plugins.hear(message, self._around(message, ""))
+
+    def think(self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float) -> Answer:
+        """The answer, or the private question for the asker's consent; then all stays as it is until the message comes again."""
+        try:
+            return self._think(message, session, growing, ring, seconds)
+        except NeedsAuthorisation as need:
+            if self._consents is None:
+                raise
+            reply = self._consents().ask(message, need, turn=growing.turn.id, language=tongue(message))
+            return Answer(reply, model="consent", after=session.state)
+
+    def _think(self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float) -> Answer:
+        """Words for what needs no thought, then a flow, a plug-in, and the model with what the knowledge holds."""
+        language = tongue(message)
+        if message.kind in GREETED:
+            return Answer(Reply(text=say("welcome", language)))
+        if overtakes(message):
+            return Answer(Reply(text=say("nothing_to_stop", language)))
+        if len(message.text) > LONGEST_QUESTION:
+            return Answer(Reply(text=say("too_long", language, length=len(message.text), limit=LONGEST_QUESTION)))
+        if self._notices and message.text.strip().lower() in EXAMINATION and self._notices.is_administrator(message):
+            return Answer(Reply(text=self._examine(language), private=True))
+        if self._consents and (heard := self._consents().hear(message, language)):
+            return Answer(heard, model="consent", after=session.state)
+        if self._memory and (told := self._memory.hear(message, turn=growing.turn.id, language=language)):
+            return Answer(told, model="memory", after=session.state)
+        around = self._around(message, growing.turn.id)
+        state = State.from_json(session.state.get("flow") or {})
+        approval = Approval.from_state(session.state)
+        free = message.kind == "card_action" or not state.frames  # a "yes" in words is the running form's
+        if free and (decided := decision(message, approval)):
+            return self._decided(decided, approval, message, session, growing, ring, seconds)
+        message = self._spelled_out(message, around)
+        flowing = self._flow(message, state, around)
+        if flowing.handled:
+            return self._flowed(flowing, message, around)
+        kept = {"flow": flowing.state.to_json()} if flowing.state.frames else {}
+        if reply := self._plugins.handle(message, around, only=ring.plugins):
+            return Answer(_then(reply, flowing.then), model="plugin", after=kept)
+        if message.file_key:
+            return self._with_file(message, session, growing, ring, seconds, kept)
+        if not message.text.strip():
+            mentioned = message.kind in ("text", "rich_text", "slash", "menu")
+            return Answer(Reply(text=say("empty" if mentioned else "cannot_read", language)), after=kept)
+        answer = self._ask_model(message, session, growing, ring, seconds)
+        return replace(answer, reply=_then(answer.reply, flowing.then), after={**kept, **answer.after})
+
+    def _with_file(
+        self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float, kept: Mapping[str, Any]
+    ) -> Answer:
+        """An answer from the file that came with the question, or what the file holds where nothing is asked."""
+        from assistant.attachments import CannotRead, attached
+
+        language = tongue(message)
+        try:
+            file = attached(message, self._platform(message.platform))
+        except CannotRead as error:
+            if self._notices and isinstance(error.__cause__, SendError):
+                self._notices.about(error.__cause__, message.platform)
+            return Answer(Reply(text=say("file_unreadable", language, name=message.file_name, reason=error)), after=kept)
+        if message.text.strip():
+            answer = self._ask_model(message, session, growing, ring, seconds, passages=file.passages)
+            return replace(answer, after={**kept, **answer.after})
+        text = say("file_read", language, name=file.name)
+        if file.headings:
+            text += f"\n\n{say('file_outline', language)}\n" + "\n".join(f"- {h}" for h in file.headings[:12])
+        return Answer(Reply(text=text), after=kept)
+
+    # --- flows and plug-ins ---
+
+    def _around(self, message: Message, key: str) -> Around:
+        now = datetime.fromtimestamp(self._clock(), ZoneInfo(self._zone))
+        return Around(language=tongue(message), now=now, key=key)
+
+    def _spelled_out(self, message: Message, around: Around) -> Message:
+        """A click on a menu entry as the text that it stands for."""
+        if message.kind == "card_action" and message.action_key == MENU and isinstance(message.action_value, str):
+            return replace(message, text=message.action_value)
+        if message.kind in ("menu", "card_action") and not message.text and (text := self._plugins.chosen(message, around)):
+            return replace(message, text=text)
+        return message
+
+    def _flow(self, message: Message, state: State, around: Around) -> FlowResult:
+        understander = self._understander() if message.text else None
+        understood = understander.understand(message.text) if understander else NOTHING_UNDERSTOOD
+        said = Said(text=message.text, action_key=message.action_key, action_value=message.action_value)
+        context = Context(now=around.now, sender=Person(id=message.sender, name=message.sender_name))
+        return self._flows.step(state, said, understood=understood, context=context, language=around.language)
+
+    def _flowed(self, result: FlowResult, message: Message, around: Around) -> Answer:
+        """What a flow says and, where it is finished, what its plug-in did."""
+        reply = result.reply
+        if result.act and result.act.kind == "run":
+            try:
+                form = self._flows.form(result.act)
+                done = self._plugins.run_flow(result.act.flow, form, message, around)
+            except InvalidSetting:
+                done = None
+            title = spoken(self._flows.flow(result.act.flow).title, around.language)
+            done = done or Reply(text=say("flow_failed", around.language, title=title))
+            reply = done if reply is None or not reply.text else replace(done, text=f"{reply.text}\n\n{done.text}")
+        reply = _then(reply or Reply(text=""), result.then)
+        return Answer(reply, model="flow", after={"flow": result.state.to_json()} if result.state.frames else {})
+
+    # --- the model ---
+
+    def _ask_model(
+        self,
+        message: Message,
+        session: Session,
+        growing: Growing,
+        ring: Ring,
+        seconds: float,
+        *,
+        acted: Acted | None = None,
+        passages: tuple[Passage, ...] = (),
+    ) -> Answer:
+        if not acted and self._budgets and (whose := self._budgets.reached(message, ring)):
+            self._metrics.emit((BUDGET_REACHED, 1), ring=ring.name, whose=whose)
+            return Answer(Reply(text=say(f"budget_{whose}", tongue(message)), private=whose == "person"))
+        asked = [t.question for t in session.turns if t.question and t.state in ("saved", "sent")]
+        text = acted.approval.question if acted else message.text
+        asks = Question(
+            text=text,
+            whole="" if acted else contextualise(text, asked[-3:]),
+            audience=_audience(message),
+            tenant=message.tenant,
+            language=language_of(text, default=message.locale or "en"),
+            session=hashlib.sha256(session.pk.encode()).hexdigest()[:32],
+            model=ring.model,
+            passages=passages,
+            remembered=self._remembered(message, session),
+        )
+        turns = session.turns
+        if acted:  # the question was asked then, and is answered now
+            turns = turns[: next((n for n, t in enumerate(turns) if t.id == acted.approval.turn), len(turns))]
+        around = self._around(message, growing.turn.id)
+        desk = self._desk(replace(message, text=text), around, ring)
+        answer = self._answering.answer(
+            asks,
+            self._summaries.history(session, turns) if self._summaries else _history(turns),
+            push=growing.push,
+            seconds=seconds,
+            desk=desk if desk.tools else None,
+            acted=acted.messages() if acted else (),
+        )
+        if self._budgets:
+            self._budgets.spend(message, ring, model=answer.model, usage=answer.usage)
+        return answer
+
+    def _remembered(self, message: Message, session: Session) -> tuple[Fact, ...]:
+        """What the asker wants remembered; in a group nothing: it is not for the others' ears."""
+        if self._memory is None or not message.direct:
+            return ()
+        changed = max((t.at for t in session.turns if t.model == "memory"), default=0) / 1000
+        return tuple(self._memory.facts(message, changed=changed))
+
+    # --- tools ---
+
+    def _desk(self, message: Message, around: Around, ring: Ring) -> Desk:
+        tools = self._plugins.tools(message.platform, only=ring.plugins)
+        return Desk(self._plugins, message, around, tools, table=self._table, metrics=self._metrics, clock=self._clock)
+
+    def _decided(
+        self,
+        decided: str,
+        approval: Approval | None,
+        message: Message,
+        session: Session,
+        growing: Growing,
+        ring: Ring,
+        seconds: float,
+    ) -> Answer:
+        """What follows a yes or a no to something that waited for it."""
+        language = tongue(message) if message.text else language_of(approval.question if approval else "", default="en")
+        done = {**session.state, "approval": None}
+        clicked = message.action_value if message.kind == "card_action" else (approval.id if approval else "")
+        if approval is None or clicked != approval.id or not approval.is_open(self._clock()):
+            return Answer(Reply(text=say("approve_gone", language)), after=session.state)
+        if message.sender != approval.user:
+            return Answer(Reply(text=say("approve_nobody_else", language), private=True), after=session.state)
+        if decided == "no":
+            return Answer(Reply(text=say("approve_declined", language)), after=done)
+        desk = self._desk(message, self._around(message, growing.turn.id), ring)
+        try:
+            result = desk.act(approval)
+        except OutcomeLost:
+            return Answer(Reply(text=say("approve_unknown", language)), after=done)
+        acted = Acted(approval=approval, result=result)
+        try:
+            answer = self._ask_model(message, session, growing, ring, seconds, acted=acted)
+        except Unavailable:  # it has been done: that is said, with a model or without
+            failed = result.startswith("failed: ")
+            text = (
+                say("approve_failed", language, reason=result.removeprefix("failed: "))
+                if failed
+                else say("approve_done", language)
+            )
+            answer = Answer(Reply(text=text), model="tool")
+        return replace(answer, after={**done, **answer.after})
+
+
+def _then(reply: Reply, more: Reply | None) -> Reply:
+    """`reply` with the question that is still open below it."""
+    if more is None:
+        return reply
+    text = f"{reply.text}\n\n{more.text}" if reply.text else more.text
+    return replace(reply, text=text, buttons=more.buttons or reply.buttons)
+
+
+def tongue(message: Message) -> str:
+    """The language to answer `message` in."""
+    return language_of(message.text, default=message.locale or "en")
+
+
+def _audience(message: Message) -> frozenset[str]:
+    return frozenset({"everyone", f"user:{message.platform}:{message.sender}"} if message.direct else {"everyone"})
+
+
+def _history(turns: Sequence[Turn]) -> tuple[ChatMessage, ...]:
+    history: list[ChatMessage] = []
+    for turn in turns:
+        if turn.state in ("saved", "sent") and turn.reply and turn.question:
+            history.append(ChatMessage(role="user", text=turn.question))
+            history.append(ChatMessage(role="assistant", text=turn.reply.text))
+    return tuple(history)
