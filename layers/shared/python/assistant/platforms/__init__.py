@@ -155,6 +155,24 @@ class Platform(ABC):
         """Sends `file` where `to` was said. Raises a SendError."""
         raise NotImplementedError(f"{self.name} cannot be sent files")
 
+    # --- who reads along ---
+
+    def members(self, message: Message, *, most: int) -> tuple[str, ...] | None:
+        """Ids of the people who read along where `message` was said, its sender among them; None where the vendor does not tell,
+        or where they are more than `most`. Raises a SendError."""
+        return None
+
+    def belongs(self, user: str) -> tuple[str, ...]:
+        """Where the person with this id belongs: `department:ID`, those above it too, and `group:ID`, by the vendor's directory.
+
+        Raises a SendError.
+        """
+        return ()
+
+    def asks_opinions(self, message: Message) -> bool:
+        """Whether buttons under an answer to `message` are quiet enough to stand under every one."""
+        return True
+
     def noted(self, name: str, act: Callable[[], str]) -> str:
         """The vendor's id of what `act` sends, for vendors that know no repeat; "" where an earlier try may have sent it.
 

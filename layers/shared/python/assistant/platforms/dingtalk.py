@@ -445,6 +445,22 @@ class DingTalk(Platform):
         kind = content_type(content, name=name)
         return File(name=safe_name(name, kind=kind, fallback=message.kind), content=content, content_type=kind)
 
+    def belongs(self, user: str) -> tuple[str, ...]:
+        """The person's departments and those above them. Who is in a group DingTalk tells no robot.
+
+        Source: open.dingtalk.com/document/orgapp/queries-the-list-of-all-parent-departments-of-a-user
+        """
+        if user.startswith("$"):
+            return ()  # somebody from outside has no staff id
+        found = self.api.post_old("/topapi/v2/department/listparentbyuser", {"userid": user}).get("result")
+        lists = found.get("parent_list") if isinstance(found, Mapping) else ()
+        departments = [str(d) for entry in lists or () for d in entry.get("parent_dept_id_list") or ()]
+        return tuple(f"department:{d}" for d in dict.fromkeys(departments))
+
+    def asks_opinions(self, message: Message) -> bool:
+        """Only on cards: without them the choices would stand as words under every answer."""
+        return self._can_make_cards(message)
+
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Sends a picture as one, everything else as a file."""
         from assistant.platforms.dingtalk_text import robot_parameters

@@ -118,6 +118,14 @@ class DingTalkApi:
         response = call("dingtalk", "GET", f"{self.old}{path}", params={"access_token": self.token()})
         return self.checked(response), response.headers
 
+    def post_old(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The JSON of a question to the old API that changes nothing and may be repeated."""
+
+        def ask() -> Mapping[str, Any]:
+            return self.checked(call("dingtalk", "POST", f"{self.old}{path}", params={"access_token": self.token()}, json=body))
+
+        return self._repeated(lambda: self._renewing(ask), repeat=True)
+
     def trusted(self, session_webhook: str) -> str:
         """The address to answer to; raises SendError for one that is not DingTalk's.
 

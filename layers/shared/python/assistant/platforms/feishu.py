@@ -413,6 +413,43 @@ class Feishu(Platform):
         found = content_type(content, name=name)
         return File(name=safe_name(name, kind=found, fallback=kind), content=content, content_type=found)
 
+    # --- who reads along ---
+
+    def members(self, message: Message, *, most: int) -> tuple[str, ...] | None:
+        """The chat's people by open_id; bots are not among them.
+
+        Source: open.feishu.cn/document/server-docs/group/chat-member/get
+        """
+        found: list[str] = []
+        token = ""
+        while len(found) <= most:
+            more = {"page_token": token} if token else {}
+            path = f"/im/v1/chats/{_id(message.conversation)}/members"
+            page = self.api.get(path, member_id_type="open_id", page_size="100", **more)
+            found += [str(m.get("member_id", "")) for m in page.get("items") or ()]
+            token = str(page.get("page_token") or "")
+            if not page.get("has_more") or not token:
+                return tuple(found) if len(found) <= most else None
+        return None
+
+    def belongs(self, user: str) -> tuple[str, ...]:
+        """The person's departments and those above them, by open_department_id.
+
+        Sources: open.feishu.cn/document/server-docs/contact-v3/user/get and …/contact-v3/department/parent
+        """
+        person = self.api.get(f"/contact/v3/users/{_id(user)}", user_id_type="open_id", department_id_type="open_department_id")
+        own = [str(d) for d in (person.get("user") or {}).get("department_ids") or () if str(d) != "0"]
+        above: list[str] = []
+        for department in own:
+            found = self.api.get(
+                "/contact/v3/departments/parent",
+                department_id=department,
+                department_id_type="open_department_id",
+                page_size="50",
+            )
+            above += [str(d.get("open_department_id", "")) for d in found.get("items") or ()]
+        return tuple(f"department:{d}" for d in dict.fromkeys([*own, *above]) if d and d != "0")
+
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Sends a picture as one, everything else as a file."""
         from assistant.platforms.files import content_type, safe_name

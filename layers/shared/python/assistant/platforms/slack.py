@@ -645,6 +645,33 @@ class Slack(Platform):
             console_url=self._console("oauth"),
         )
 
+    # --- who reads along ---
+
+    def members(self, message: Message, *, most: int) -> tuple[str, ...] | None:
+        """The channel's members without this bot. Source: docs.slack.dev/reference/methods/conversations.members"""
+        found: list[str] = []
+        cursor = ""
+        while len(found) <= most:
+            asked = {"channel": message.conversation, "limit": 200} | ({"cursor": cursor} if cursor else {})
+            page = self._call("conversations.members", asked, as_form=True, tries=2, longest=1.0)
+            found += [str(m) for m in page.get("members") or () if m != self.secrets.get("bot_user_id")]
+            cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+            if not cursor:
+                return tuple(found) if len(found) <= most else None
+        return None
+
+    def belongs(self, user: str) -> tuple[str, ...]:
+        """The user groups that the person is in. Source: docs.slack.dev/reference/methods/usergroups.list"""
+
+        def load() -> tuple[str, float]:
+            groups = self._call("usergroups.list", {"include_users": "true"}, as_form=True, tries=2, longest=1.0).get(
+                "usergroups"
+            )
+            return json.dumps({str(g["id"]): g.get("users") or [] for g in groups or () if not g.get("date_delete")}), 600.0
+
+        groups: Mapping[str, Sequence[str]] = json.loads(self.cache.get(f"slack/groups/{self.secrets.get('team_id', '')}", load))
+        return tuple(f"group:{g}" for g, users in groups.items() if user in users)
+
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Shares the file where `to` was said. A repeat is recognised by the file's title, which ends with `key`."""
         from assistant.platforms import outbound

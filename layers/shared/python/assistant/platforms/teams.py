@@ -374,6 +374,23 @@ class Teams(Platform):
         named = "." in host and not re.fullmatch(r"[0-9.]+|.*:.*|.*\.(local|internal|localhost)", host)
         return parts.scheme == "https" and named and not parts.username
 
+    def members(self, message: Message, *, most: int) -> tuple[str, ...] | None:
+        """The conversation's people.
+
+        Source: learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference
+        """
+        found: list[str] = []
+        token = ""
+        while len(found) <= most:
+            more = f"&continuationToken={quote(token, safe='')}" if token else ""
+            place = quote(message.conversation.partition(";")[0], safe="")
+            page = self._call("GET", message, f"v3/conversations/{place}/pagedmembers?pageSize=500{more}", tries=2)
+            found += [str(m.get("id", "")) for m in page.get("members") or ()]
+            token = str(page.get("continuationToken") or "")
+            if not token:
+                return tuple(found) if len(found) <= most else None
+        return None
+
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Shows a small picture in the chat. Other files need the asker's consent or a place in SharePoint: UnsupportedType."""
         if not file.content_type.startswith("image/") or len(file.content) > BIGGEST_PICTURE:

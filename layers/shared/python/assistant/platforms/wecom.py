@@ -387,6 +387,33 @@ class WeCom(Platform):
             body["template_card"] = card
         self.api.call("POST", "/message/update_template_card", repeat=False, json=body)
 
+    def belongs(self, user: str) -> tuple[str, ...]:
+        """The member's departments and those above them. Who is in a chat WeCom tells no bot.
+
+        Sources: developer.work.weixin.qq.com/document/path/90196 and …/95350
+        """
+        if not self._has_app():
+            return ()
+        person = self.api.call("GET", "/user/get", repeat=True, params={"userid": user})
+        own = [str(d) for d in person.get("department") or ()]
+
+        def load() -> tuple[str, float]:
+            listed = self.api.call("GET", "/department/simplelist", repeat=True).get("department_id")
+            return json.dumps({str(d["id"]): str(d.get("parentid", 0)) for d in listed or ()}), 3600.0
+
+        parents: Mapping[str, str] = json.loads(self.cache.get(f"wecom/departments/{self.secrets.get('corp_id', '')}", load))
+        every: list[str] = []
+        for department in own:
+            here = department
+            while here and here != "0" and here not in every:
+                every.append(here)
+                here = parents.get(here, "")
+        return tuple(f"department:{d}" for d in every)
+
+    def asks_opinions(self, message: Message) -> bool:
+        """Never: buttons are a card of their own, beside the answer."""
+        return False
+
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Sends a file or picture as an app message to the asker; a bot's group cannot be sent one."""
         if not to.direct:
