@@ -108,6 +108,17 @@ class Engine:
             time.sleep(0.05)
         return time.monotonic() - began
 
+    def generated(self, *, within: float) -> float:
+        """Tokens that it has generated so far, once it generates no more; fails after `within` seconds."""
+        began, name = time.monotonic(), "vllm:generation_tokens_total"
+        count = self.metric(name)
+        while True:
+            time.sleep(0.5)
+            if (now := self.metric(name)) == count:
+                return count
+            assert time.monotonic() - began < within, f"after {within} s it still generates: {count}, {now}"
+            count = now
+
 
 class Bridge:
     """SageMaker's event stream before a real container: `/invocations` re-framed at random places."""
