@@ -1,45 +1,43 @@
-"""What a company adds: the plug-in contract, loading with versions checked, and a fence around every call.
-
-A plug-in that is written for another contract is not loaded; one that raises, hangs or grows is stopped, counted and, after
-`FAULTS` faults, left out until it is restored. The others, and the turn, go on.
-"""
+"""All plug-ins of a process, and a fence around every call: one that raises, hangs or grows is stopped, and the turn goes on."""
 
 from __future__ import annotations
 
-import inspect
+import hashlib
 import json
 import logging
-import pkgutil
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
 from importlib import import_module
-from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
+from typing import Any, Final
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from assistant import web
 from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
 from assistant.messages import JSON, Message, Reply
 from assistant.observability import PLUGIN_FAULTS, Metrics, log
-from assistant.settings import PLUGIN_API
-from assistant.storage import Table, key
-from assistant.tools import Tool, checked_tool, read_arguments, shown, toolbox, tools_in
+from assistant.plugins.contract import (
+    Around,
+    Authority,
+    BotPlugin,
+    Event,
+    MenuItem,
+    NotAllowed,
+    Permissions,
+    PluginContext,
+    Store,
+    Tell,
+    offer,
+)
+from assistant.plugins.loading import Loaded, build, plugin_in
+from assistant.storage import Conflict, Table, key
+from assistant.tools import Tool, checked_tool, read_arguments, shown, toolbox
 
 logger = logging.getLogger(__name__)
 
 FAULTS: Final = 3
 """Faults after which a plug-in is left out."""
-
-MENU: Final = "menu"
-"""Key of a menu entry's button; its value is the text that the entry stands for."""
-
-LARGEST_VALUE: Final = 100_000
-"""Characters of JSON that one stored value of a plug-in may have."""
 
 LISTING_FACTOR: Final = 4
 """A plug-in has this many times its `seconds` to say which tools it offers: it may have to ask a server."""
@@ -47,262 +45,8 @@ LISTING_FACTOR: Final = 4
 LONGEST_REPLY: Final = 30_000
 """Characters of a plug-in's reply that are shown."""
 
-T = TypeVar("T")
-
-
-class NotAllowed(AssistantError):
-    """A plug-in used what its permissions do not name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permissions:
-    """What a plug-in may use. Enforced: what is not named here is not there."""
-
-    platforms: tuple[str, ...] = ()
-    """Names of platforms whose messages it is offered; empty: all."""
-    secrets: tuple[str, ...] = ()
-    """Fields of the secret `plugin-{name}` that it may read."""
-    store: bool = False
-    """Whether it may keep values in the table, in a room of its own."""
-    personal: tuple[str, ...] = ()
-    """Names of stored values that are about one person, with `{user}` and `{platform}` in them; one that ends in `*` is for all
-    names that begin so. They are given and erased with everything else about that person."""
-    tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Providers at which it may act as the person who asks, and the scopes that it may use there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MenuItem:
-    """An entry of the menu and of the help: choosing it is as if the person had written `text`."""
-
-    title: str
-    text: str
-    key: str = ""
-    """What a platform's own menu sends; the `text` where it is empty."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened: `bot_added`, `bot_removed`, `entered`, `menu`, `card_action`, `recalled`, `edited` or `other`."""
-
-    kind: str
-    message: Message
-
-
-class Store:
-    """Values that a plug-in keeps, in a room that no other plug-in can enter."""
-
-    def __init__(self, table: Table | None, room: str) -> None:
-        self._table = table
-        self._room = room
-
-    def get(self, name: str, default: JSON = None) -> JSON:
-        """The value kept under `name`, `default` where there is none."""
-        item = self._open().get(self._room, name)
-        return default if item is None else json.loads(str(item["body"]))
-
-    def put(self, name: str, value: JSON, *, days: int = 365) -> None:
-        """Keeps `value` under `name` for `days`."""
-        body = json.dumps(value, ensure_ascii=False)
-        if len(body) > LARGEST_VALUE:
-            raise NotAllowed(f"value {name!r} has {len(body)} characters; at most {LARGEST_VALUE} can be kept")
-        self._open().put({"pk": self._room, "sk": name, "body": body, "expires": int(time.time()) + days * 86400})
-
-    def delete(self, name: str) -> None:
-        """Forgets the value."""
-        self._open().delete(self._room, name)
-
-    def _open(self) -> Table:
-        if self._table is None:
-            raise NotAllowed("this plug-in may keep nothing; declare Permissions(store=True)")
-        return self._table
-
-
-class Authority(Protocol):
-    """What gives a plug-in the asker's own authority."""
-
-    def token(self, message: Message, provider: str, scopes: Sequence[str] = ()) -> str:
-        """The asker's access token. Raises NeedsAuthorisation where there is none."""
-
-    def account(self, message: Message, provider: str) -> Any:
-        """Who the asker is there: `id`, `name`, `ids`. Raises NeedsAuthorisation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginContext:
-    """What surrounds a call: who asks, where, when, and what the plug-in may use."""
-
-    language: str
-    """`en` or `zh-CN`: the language to answer in."""
-    now: datetime
-    """Aware, in the configured time zone."""
-    user: str
-    """The platform's id of the person."""
-    platform: str
-    conversation: str
-    direct: bool
-    """True in a one-to-one chat."""
-    key: str
-    """The same for every delivery of the message: an idempotency key for whatever the plug-in does elsewhere."""
-    store: Store
-    menu: tuple[MenuItem, ...] = ()
-    """The entries of all plug-ins."""
-    _secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    _as_asker: Callable[[str, str, tuple[str, ...]], Any] | None = field(default=None, repr=False)
-
-    def token(self, provider: str, scopes: Sequence[str] = ()) -> str:
-        """The asker's own access token at `provider`, with `scopes` (empty: all that the permissions name).
-
-        Where the asker has not allowed it yet, the call ends here: they are asked privately, and once they have allowed it the
-        same message comes again by itself. Raises NotAllowed for what the permissions do not name.
-        """
-        result: str = self._ask("token", provider, tuple(scopes))
-        return result
-
-    def account(self, provider: str) -> Any:
-        """Who the asker is at `provider`: `id`, `name` and `ids`, proven by a sign-in there."""
-        return self._ask("account", provider, ())
-
-    def _ask(self, what: str, provider: str, scopes: tuple[str, ...]) -> Any:
-        if self._as_asker is None:
-            raise NotAllowed("nobody can be asked for access here")
-        return self._as_asker(what, provider, scopes)
-
-    def secret(self, name: str) -> str:
-        """The field `name` of the plug-in's secret; raises NotAllowed for one that its permissions do not name."""
-        if name not in self._secrets:
-            raise NotAllowed(f"secret field {name!r} is not among this plug-in's permissions, or not configured")
-        return self._secrets[name]
-
-
-class NoConfig(BaseModel):
-    """The configuration of a plug-in that has none."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class BotPlugin:
-    """Derive from this. Every method is optional, and may take fewer arguments than it is offered.
-
-    `config` is an instance of `Config`, checked before the plug-in is built.
-    """
-
-    name: ClassVar[str] = ""
-    """Unique; lower-case letters, digits and `_`."""
-    version: ClassVar[str] = "0.1.0"
-    api: ClassVar[str] = "^1.0"
-    """Versions of the contract it was written for; checked at load."""
-    Config: ClassVar[type[BaseModel]] = NoConfig
-    """What can be set; the console's form is drawn from it."""
-    permissions: ClassVar[Permissions] = Permissions()
-    flows: ClassVar[Sequence[Any]] = ()
-    """Things that take several questions, as `assistant.Flow`."""
-    seconds: ClassVar[float] = 5.0
-    """Longest time one call may take."""
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    def handle_message(self, ctx: PluginContext, message: Message) -> Reply | str | None:
-        """A reply to the message, or None to let the others have it; the first reply wins."""
-
-    def get_menu(self, ctx: PluginContext) -> Sequence[MenuItem]:
-        """Entries for the menu and the help."""
-        return ()
-
-    def on_event(self, ctx: PluginContext, event: Event) -> None:
-        """Hears what happens; never breaks a turn."""
-
-    def get_tools(self) -> Sequence[Tool]:
-        """What the model may call: the methods marked `@tool`. Override it to offer an OpenAPI description or an MCP server."""
-        return tools_in(self)
-
-    def run_flow(self, ctx: PluginContext, flow: str, form: Any) -> Reply | str:
-        """Does what a finished flow asks for: `form` is the flow's checked and confirmed form."""
-        raise NotImplementedError(f"plug-in {self.name} declares flow {flow!r} but no run_flow")
-
-
-# --- versions --------------------------------------------------------------------------------------
-
-
-def satisfies(version: str, wanted: str) -> bool:
-    """Whether `version` (1.2 or 1.2.3) fits `wanted`: `^1.0` (this major, at least that), `~1.2` (this minor), `1.2` (exactly).
-
-    Raises ValueError where one of them is no version. Source: semver.org, and npm's meaning of ^ and ~.
-    """
-    have = _numbers(version)
-    want = _numbers(wanted.lstrip("^~"))
-    if wanted.startswith("^"):
-        same = 1 if want[0] else 2  # before 1.0 each minor may break
-        return have[:same] == want[:same] and have >= want
-    if wanted.startswith("~"):
-        return have[:2] == want[:2] and have >= want
-    return have == want
-
-
-def _numbers(version: str) -> tuple[int, int, int]:
-    found = re.fullmatch(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", version)
-    if not found:
-        raise ValueError(f"{version!r} is no version; write one such as ^1.0")
-    return int(found[1]), int(found[2]), int(found[3] or 0)
-
-
-# --- loading ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """What became of one plug-in."""
-
-    name: str
-    state: Literal["ready", "refused", "quarantined"]
-    version: str = ""
-    reason: str = ""
-    """Why it is not ready, and what to do."""
-
-
-def find(package: str = "assistant_plugins") -> dict[str, str]:
-    """Names of the modules in `package`, one plug-in each, with the full name of the module."""
-    module = import_module(package)
-    return {m.name: f"{package}.{m.name}" for m in pkgutil.iter_modules(module.__path__) if not m.name.startswith("_")}
-
-
-def plugin_in(module: ModuleType) -> type[BotPlugin]:
-    """The one plug-in class that `module` defines; raises InvalidSetting for none or several."""
-    classes = [
-        c
-        for c in vars(module).values()
-        if inspect.isclass(c) and issubclass(c, BotPlugin) and c is not BotPlugin and c.__module__ == module.__name__
-    ]
-    if len(classes) != 1:
-        raise InvalidSetting(f"{module.__name__} defines {len(classes)} plug-ins; one class derived from BotPlugin is wanted")
-    return classes[0]
-
-
-def build(made: type[BotPlugin], config: Mapping[str, Any]) -> BotPlugin:
-    """The plug-in with its checked configuration; raises InvalidSetting with the reason."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", made.name):
-        raise InvalidSetting(f"{made.__name__}.name is {made.name!r}; lower-case letters, digits and _ are wanted")
-    try:
-        fits = satisfies(PLUGIN_API, made.api)
-    except ValueError as error:
-        raise InvalidSetting(f"plug-in {made.name}: api = {error}") from None
-    if not fits:
-        raise InvalidSetting(
-            f"plug-in {made.name} {made.version} is written for api {made.api}, this is {PLUGIN_API}; install a version that fits"
-        )
-    try:
-        checked = made.Config.model_validate(dict(config))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(p) for p in first["loc"]) or "config"
-        raise InvalidSetting(f"plug-in {made.name}: {where}: {first['msg']}; correct its configuration") from None
-    plugin = made(checked)
-    try:
-        toolbox(tools_in(plugin))
-    except InvalidSetting as error:
-        raise InvalidSetting(f"plug-in {made.name}: {error}") from None
-    return plugin
+TOLD_DAYS: Final = 7
+"""It is remembered so long that somebody was written to; longer than any delivery comes again."""
 
 
 class Plugins:
@@ -318,6 +62,8 @@ class Plugins:
         metrics: Metrics | None = None,
         tenant: str = "default",
         authority: Callable[[], Authority] | None = None,
+        tell: Callable[[], Tell] | None = None,
+        call: Callable[..., web.WebReply] = web.request,
     ) -> None:
         self._plugins: dict[str, BotPlugin] = {}
         self._refused = list(refused)
@@ -328,6 +74,8 @@ class Plugins:
         self._metrics = metrics
         self._tenant = tenant
         self._authority = authority
+        self._tell = tell
+        self._call_out = call
         self._tools: dict[str, dict[str, Tool]] = {}
         self.flow_owners: dict[str, str] = {}
         for plugin in plugins:
@@ -516,7 +264,7 @@ class Plugins:
     ) -> PluginContext:
         allowed = plugin.permissions
 
-        def as_asker(what: str, provider: str, scopes: tuple[str, ...]) -> Any:
+        def as_asker(what: str, provider: str, scopes: tuple[str, ...], refused: str = "") -> Any:
             if provider not in allowed.tokens:
                 raise NotAllowed(f"provider {provider!r} is not among this plug-in's permissions; declare Permissions(tokens=…)")
             if more := sorted(set(scopes) - set(allowed.tokens[provider])):
@@ -526,7 +274,8 @@ class Plugins:
             with fence:  # the provider's time is not the plug-in's
                 if what == "account":
                     return self._authority().account(message, provider)
-                token = self._authority().token(message, provider, scopes or allowed.tokens[provider])
+                again = {"refused": refused} if refused else {}
+                token = self._authority().token(message, provider, scopes or allowed.tokens[provider], **again)
             fence.handed.append(token)
             return token
 
@@ -543,7 +292,77 @@ class Plugins:
             menu=menu,
             _secrets={name: secrets[name] for name in allowed.secrets if name in secrets},
             _as_asker=as_asker,
+            _call=partial(self._request, allowed, fence),
+            _tell=partial(self._told, plugin.name, message, around.key, fence) if allowed.tells and self._tell else None,
         )
+
+    def _request(
+        self,
+        allowed: Permissions,
+        fence: _Fence,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None,
+        json_body: JSON,
+        body: bytes | None,
+        seconds: float,
+        most_bytes: int,
+    ) -> web.WebReply:
+        host = (urlsplit(url).hostname or "").lower()
+        if host not in allowed.hosts and host not in allowed.inside:
+            raise NotAllowed(f"host {host!r} is not among this plug-in's permissions; declare Permissions(hosts=…)")
+        sent = dict(headers or {})
+        if json_body is not None:
+            body = json.dumps(json_body, ensure_ascii=False).encode()
+            sent.setdefault("content-type", "application/json; charset=utf-8")
+        with fence:  # the other side's time is not the plug-in's
+            return self._call_out(
+                method,
+                url,
+                headers=sent,
+                body=body,
+                hosts=[host],
+                allow=web.is_no_metadata if host in allowed.inside else web.is_public,
+                seconds=min(seconds, 30.0),
+                most_bytes=most_bytes,
+            )
+
+    def _told(
+        self,
+        plugin: str,
+        message: Message,
+        turn: str,
+        fence: _Fence,
+        user: str,
+        reply: Reply,
+        *,
+        platform: str,
+        conversation: str,
+        about: str,
+    ) -> None:
+        """Writes to somebody once: what was sent is noted, so that a turn taken again writes nothing twice."""
+        if self._tell is None:
+            raise NotAllowed("nobody can be written to here")
+        name = hashlib.sha256("\n".join((plugin, turn, platform, user, about)).encode()).hexdigest()[:32]
+        where, attempt = key("X", self._tenant, plugin), 1
+        with fence:
+            if self._table is not None:
+                ends = int(time.time()) + TOLD_DAYS * 86400
+                try:
+                    self._table.put(
+                        {"pk": where, "sk": f"~told#{name}", "body": '"begun"', "expires": ends},
+                        condition="attribute_not_exists(#pk)",
+                    )
+                except Conflict as met:
+                    if met.item.get("body") == '"done"':
+                        return
+                    attempt = 2
+            self._tell().tell(
+                reply, platform=platform, user=user, conversation=conversation, tenant=message.tenant, key=name, attempt=attempt
+            )
+            if self._table is not None:
+                self._table.put({"pk": where, "sk": f"~told#{name}", "body": '"done"', "expires": ends})
 
     def _call(
         self, plugin: BotPlugin, method: str, message: Message, around: Around, *offered: Any, menu: tuple[MenuItem, ...] = ()
@@ -654,36 +473,3 @@ class _Fence:
             if not thread.is_alive():
                 return True
         return not thread.is_alive()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
-    """What a call's context is made of, apart from the message."""
-
-    language: str
-    now: datetime
-    key: str
-
-
-def offer(method: Callable[..., T], *arguments: Any) -> T:
-    """Calls `method` with as many of the last `arguments` as it takes: a contract that grows breaks no older plug-in."""
-    parameters = inspect.signature(method).parameters.values()
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return method(*arguments)
-    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-    return method(*arguments[len(arguments) - taken :]) if taken else method()
-
-
-def load_file(path: Path) -> ModuleType:
-    """The module in the file at `path`; raises InvalidSetting where it cannot be imported."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location(f"checked_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise InvalidSetting(f"{str(path)!r} is no Python file; name the plug-in's file")
-    module = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the file is somebody's work in progress: whatever it raises is named
-        raise InvalidSetting(f"{str(path)!r} cannot be imported: {type(error).__name__}: {error}") from error
-    return module

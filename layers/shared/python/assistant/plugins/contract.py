@@ -1,0 +1,293 @@
+"""The plug-in contract on one page: what a plug-in is, what it may use, what surrounds a call."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Final, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from assistant import web
+from assistant.errors import AssistantError
+from assistant.messages import JSON, Message, Reply
+from assistant.storage import Conflict, Table
+from assistant.tools import Tool, tools_in
+
+MENU: Final = "menu"
+"""Key of a menu entry's button; its value is the text that the entry stands for."""
+
+LARGEST_VALUE: Final = 100_000
+"""Characters of JSON that one stored value of a plug-in may have."""
+
+T = TypeVar("T")
+
+
+class NotAllowed(AssistantError):
+    """A plug-in used what its permissions do not name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    """What a plug-in may use. Enforced: what is not named here is not there."""
+
+    platforms: tuple[str, ...] = ()
+    """Names of platforms whose messages it is offered; empty: all."""
+    secrets: tuple[str, ...] = ()
+    """Fields of the secret `plugin-{name}` that it may read."""
+    store: bool = False
+    """Whether it may keep values in the table, in a room of its own."""
+    personal: tuple[str, ...] = ()
+    """Names of stored values that are about one person, with `{user}` and `{platform}` in them; one that ends in `*` is for all
+    names that begin so. They are given and erased with everything else about that person."""
+    tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Providers at which it may act as the person who asks, and the scopes that it may use there."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that it may call, at public addresses alone."""
+    inside: tuple[str, ...] = ()
+    """Hosts that it may call wherever they stand, in the company's own network too, but for a cloud's metadata service. Only an
+    operator may name one: take them from the configuration, never from a message."""
+    tells: bool = False
+    """Whether it may write to people who have not asked anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuItem:
+    """An entry of the menu and of the help: choosing it is as if the person had written `text`."""
+
+    title: str
+    text: str
+    key: str = ""
+    """What a platform's own menu sends; the `text` where it is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened: `bot_added`, `bot_removed`, `entered`, `menu`, `card_action`, `recalled`, `edited` or `other`."""
+
+    kind: str
+    message: Message
+
+
+class Store:
+    """Values that a plug-in keeps, in a room that no other plug-in can enter."""
+
+    def __init__(self, table: Table | None, room: str) -> None:
+        self._table = table
+        self._room = room
+
+    def get(self, name: str, default: JSON = None) -> JSON:
+        """The value kept under `name`, `default` where there is none."""
+        item = self._open().get(self._room, name)
+        return default if item is None else json.loads(str(item["body"]))
+
+    def put(self, name: str, value: JSON, *, days: int = 365) -> None:
+        """Keeps `value` under `name` for `days`."""
+        body = self._text(name, value)
+        self._open().put({"pk": self._room, "sk": name, "body": body, "expires": int(time.time()) + days * 86400})
+
+    def swap(self, name: str, old: JSON, new: JSON, *, days: int = 365) -> bool:
+        """Keeps `new` where `old`, as `get` gave it, is still what stands there (None: nothing); False where it is not any more.
+
+        Of two that decide the same thing at the same time, one gets True.
+        """
+        body = self._text(name, new)
+        ends = int(time.time()) + days * 86400
+        try:
+            self._open().put(
+                {"pk": self._room, "sk": name, "body": body, "expires": ends},
+                condition="attribute_not_exists(#pk)" if old is None else "#body = :old",
+                values=None if old is None else {"old": json.dumps(old, ensure_ascii=False)},
+            )
+        except Conflict as met:
+            return met.item.get("body") == body  # our own write, repeated after a lost answer
+        return True
+
+    def list(self, prefix: str, *, most: int = 50) -> dict[str, JSON]:
+        """The values whose names begin with `prefix`, by name, in their order."""
+        found = self._open().query(self._room, prefix=prefix, limit=most)
+        return {str(i["sk"]): json.loads(str(i["body"])) for i in found}
+
+    def delete(self, name: str) -> None:
+        """Forgets the value."""
+        self._open().delete(self._room, name)
+
+    def _text(self, name: str, value: JSON) -> str:
+        body = json.dumps(value, ensure_ascii=False)
+        if len(body) > LARGEST_VALUE:
+            raise NotAllowed(f"value {name!r} has {len(body)} characters; at most {LARGEST_VALUE} can be kept")
+        return body
+
+    def _open(self) -> Table:
+        if self._table is None:
+            raise NotAllowed("this plug-in may keep nothing; declare Permissions(store=True)")
+        return self._table
+
+
+class Tell(Protocol):
+    """What writes to somebody who has not asked."""
+
+    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, tenant: str, key: str, attempt: int) -> None:
+        """Shows `reply` to the person. Raises Unavailable where a later try makes sense, NotReached where none does."""
+
+
+class Authority(Protocol):
+    """What gives a plug-in the asker's own authority."""
+
+    def token(self, message: Message, provider: str, scopes: Sequence[str] = (), *, refused: str = "") -> str:
+        """The asker's access token, another one than `refused`. Raises NeedsAuthorisation where there is none."""
+
+    def account(self, message: Message, provider: str) -> Any:
+        """Who the asker is there: `id`, `name`, `ids`. Raises NeedsAuthorisation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginContext:
+    """What surrounds a call: who asks, where, when, and what the plug-in may use."""
+
+    language: str
+    """`en` or `zh-CN`: the language to answer in."""
+    now: datetime
+    """Aware, in the configured time zone."""
+    user: str
+    """The platform's id of the person."""
+    platform: str
+    conversation: str
+    direct: bool
+    """True in a one-to-one chat."""
+    key: str
+    """The same for every delivery of the message: an idempotency key for whatever the plug-in does elsewhere."""
+    store: Store
+    menu: tuple[MenuItem, ...] = ()
+    """The entries of all plug-ins."""
+    _secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _as_asker: Callable[..., Any] | None = field(default=None, repr=False)
+    _call: Callable[..., web.WebReply] | None = field(default=None, repr=False)
+    _tell: Callable[..., None] | None = field(default=None, repr=False)
+
+    def token(self, provider: str, scopes: Sequence[str] = (), *, refused: str = "") -> str:
+        """The asker's own access token at `provider`, with `scopes` (empty: all that the permissions name).
+
+        Where the asker has not allowed it yet, the call ends here: they are asked privately, and once they have allowed it the
+        same message comes again by itself. `refused`: a token given before that the provider has just not accepted; another one
+        is made, or the asker is asked once more. Raises NotAllowed for what the permissions do not name.
+        """
+        result: str = self._ask("token", provider, tuple(scopes), refused)
+        return result
+
+    def account(self, provider: str) -> Any:
+        """Who the asker is at `provider`: `id`, `name` and `ids`, proven by a sign-in there."""
+        return self._ask("account", provider, ())
+
+    def _ask(self, what: str, provider: str, scopes: tuple[str, ...], refused: str = "") -> Any:
+        if self._as_asker is None:
+            raise NotAllowed("nobody can be asked for access here")
+        return self._as_asker(what, provider, scopes, refused)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: JSON = None,
+        body: bytes | None = None,
+        seconds: float = 10.0,
+        most_bytes: int = web.MOST_BYTES,
+    ) -> web.WebReply:
+        """What a host among the permissions' answers: `status`, `content`, `headers`; a status of 400 and more is an answer too.
+
+        The time that it takes is not the plug-in's. Raises NotReached for no answer, one that is too large or too slow, and a
+        private address; NotAllowed for a host that the permissions do not name.
+        """
+        if self._call is None:
+            raise NotAllowed("nothing can be called here")
+        return self._call(method, url, headers=headers, json_body=json, body=body, seconds=seconds, most_bytes=most_bytes)
+
+    def tell(self, user: str, reply: Reply | str, *, platform: str = "", conversation: str = "", about: str = "") -> None:
+        """Writes to the person with the platform's id `user`, privately, once however often this turn is taken.
+
+        `platform`: theirs where it is not the asker's. `conversation`: where to write on a platform that reaches nobody by name,
+        as the web chat. `about` tells several letters of one turn to one person apart. A click on a button of the reply comes to
+        `handle_message`. Raises Unavailable where the platform cannot be reached, NotAllowed.
+        """
+        if self._tell is None:
+            raise NotAllowed("this plug-in may write to nobody; declare Permissions(tells=True)")
+        reply = Reply(text=reply) if isinstance(reply, str) else reply
+        self._tell(user, reply, platform=platform or self.platform, conversation=conversation, about=about)
+
+    def secret(self, name: str) -> str:
+        """The field `name` of the plug-in's secret; raises NotAllowed for one that its permissions do not name."""
+        if name not in self._secrets:
+            raise NotAllowed(f"secret field {name!r} is not among this plug-in's permissions, or not configured")
+        return self._secrets[name]
+
+
+class NoConfig(BaseModel):
+    """The configuration of a plug-in that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class BotPlugin:
+    """Derive from this. Every method is optional, and may take fewer arguments than it is offered.
+
+    `config` is an instance of `Config`, checked before the plug-in is built.
+    """
+
+    name: ClassVar[str] = ""
+    """Unique; lower-case letters, digits and `_`."""
+    version: ClassVar[str] = "0.1.0"
+    api: ClassVar[str] = "^1.0"
+    """Versions of the contract it was written for; checked at load."""
+    Config: ClassVar[type[BaseModel]] = NoConfig
+    """What can be set; the console's form is drawn from it."""
+    permissions: Permissions = Permissions()
+    """Of the class, or set by `__init__` where the configuration decides."""
+    flows: Sequence[Any] = ()
+    """Things that take several questions, as `assistant.Flow`; set by `__init__` where the configuration decides."""
+    seconds: ClassVar[float] = 5.0
+    """Longest time one call may take."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def handle_message(self, ctx: PluginContext, message: Message) -> Reply | str | None:
+        """A reply to the message, or None to let the others have it; the first reply wins."""
+
+    def get_menu(self, ctx: PluginContext) -> Sequence[MenuItem]:
+        """Entries for the menu and the help."""
+        return ()
+
+    def on_event(self, ctx: PluginContext, event: Event) -> None:
+        """Hears what happens; never breaks a turn."""
+
+    def get_tools(self) -> Sequence[Tool]:
+        """What the model may call: the methods marked `@tool`. Override it to offer an OpenAPI description or an MCP server."""
+        return tools_in(self)
+
+    def run_flow(self, ctx: PluginContext, flow: str, form: Any) -> Reply | str:
+        """Does what a finished flow asks for: `form` is the flow's checked and confirmed form."""
+        raise NotImplementedError(f"plug-in {self.name} declares flow {flow!r} but no run_flow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What a call's context is made of, apart from the message."""
+
+    language: str
+    now: datetime
+    key: str
+
+
+def offer(method: Callable[..., T], *arguments: Any) -> T:
+    """Calls `method` with as many of the last `arguments` as it takes: a contract that grows breaks no older plug-in."""
+    parameters = inspect.signature(method).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return method(*arguments)
+    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    return method(*arguments[len(arguments) - taken :]) if taken else method()

@@ -1,0 +1,121 @@
+"""From a file to a plug-in that can be used, or to the sentence that says why not."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import pkgutil
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from assistant.errors import InvalidSetting
+from assistant.plugins.contract import BotPlugin
+from assistant.settings import PLUGIN_API
+from assistant.tools import toolbox, tools_in
+
+logger = logging.getLogger(__name__)
+
+
+# --- versions --------------------------------------------------------------------------------------
+
+
+def satisfies(version: str, wanted: str) -> bool:
+    """Whether `version` (1.2 or 1.2.3) fits `wanted`: `^1.0` (this major, at least that), `~1.2` (this minor), `1.2` (exactly).
+
+    Raises ValueError where one of them is no version. Source: semver.org, and npm's meaning of ^ and ~.
+    """
+    have = _numbers(version)
+    want = _numbers(wanted.lstrip("^~"))
+    if wanted.startswith("^"):
+        same = 1 if want[0] else 2  # before 1.0 each minor may break
+        return have[:same] == want[:same] and have >= want
+    if wanted.startswith("~"):
+        return have[:2] == want[:2] and have >= want
+    return have == want
+
+
+def _numbers(version: str) -> tuple[int, int, int]:
+    found = re.fullmatch(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", version)
+    if not found:
+        raise ValueError(f"{version!r} is no version; write one such as ^1.0")
+    return int(found[1]), int(found[2]), int(found[3] or 0)
+
+
+# --- loading ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What became of one plug-in."""
+
+    name: str
+    state: Literal["ready", "refused", "quarantined"]
+    version: str = ""
+    reason: str = ""
+    """Why it is not ready, and what to do."""
+
+
+def find(package: str = "assistant_plugins") -> dict[str, str]:
+    """Names of the modules in `package`, one plug-in each, with the full name of the module."""
+    module = import_module(package)
+    return {m.name: f"{package}.{m.name}" for m in pkgutil.iter_modules(module.__path__) if not m.name.startswith("_")}
+
+
+def plugin_in(module: ModuleType) -> type[BotPlugin]:
+    """The one plug-in class that `module` defines; raises InvalidSetting for none or several."""
+    classes = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c) and issubclass(c, BotPlugin) and c is not BotPlugin and c.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise InvalidSetting(f"{module.__name__} defines {len(classes)} plug-ins; one class derived from BotPlugin is wanted")
+    return classes[0]
+
+
+def build(made: type[BotPlugin], config: Mapping[str, Any]) -> BotPlugin:
+    """The plug-in with its checked configuration; raises InvalidSetting with the reason."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", made.name):
+        raise InvalidSetting(f"{made.__name__}.name is {made.name!r}; lower-case letters, digits and _ are wanted")
+    try:
+        fits = satisfies(PLUGIN_API, made.api)
+    except ValueError as error:
+        raise InvalidSetting(f"plug-in {made.name}: api = {error}") from None
+    if not fits:
+        raise InvalidSetting(
+            f"plug-in {made.name} {made.version} is written for api {made.api}, this is {PLUGIN_API}; install a version that fits"
+        )
+    try:
+        checked = made.Config.model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(p) for p in first["loc"]) or "config"
+        raise InvalidSetting(f"plug-in {made.name}: {where}: {first['msg']}; correct its configuration") from None
+    plugin = made(checked)
+    try:
+        toolbox(tools_in(plugin))
+    except InvalidSetting as error:
+        raise InvalidSetting(f"plug-in {made.name}: {error}") from None
+    return plugin
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module in the file at `path`; raises InvalidSetting where it cannot be imported."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(f"checked_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InvalidSetting(f"{str(path)!r} is no Python file; name the plug-in's file")
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the file is somebody's work in progress: whatever it raises is named
+        raise InvalidSetting(f"{str(path)!r} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
