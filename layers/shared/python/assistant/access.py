@@ -18,7 +18,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
@@ -37,6 +37,22 @@ INCLUDES: Final[Mapping[Role, frozenset[Role]]] = {
     "admin": frozenset(ROLES),
 }
 """What the holder of a role may do: editors look after the knowledge, operators after the machine, neither after the other's."""
+
+AREAS: Final = (
+    "chat",
+    "knowledge",
+    "conversations",
+    "rollout",
+    "plugins",
+    "platforms",
+    "letters",
+    "figures",
+    "people",
+    "authorisations",
+    "keys",
+    "audit",
+)
+"""What a key's scopes may name; `AREA:read` allows looking and no change. A key without scopes reaches all that its role does."""
 
 REFRESH_SECONDS: Final = 30
 STALE_SECONDS: Final = 600
@@ -82,6 +98,8 @@ class Key:
     """Requests a minute over all instances, about; 0: no limit."""
     person: str = ""
     """The one person of the web chat who holds it; empty: a system that speaks for many."""
+    scopes: tuple[str, ...] = ()
+    """Areas that it is limited to, within its role; empty: no further limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +111,23 @@ class Identity:
     role: Role
     person: str = ""
     """Who it is in the web chat, where the key belongs to one person."""
+    scopes: tuple[str, ...] = ()
 
     def may(self, role: Role) -> bool:
         """Whether what `role` does is allowed."""
         return role in INCLUDES[self.role]
+
+    def reaches(self, area: str, *, change: bool) -> bool:
+        """Whether the key's scopes let it look at `area`, or `change` something there."""
+        return not self.scopes or not area or area in self.scopes or (not change and f"{area}:read" in self.scopes)
+
+    def check(self, role: Role, area: str = "", *, change: bool = False) -> None:
+        """Raises NotPermitted for what the role or the scopes do not allow."""
+        if not self.may(role):
+            raise NotPermitted(f"this needs a key of role {role}; key {self.id} ({self.name}) has role {self.role}")
+        if not self.reaches(area, change=change):
+            wanted = area if change else f"{area}:read"
+            raise NotPermitted(f"this needs the scope {wanted}; key {self.id} ({self.name}) has {', '.join(self.scopes)}")
 
 
 PAGE: Final = Identity(id="webchat", name="the web chat's key", role="admin")
@@ -128,8 +159,11 @@ class Access:
 
     # --- for a request ---
 
-    def identify(self, authorization: str, *, role: Role) -> Identity:
-        """Who sends this `Authorization` header. Raises VerificationError (401), TooMany (429) or NotPermitted (403)."""
+    def identify(self, authorization: str, *, role: Role, area: str = "", change: bool = False) -> Identity:
+        """Who sends this `Authorization` header, if they may look at `area`, or `change` something there, as `role` may.
+
+        Raises VerificationError (401), TooMany (429) or NotPermitted (403).
+        """
         scheme, _, given = authorization.partition(" ")
         given = given.strip()
         if scheme.lower() != "bearer" or not given:
@@ -138,11 +172,10 @@ class Access:
         if expected and hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode()):
             return PAGE
         found = self._find(given)
-        self._meter(found)
+        self.meter(found)
         self._note_use(found)
-        who = Identity(id=found.id, name=found.name, role=found.role, person=found.person)
-        if not who.may(role):
-            raise NotPermitted(f"this needs a key of role {role}; key {found.id} ({found.name}) has role {found.role}")
+        who = Identity(id=found.id, name=found.name, role=found.role, person=found.person, scopes=found.scopes)
+        who.check(role, area, change=change)
         return who
 
     def _find(self, given: str) -> Key:
@@ -170,8 +203,8 @@ class Access:
             self._read_at = now
             return self._known
 
-    def _meter(self, found: Key) -> None:
-        """Lets the request through or raises TooMany: a token bucket here, a count of all instances' requests now and then."""
+    def meter(self, found: Key) -> None:
+        """Lets one request of the key through or raises TooMany: a token bucket here, a count of all instances' requests now and then."""
         if not found.per_minute:
             return
         now = self._clock()
@@ -205,11 +238,23 @@ class Access:
         """All keys as they stand in the table, the oldest first; those that ended lately as well."""
         return sorted((_key(i) for i in self._table.query(self._pk, limit=MOST_KEYS)), key=lambda k: (k.made, k.id))
 
-    def add(self, *, name: str, role: str, days: float = 0, per_minute: int = PER_MINUTE, person: str = "") -> tuple[Key, str]:
+    def add(
+        self,
+        *,
+        name: str,
+        role: str,
+        days: float = 0,
+        per_minute: int = PER_MINUTE,
+        person: str = "",
+        scopes: Sequence[str] = (),
+    ) -> tuple[Key, str]:
         """A new key and its secret, which nobody can be told a second time. `days`: its life, 0 for no end.
 
         Raises InvalidSetting.
         """
+        scopes = tuple(dict.fromkeys(scopes))
+        if unknown := [s for s in scopes if s.removesuffix(":read") not in AREAS]:
+            raise InvalidSetting(f"scope {unknown[0][:80]!r} is not known; known: {', '.join(AREAS)}, each also as AREA:read")
         if role not in ROLES:
             raise InvalidSetting(f"role {role!r} is not known; known: {', '.join(ROLES)}")
         name = " ".join(name.split())[:100]
@@ -237,11 +282,29 @@ class Access:
             "ends": ends,
             "per_minute": per_minute,
             "person": person or None,
+            "scopes": " ".join(scopes) or None,
             "expires": ends + 30 * 86400 if ends else None,
         }
         self._table.put(item, condition="attribute_not_exists(#pk)")
         self._forget_known()
         return _key(item), secret
+
+    def rotate(self, id_: str, *, overlap: float = 86400) -> tuple[Key, str]:
+        """A new key in place of `id_`, alike in everything and as long-lived, and its secret; the old one works for `overlap`
+        seconds more. Raises InvalidSetting."""
+        old = next((k for k in self.list() if k.id == id_), None)
+        if old is None:
+            raise InvalidSetting(f"no key {id_!r}; see: assistant key list")
+        if old.ends and old.ends <= self._clock():
+            raise InvalidSetting(f"key {id_} has ended already; make a new one: assistant key add NAME")
+        if not math.isfinite(overlap) or not 0 <= overlap <= 30 * 86400:
+            raise InvalidSetting(f"overlap {overlap!r} must be between 0 and {30 * 86400} seconds")
+        days = (old.ends - old.made) / 86400 if old.ends else 0
+        made = self.add(
+            name=old.name, role=old.role, days=days, per_minute=old.per_minute, person=old.person, scopes=old.scopes
+        )
+        self.revoke(id_, after=overlap)
+        return made
 
     def revoke(self, id_: str, *, after: float = 0) -> Key:
         """Ends a key now, or `after` seconds: the time in which its holder moves to a new one. Raises InvalidSetting."""
@@ -314,4 +377,5 @@ def _key(item: Item) -> Key:
         ends=int(item.get("ends") or 0),
         per_minute=int(item.get("per_minute") or 0),
         person=str(item.get("person") or ""),
+        scopes=tuple(str(item.get("scopes") or "").split()),
     )
