@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assistant.errors import ToolFailed as ToolFailed
+    from assistant.errors import Unavailable as Unavailable
     from assistant.flows import Ask as Ask
     from assistant.flows import Email as Email
     from assistant.flows import Flow as Flow
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from assistant.slots import Span as Span
     from assistant.tools import Tool as Tool
     from assistant.tools import tool as tool
+    from assistant.web import NotReached as NotReached
+    from assistant.web import WebReply as WebReply
 
 _PUBLIC = {
     "MENU": "plugins",
@@ -43,6 +46,7 @@ _PUBLIC = {
     "MenuItem": "plugins",
     "Message": "messages",
     "Money": "slots",
+    "NotReached": "web",
     "Option": "flows",
     "Permissions": "plugins",
     "Person": "slots",
@@ -52,7 +56,9 @@ _PUBLIC = {
     "Span": "slots",
     "Tool": "tools",
     "ToolFailed": "errors",
+    "Unavailable": "errors",
     "Unfit": "flows",
+    "WebReply": "web",
     "tool": "tools",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605  # made from the table above, so that the two cannot differ

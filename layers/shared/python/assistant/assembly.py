@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from assistant.access import Access
     from assistant.answering import Answering, KnowledgeBase
+    from assistant.audience import Audiences
     from assistant.audit import Audit
     from assistant.budgets import Budgets
-    from assistant.cache import Cache
+    from assistant.cache import Cache, Shared
     from assistant.deadletters import DeadLetters
     from assistant.dialogue import Dialogue
     from assistant.doctor import Seen
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from assistant.knowledge.versions import Versions
     from assistant.llm import ChatModel
     from assistant.memory import Memory
+    from assistant.messages import Message
     from assistant.nlu import Understander
-    from assistant.notices import Notices
+    from assistant.notices import Letters, Notices
     from assistant.oauth.authorisation import Authorisations
     from assistant.people import People
     from assistant.plugins import Plugins
@@ -122,10 +124,22 @@ class Assistant:
 
     @cached_property
     def cache(self) -> Cache:
-        """Memory before the table."""
-        from assistant.cache import Cache, TableCache
+        """Memory before what all instances share."""
+        from assistant.cache import Cache
 
-        return Cache(TableCache(self.table), clock=self.clock)
+        return Cache(self._shared_cache(), clock=self.clock)
+
+    def _shared_cache(self) -> Shared:
+        """The table, with a server of Valkey or Redis before it where one is set."""
+        from assistant.cache import TableCache
+
+        table = TableCache(self.table)
+        if not self.settings.cache_url:
+            return table
+        from assistant.valkey import ServerCache, Valkey
+
+        server = Valkey(self.settings.cache_url, region=self.settings.region)
+        return ServerCache(server, table, prefix=f"{self.settings.stage}:")
 
     # --- the story ---
 
@@ -147,9 +161,9 @@ class Assistant:
         return known[1]
 
     def _lazy_cache(self) -> Cache:
-        from assistant.cache import Cache, TableCache
+        from assistant.cache import Cache
 
-        return Cache(_LazyShared(lambda: TableCache(self.table)), clock=self.clock)
+        return Cache(_LazyShared(self._shared_cache), clock=self.clock)
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -203,10 +217,16 @@ class Assistant:
         import tempfile
         from pathlib import Path
 
+        from assistant.cache import Cache
+        from assistant.knowledge.cached import CachedKnowledge
         from assistant.knowledge.versions import Served
+        from assistant.observability import RECALLED, SEARCHED
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
-        return Served(self.knowledge_versions, folder, fallback=self._guides(folder), semantic=self.semantic)
+        served = Served(self.knowledge_versions, folder, fallback=self._guides(folder), semantic=self.semantic)
+        # A search by words is quicker than any shared level; with an embedder each one costs a call.
+        cache = self.cache if self.settings.embedder else Cache(clock=self.clock)
+        return CachedKnowledge(served, cache, count=lambda hit: self.metrics.emit((RECALLED if hit else SEARCHED, 1)))
 
     def _guides(self, folder: Path) -> Path:
         """The product's own guides as a knowledge file; their sources lead to where the page shows them."""
@@ -363,6 +383,13 @@ class Assistant:
             clock=self.clock,
         )
 
+    @cached_property
+    def letters(self) -> Letters:
+        """What plug-ins write to people who have not asked."""
+        from assistant.notices import Letters
+
+        return Letters(platform=self.platform, sessions=self.sessions, tenant=self.settings.tenant, clock=self.clock)
+
     def _examine(self, language: str) -> str:
         from assistant import doctor
 
@@ -413,6 +440,7 @@ class Assistant:
             metrics=self.metrics,
             tenant=self.settings.tenant,
             authority=lambda: self.authorisations,
+            tell=lambda: self.letters,
         )
         for name in missing:
             plugins.refuse(Loaded(name=name, state="refused", reason=f"there is no such plug-in; known: {', '.join(found)}"))
@@ -474,8 +502,20 @@ class Assistant:
             memory=self.memory,
             budgets=self.budgets,
             summaries=self.summaries,
+            audiences=self.audiences,
             clock=self.clock,
         )
+
+    @cached_property
+    def audiences(self) -> Audiences:
+        """Who may see what."""
+        from assistant.audience import Audiences
+
+        def ring(message: Message) -> str:
+            found = self.rollouts.current()[0].ring_of(message)
+            return found.name if found else ""
+
+        return Audiences(platform=self.platform, ring=ring, needed=self.knowledge.kinds, clock=self.clock)
 
     @cached_property
     def dialogue(self) -> Dialogue:

@@ -1,4 +1,5 @@
-"""Tells the administrators, once per cause, what only they can mend; the chat in which it happened hears nothing of it."""
+"""What people are written who have not asked: an administrator about what only they can mend, once per cause; and a letter that a
+plug-in sends to somebody else than its asker."""
 
 from __future__ import annotations
 
@@ -6,13 +7,27 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from assistant.errors import AssistantError, InvalidSetting, MissingPermission, SendError, TokenDead
+from assistant.errors import (
+    AssistantError,
+    InvalidSetting,
+    MissingPermission,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    SendError,
+    TokenDead,
+    Unavailable,
+    VendorUnavailable,
+)
 from assistant.messages import Message, Reply
 from assistant.observability import log
 from assistant.platforms import Platform
+from assistant.sessions import Sessions
 from assistant.storage import Conflict, Table, key
+from assistant.web import NotReached
 from assistant.words import say
 
 logger = logging.getLogger(__name__)
@@ -92,3 +107,39 @@ class Notices:
         except Conflict:
             return False
         return True
+
+
+class Letters:
+    """Writes to people privately; on a platform that shows stored turns, into the conversation that is named."""
+
+    def __init__(
+        self, *, platform: Callable[[str], Platform], sessions: Sessions, tenant: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._platform = platform
+        self._sessions = sessions
+        self._tenant = tenant
+        self._clock = clock
+
+    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, tenant: str, key: str, attempt: int) -> None:
+        """Shows `reply` to the person. Raises Unavailable where a later try makes sense, NotReached where none does."""
+        try:
+            there = self._platform(platform)
+        except Refused as error:
+            raise NotReached(f"nobody can be written to at {platform!r}: {error}") from error
+        to = replace(there.private_chat(user), tenant=tenant or self._tenant)
+        if there.pulls:
+            self._keep(reply, replace(to, conversation=conversation or user), key=key)
+            return
+        try:
+            there.send(reply, to=to, key=key, attempt=attempt)
+        except (RateLimited, VendorUnavailable, OutcomeUnknown) as error:
+            raise Unavailable(str(error), retry_after=getattr(error, "retry_after", None)) from error
+        except SendError as error:
+            raise NotReached(f"{user} cannot be written to at {platform}: {error}") from error
+
+    def _keep(self, reply: Reply, to: Message, *, key: str) -> None:
+        """A turn without a question, after everything that was said there; what the conversation knows stays as it is."""
+        to = replace(to, dedup_id=key, message_id=key, sent_at=int(self._clock() * 1000))
+        session = self._sessions.recall(to)
+        turn = self._sessions.begin(to, owner=f"{key}/1")
+        self._sessions.save(replace(turn, reply=reply, after=dict(session.state)), claimed=False)

@@ -7,17 +7,19 @@ def test_lunch() -> None:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from assistant import web
 from assistant.errors import NeedsAuthorisation
 from assistant.flows import Flows, Said, State
 from assistant.messages import Button, Kind, Message, Reply
 from assistant.nlu import Understander, Understanding, train
 from assistant.plugins import MENU, Around, BotPlugin, MenuItem, Plugins, build
+from assistant.storage import Conflict
 from assistant.words import language_of
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -46,8 +48,17 @@ class MemoryTable:
         return self._items.get((pk, sk))
 
     def put(self, item: Mapping[str, Any], *, condition: str = "", values: Mapping[str, Any] | None = None) -> None:
-        """Keeps the item."""
-        self._items[str(item["pk"]), str(item["sk"])] = dict(item)
+        """Keeps the item. Of conditions it knows those of a store: nothing stands there yet, or this body does."""
+        where = str(item["pk"]), str(item["sk"])
+        there = self._items.get(where)
+        if condition and (there is not None if values is None else there is None or there.get("body") != values["old"]):
+            raise Conflict("the condition does not hold", there)
+        self._items[where] = dict(item)
+
+    def query(self, pk: str, *, prefix: str = "", limit: int = 0) -> list[Mapping[str, Any]]:
+        """The items whose names begin with `prefix`, in order."""
+        found = [i for (p, s), i in sorted(self._items.items()) if p == pk and s.startswith(prefix)]
+        return found[:limit] if limit else found
 
     def delete(self, pk: str, sk: str) -> None:
         """Removes the item."""
@@ -63,11 +74,25 @@ class Someone:
     ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Letter:
+    """What a plug-in wrote to somebody."""
+
+    platform: str
+    user: str
+    reply: Reply
+
+
+Answers = Callable[[str, str, Mapping[str, str], bytes], web.WebReply]
+
+
 @dataclass
 class Talk:
     """A conversation with plug-ins, flows included. `secrets`: fields by plug-in name; `clock` may be moved between messages.
 
     `tokens`: what the asker has allowed, by provider; where it is missing the reply asks for it, as a real one does.
+    `answers`: what hosts answer, by the beginning of the address: a function of method, address, headers and body.
+    `told`: what the plug-ins have written to others.
     """
 
     plugins: list[BotPlugin]
@@ -76,6 +101,8 @@ class Talk:
     zone: str = "UTC"
     user: str = "ann"
     tokens: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
+    told: list[Letter] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._table = MemoryTable()
@@ -84,6 +111,8 @@ class Talk:
             table=self._table,  # type: ignore[arg-type]  # as much of a table as a store needs
             secrets=lambda name: self.secrets.get(name.removeprefix("plugin-"), {}),
             authority=lambda: self,
+            tell=lambda: self,
+            call=self._called,
         )
         self._flows = Flows(self._all.flows)
         self._state = State()
@@ -101,9 +130,9 @@ class Talk:
             return self.say(button.value)
         return self._answer(self._message("", "card_action", action_key=button.key, action_value=button.value))
 
-    def token(self, message: Message, provider: str, scopes: Sequence[str] = ()) -> str:
+    def token(self, message: Message, provider: str, scopes: Sequence[str] = (), *, refused: str = "") -> str:
         """The token in `tokens`."""
-        if provider not in self.tokens:
+        if self.tokens.get(provider, refused) == refused:
             raise NeedsAuthorisation(provider, tuple(scopes))
         return self.tokens[provider]
 
@@ -111,6 +140,16 @@ class Talk:
         """The user, where `tokens` names the provider."""
         self.token(message, provider)
         return Someone(id=self.user, name=self.user, ids=(self.user,))
+
+    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, tenant: str, key: str, attempt: int) -> None:
+        """Adds to `told`."""
+        self.told.append(Letter(platform=platform, user=user, reply=reply))
+
+    def _called(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, **more: Any) -> web.WebReply:
+        for start in sorted(self.answers, key=len, reverse=True):
+            if url.startswith(start):
+                return self.answers[start](method, url, headers, body or b"")
+        raise web.NotReached(f"{url}: nothing in `answers` begins so")
 
     def use(self, tool: str, **arguments: Any) -> str:
         """What the model would read after calling `tool` with `arguments`. Raises ToolFailed with what it would be told."""

@@ -26,6 +26,9 @@ MOST_BYTES: Final = 2 * 1024 * 1024
 MOST_REDIRECTS: Final = 5
 SECONDS: Final = 20.0
 
+_METADATA: Final = ipaddress.ip_network("fd00:ec2::/32")
+"""Where AWS answers about a machine over IPv6."""
+
 _PRIVATE_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
@@ -53,6 +56,14 @@ def is_public(address: str) -> bool:
         if inner is not None:
             return is_public(str(inner))
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+def is_no_metadata(address: str) -> bool:
+    """True for every address but a cloud's metadata service and the like: link-local, multicast and unspecified ones."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return is_no_metadata(str(ip.ipv4_mapped))
+    return not (ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA)
 
 
 def resolve(host: str, port: int) -> Iterable[str]:

@@ -125,12 +125,15 @@ class Authorisations:
 
     # --- for a turn ---
 
-    def token(self, message: Message, provider: str, scopes: Sequence[str] = ()) -> str:
-        """The asker's access token at `provider`. Raises NeedsAuthorisation, InvalidSetting where it gives none, Unavailable."""
+    def token(self, message: Message, provider: str, scopes: Sequence[str] = (), *, refused: str = "") -> str:
+        """The asker's access token at `provider`, another one than `refused`, which was not accepted there.
+
+        Raises NeedsAuthorisation, InvalidSetting where the provider gives none, Unavailable.
+        """
         by = self._provider(provider, tuple(scopes))
         if by.identity_only:
             raise InvalidSetting(f"{provider} proves who somebody is and gives no token; use account({provider!r})")
-        return self.vault.token(person_of(message), provider, by, scopes=scopes)
+        return self.vault.token(person_of(message), provider, by, scopes=scopes, refused=refused)
 
     def account(self, message: Message, provider: str) -> Account:
         """Who the asker is at `provider`. Raises NeedsAuthorisation, Unavailable."""

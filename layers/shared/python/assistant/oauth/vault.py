@@ -116,8 +116,9 @@ class Vault:
 
     # --- reading ---
 
-    def token(self, person: Person, provider: str, by: Refreshes, *, scopes: Sequence[str] = ()) -> str:
-        """An access token with `scopes` that will still live for a while. Raises NeedsAuthorisation where there is none."""
+    def token(self, person: Person, provider: str, by: Refreshes, *, scopes: Sequence[str] = (), refused: str = "") -> str:
+        """An access token with `scopes` that will still live for a while, another one than `refused`, which the provider did
+        not accept just now. Raises NeedsAuthorisation where there is none."""
         patience = PATIENCE
         while True:
             item = self._item(person, provider)
@@ -128,6 +129,11 @@ class Vault:
                 raise NeedsAuthorisation(provider, tuple(dict.fromkeys([*grant.scopes, *missing])))
             now = self._clock()
             left = grant.until - now if grant.until else float("inf")
+            if refused and self._open(person, provider, item).access == refused:
+                left = 0
+                if not item.get("renews"):
+                    self._lost(person, provider, item)
+                    raise NeedsAuthorisation(provider, grant.scopes)
             if left > _ahead(item):
                 return self._open(person, provider, item).access
             if not item.get("renews"):
@@ -266,6 +272,19 @@ class Vault:
         except Conflict:
             return False
         return True
+
+    def _lost(self, person: Person, provider: str, item: Item) -> None:
+        """Notes that a token that cannot be renewed is not accepted any more."""
+        try:
+            self._table.update(
+                person.partition,
+                f"token#{provider}",
+                {"state": "revoked", "why": "refused"},
+                condition="#refresh = :old AND #state = :good",
+                values={"old": item.get("refresh"), "good": "good"},
+            )
+        except Conflict:
+            return  # allowed anew, or taken back, meanwhile
 
     # --- items ---
 
