@@ -15,7 +15,7 @@ HOUSE = ROOT / "layers/shared/python/assistant"
 
 FLOORS = {
     0: {"messages", "errors", "words"},
-    1: {"settings", "observability", "storage", "cache", "queue", "secrets", "web"},
+    1: {"settings", "observability", "storage", "cache", "valkey", "queue", "secrets", "web", "logpipe"},
     2: {
         "platforms",
         "llm",
@@ -65,7 +65,7 @@ NEIGHBOURS = {
     ("flows", "slots"),
     ("nlu", "slots"),
 }
-BOTO3 = {"storage", "cache", "queue", "secrets", "llm", "oauth", "dev", "assembly"}
+BOTO3 = {"storage", "cache", "valkey", "queue", "secrets", "llm", "oauth", "dev", "assembly"}
 """Rooms that may import boto3; assembly makes the clients."""
 
 

@@ -45,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default=env.get("MODEL") or "builtin", metavar="SPEC", help="builtin, openai:MODEL@BASE_URL, …"
     )
+    parser.add_argument("--cache", default="", metavar="URL", help="Valkey or Redis as the shared cache: redis://HOST:PORT")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML with further settings, such as timezone")
     parser.add_argument("--simulate", action="store_true", help="play the chat platforms too, on a page of their own")
     parser.add_argument("--json-logs", action="store_true", help="logs as on AWS: JSON lines in ECS field names")
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     configure_logging("INFO", stream=sys.stderr, pretty=not args.json_logs)
     check_model(args.model)
+    check_cache(args.cache)
     secrets = read_secrets(args.secrets)
     more = read_config(args.config)
     stage = simulators(secrets) if args.simulate else None
@@ -70,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         knowledge_folder=str(args.data.resolve()),
         public_url=url,
         log_format="ecs" if args.json_logs else "pretty",
+        **({"cache_url": args.cache} if args.cache else {}),
         **more,
     )
     os.environ.update(settings.to_env())
@@ -136,6 +139,22 @@ def check_model(spec: str) -> None:
     from assistant.llm.models import open_model
 
     open_model(spec, region="us-east-1")
+
+
+def check_cache(url: str) -> None:
+    """Raises InvalidSetting for a cache that does not answer; while serving, one that stops answering is done without."""
+    if not url:
+        return
+    from assistant.errors import Unavailable
+    from assistant.valkey import Valkey
+
+    server = Valkey(url)
+    try:
+        server.ask("PING")
+    except Unavailable as error:
+        raise InvalidSetting(f"{error}; start it, or leave --cache away") from None
+    finally:
+        server.close()
 
 
 def read_secrets(path: Path | None) -> dict[str, dict[str, str]]:
