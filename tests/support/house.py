@@ -62,7 +62,13 @@ class Pages:
     direct: str = ""
     experts: tuple[str, ...] = ()
 
-    def search(self, question: str, *, audience: frozenset[str], limit: int = 5) -> Pages:
+    def kinds(self) -> frozenset[str]:
+        """Nothing in it is hidden from anybody."""
+        return frozenset({"everyone"})
+
+    def search(
+        self, question: str, *, audience: frozenset[str], limit: int = 5, listeners: Sequence[frozenset[str]] = ()
+    ) -> Pages:
         """Itself."""
         return self
 

@@ -71,8 +71,13 @@ class Found(Protocol):
 class KnowledgeBase(Protocol):
     """Where passages come from."""
 
-    def search(self, question: str, *, audience: frozenset[str], limit: int = 5) -> Found:
-        """Passages that answer `question` and that `audience` may see."""
+    def kinds(self) -> frozenset[str]:
+        """Kinds of audience token that some document has: rights of other kinds need not be looked up."""
+
+    def search(
+        self, question: str, *, audience: frozenset[str], limit: int = 5, listeners: Sequence[frozenset[str]] = ()
+    ) -> Found:
+        """Passages that answer `question` and that `audience` may see, and each of the `listeners` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ class Question:
 
     text: str
     audience: frozenset[str]
+    listeners: tuple[frozenset[str], ...] = ()
+    """In a group, the rights of everybody who reads along: the answer uses what all of them may see."""
     whole: str = ""
     """The text made whole where it leans on an earlier question."""
     tenant: str
@@ -140,10 +147,12 @@ class Answering:
         seconds: float,
         desk: Desk | None = None,
         acted: tuple[ChatMessage, ...] = (),
+        aside: Callable[[], None] = lambda: None,
     ) -> Answer:
         """What knowledge and model answer, with the tools on `desk`; `push` hears the whole text so far, each time there is more.
 
-        `acted`: the call that was approved, and its result.
+        `acted`: the call that was approved, and its result. `aside` is called before the model is asked where the answer rests on
+        what not all listeners may see: the reply is then private, and `push` hears no word of it.
 
         Raises Unavailable where the model cannot be reached or breaks off, ModelError where it refuses.
         """
@@ -151,11 +160,14 @@ class Answering:
         model = self._models(asks.model)
         facts: tuple[str, ...] = ()
         experts = ""
+        private = False
         if not passages:
-            found = self._knowledge.search(asks.whole or asks.text, audience=asks.audience, limit=5)
+            found, private = self._find(asks)
+            if private:
+                aside()
             passages, facts = (found.passages if found.confident else ()), found.facts
             if found.direct and model.name == "builtin":
-                return Answer(Reply(text=found.direct), model=model.name)
+                return Answer(Reply(text=found.direct, private=private), model=model.name)
             if not found.confident and not facts:
                 self._gap(asks.whole or asks.text)
                 people = ", ".join(found.experts[:2])
@@ -173,12 +185,13 @@ class Answering:
             tenant=asks.tenant,
             session=asks.session,
         )
+        shown: Callable[[str], None] = (lambda text: push("")) if private else push
         texts: list[str] = []
         used = Usage()
         until = time.monotonic() + seconds
         while True:
             try:
-                text, calls, done = self._listen(model, request, texts, push)
+                text, calls, done = self._listen(model, request, texts, shown)
             except Leaked:
                 self._metrics.emit((PROMPT_LEAKS, 1))
                 log(logger, logging.WARNING, "an answer repeated the system prompt and was withheld")
@@ -195,6 +208,7 @@ class Answering:
                     before=self._guard.clean("\n\n".join(texts)),
                     language=asks.language,
                 )
+                card = replace(card, private=private)
                 return Answer(card, model=done.model, usage=used, after={"approval": desk.pending.to_state()})
             request = replace(
                 request,
@@ -203,8 +217,17 @@ class Answering:
                 seconds=max(1.0, until - time.monotonic()),
             )
         said = self._guard.clean("\n\n".join(texts))
-        reply = Reply(text=said.strip() + experts, sources=cited(said, passages))
+        reply = Reply(text=said.strip() + experts, sources=cited(said, passages), private=private)
         return Answer(reply, model=done.model, usage=used, reason=done.reason)
+
+    def _find(self, asks: Question) -> tuple[Found, bool]:
+        """What is found, and whether it is for the asker alone: what all listeners may see does not answer, and theirs does."""
+        text = asks.whole or asks.text
+        found = self._knowledge.search(text, audience=asks.audience, limit=5, listeners=asks.listeners)
+        if not asks.listeners or found.confident or found.direct:
+            return found, False
+        own = self._knowledge.search(text, audience=asks.audience, limit=5)
+        return (own, True) if own.confident or own.direct else (found, False)
 
     def _volatile(self, asks: Question, known: Sequence[str] = ()) -> str:
         """What changes from turn to turn; data, as everything between marks is."""

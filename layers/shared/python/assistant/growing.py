@@ -55,6 +55,7 @@ class Growing:
         self._step = step
         self._clean = clean
         self._text = ""
+        self._aside = False
         self._failure: BaseException | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="growing", daemon=True)
@@ -77,6 +78,10 @@ class Growing:
         """Lets the whole `text` so far be shown. Raises Stopped when the answer must end, Unavailable when it is not ours."""
         self._text = text
         self._raise()
+
+    def aside(self) -> None:
+        """Shows nothing from now on: the answer goes to its asker alone, when it is whole."""
+        self._aside = True
 
     def announce(self, text: str) -> None:
         """Shows `text` at once where the answer will stand, because it comes much later; call it after leaving the context.
@@ -120,7 +125,7 @@ class Growing:
     def _opens(self) -> bool:
         if self._platform.pulls or self.stream_id:
             return True
-        if self._platform.stream_interval <= 0:
+        if self._platform.stream_interval <= 0 or self._aside:
             return self._watch()
         if self.turn.stream is None:
             state = self._platform.open_stream(to=self._message, key=self.turn.id, attempt=2 if self._resumed else 1)

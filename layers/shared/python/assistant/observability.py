@@ -5,6 +5,7 @@ Message bodies and secrets never reach a log: callers log ids, counts and codes;
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -12,7 +13,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TextIO
 
 NAMESPACE: Final = "Assistant"
@@ -52,6 +53,9 @@ BUDGET_REACHED: Final = Metric("BudgetsReached", "Count")
 PROMPT_LEAKS: Final = Metric("AnswersWithheld", "Count")
 PLUGIN_FAULTS: Final = Metric("PluginFaults", "Count")
 REFRESH_FAILED: Final = Metric("TokenRefreshesFailed", "Count")
+SEARCHED: Final = Metric("RetrievalsSearched", "Count")
+RECALLED: Final = Metric("RetrievalsCached", "Count")
+"""Questions whose passages came out of the cache; with the ones that were searched for, its hit rate."""
 LIKED: Final = Metric("AnswersLiked", "Count")
 DISLIKED: Final = Metric("AnswersDisliked", "Count")
 FIRST_REPLY: Final = Metric("TimeToVisibleReply", "Milliseconds")
@@ -127,8 +131,11 @@ class Metrics:
         self._service = service
         self._stream = stream
 
-    def emit(self, *values: tuple[Metric, float], **dimensions: str) -> None:
-        """Writes one line with each `(metric, value)` under the service and `dimensions` (few, low cardinality)."""
+    def emit(self, *values: tuple[Metric, float], of_ring: str = "", **dimensions: str) -> None:
+        """Writes one line with each `(metric, value)` under the service and `dimensions` (few, low cardinality).
+
+        `of_ring`: counted under the service and this ring as well, in the same line.
+        """
         names = ["service", *dimensions]
         line: dict[str, Any] = {
             "_aws": {
@@ -136,12 +143,17 @@ class Metrics:
                 "CloudWatchMetrics": [
                     {
                         "Namespace": NAMESPACE,
-                        "Dimensions": [["service"], names] if dimensions else [names],
+                        "Dimensions": [
+                            ["service"],
+                            *([names] if dimensions else []),
+                            *([["service", "ring"]] if of_ring else []),
+                        ],
                         "Metrics": [{"Name": m.name, "Unit": m.unit} for m, _ in values],
                     }
                 ],
             },
             "service": self._service,
+            **({"ring": of_ring} if of_ring else {}),
             **dimensions,
         }
         for metric, value in values:
@@ -150,19 +162,42 @@ class Metrics:
 
 
 class RecordedMetrics(Metrics):
-    """Keeps what was emitted, for the local console and for tests."""
+    """Keeps what was emitted, for the local run and for tests; `prints` writes it as well.
 
-    def __init__(self) -> None:
-        super().__init__(service="recorded")
+    `timed`: each value with its Unix time, its metric's name and its ring.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str = "recorded",
+        clock: Callable[[], float] = time.time,
+        timed: deque[tuple[float, str, float, str]] | None = None,
+        prints: bool = False,
+    ) -> None:
+        super().__init__(service=service)
+        self._clock = clock
+        self._prints = prints
         self.lines: deque[tuple[str, float, Mapping[str, str]]] = deque(maxlen=100_000)
+        self.timed = deque(maxlen=100_000) if timed is None else timed
 
-    def emit(self, *values: tuple[Metric, float], **dimensions: str) -> None:
+    def emit(self, *values: tuple[Metric, float], of_ring: str = "", **dimensions: str) -> None:
         """Keeps each `(name, value, dimensions)`."""
+        now = self._clock()
         self.lines.extend((m.name, v, dimensions) for m, v in values)
+        self.timed.extend((now, m.name, v, of_ring) for m, v in values)
+        if self._prints:
+            super().emit(*values, of_ring=of_ring, **dimensions)
 
     def total(self, metric: Metric) -> float:
         """Sum of all values of `metric`."""
         return sum(v for name, v, _ in self.lines if name == metric.name)
+
+
+@functools.cache
+def process_figures() -> deque[tuple[float, str, float, str]]:
+    """What the functions of this process have emitted lately, all of them together: the local run's CloudWatch."""
+    return deque(maxlen=100_000)
 
 
 def count(metrics: Metrics, names: Iterable[Metric], **dimensions: str) -> None:

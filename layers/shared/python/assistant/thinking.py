@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from assistant.acting import Approval, Desk, OutcomeLost, decision
 from assistant.answering import LONGEST_QUESTION, Answer, Answering, Question
+from assistant.audience import EVERYONE, Audiences, Rights
 from assistant.budgets import Budgets
 from assistant.errors import InvalidSetting, NeedsAuthorisation, SendError, Unavailable
 from assistant.flows import FlowResult, Flows, Said, State
@@ -96,7 +97,9 @@ class Thinking:
         memory: Memory | None = None,
         budgets: Budgets | None = None,
         summaries: Summaries | None = None,
+        audiences: Audiences | None = None,
     ) -> None:
+        self._audiences = audiences or Audiences(platform=platform, clock=clock)
         self._answering = answering
         self._platform = platform
         self._metrics = metrics
@@ -238,10 +241,12 @@ class Thinking:
             return Answer(Reply(text=say(f"budget_{whose}", tongue(message)), private=whose == "person"))
         asked = [t.question for t in session.turns if t.question and t.state in ("saved", "sent")]
         text = acted.approval.question if acted else message.text
+        rights = Rights(frozenset({EVERYONE})) if passages else self._audiences.of(message)
         asks = Question(
             text=text,
             whole="" if acted else contextualise(text, asked[-3:]),
-            audience=_audience(message),
+            audience=rights.asker,
+            listeners=rights.listeners,
             tenant=message.tenant,
             language=language_of(text, default=message.locale or "en"),
             session=hashlib.sha256(session.pk.encode()).hexdigest()[:32],
@@ -261,6 +266,7 @@ class Thinking:
             seconds=seconds,
             desk=desk if desk.tools else None,
             acted=acted.messages() if acted else (),
+            aside=growing.aside,
         )
         if self._budgets:
             self._budgets.spend(message, ring, model=answer.model, usage=answer.usage)
@@ -331,14 +337,10 @@ def tongue(message: Message) -> str:
     return language_of(message.text, default=message.locale or "en")
 
 
-def _audience(message: Message) -> frozenset[str]:
-    return frozenset({"everyone", f"user:{message.platform}:{message.sender}"} if message.direct else {"everyone"})
-
-
 def _history(turns: Sequence[Turn]) -> tuple[ChatMessage, ...]:
     history: list[ChatMessage] = []
     for turn in turns:
-        if turn.state in ("saved", "sent") and turn.reply and turn.question:
+        if turn.state in ("saved", "sent") and turn.reply and turn.question and not turn.reply.private:
             history.append(ChatMessage(role="user", text=turn.question))
             history.append(ChatMessage(role="assistant", text=turn.reply.text))
     return tuple(history)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assistant.errors import Refused
 from assistant.knowledge import graph, rank
-from assistant.knowledge.store import Listed, Readers, listed, owners, passages_of, read_passages, visible
+from assistant.knowledge.store import Listed, Readers, listed, owners, passages_of, read_passages, token_kinds, visible
 from assistant.messages import Passage
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ class Knowledge:
     def version(self) -> str:
         """Changes whenever anything in the knowledge does."""
         return self._readers.version
+
+    def kinds(self) -> frozenset[str]:
+        """Kinds of audience token that some document or fact has: `everyone`, `user`, `department`, `group`, `ring`."""
+        with self._readers.reading() as connection:
+            return token_kinds(connection)
 
     def search(
         self, question: str, *, audience: frozenset[str], limit: int = 5, listeners: Sequence[frozenset[str]] = ()

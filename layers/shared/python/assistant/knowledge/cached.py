@@ -23,6 +23,9 @@ class Searched(Protocol):
     def version(self) -> str:
         """Changes whenever anything in the knowledge does."""
 
+    def kinds(self) -> frozenset[str]:
+        """Kinds of audience token that are used."""
+
     def search(
         self, question: str, *, audience: frozenset[str], limit: int = 5, listeners: Sequence[frozenset[str]] = ()
     ) -> Found:
@@ -49,6 +52,10 @@ class CachedKnowledge:
     def version(self) -> str:
         """Version of the knowledge underneath."""
         return self._knowledge.version
+
+    def kinds(self) -> frozenset[str]:
+        """Kinds of audience token that are used underneath."""
+        return self._knowledge.kinds()
 
     def search(
         self, question: str, *, audience: frozenset[str], limit: int = 5, listeners: Sequence[frozenset[str]] = ()

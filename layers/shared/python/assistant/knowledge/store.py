@@ -415,6 +415,12 @@ def visible(connection: sqlite3.Connection, everyone_of: Sequence[frozenset[str]
     return tuple(sorted(seen or ()))
 
 
+def token_kinds(connection: sqlite3.Connection) -> frozenset[str]:
+    """Kinds of the tokens that stand in audiences; a token is `kind` or `kind:…`."""
+    rows = connection.execute("SELECT DISTINCT substr(token, 1, instr(token || ':', ':') - 1) FROM audience_tokens")
+    return frozenset(str(r[0]) for r in rows)
+
+
 def read_passages(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Passage]:
     """The passages with these row numbers."""
     found = connection.execute(

@@ -408,11 +408,20 @@ class Served:
         self._looked = float("-inf")
         self._open: Knowledge | None = None
         self._object = ""
+        self._kinds: tuple[Knowledge, frozenset[str]] | None = None
 
     @property
     def version(self) -> str:
         """Version of what is open now."""
         return self.current().version
+
+    def kinds(self) -> frozenset[str]:
+        """As `Knowledge.kinds`; asked of the file once a version."""
+        knowledge = self.current()
+        known = self._kinds
+        if known is None or known[0] is not knowledge:
+            self._kinds = known = (knowledge, knowledge.kinds())
+        return known[1]
 
     def search(
         self, question: str, *, audience: frozenset[str], limit: int = 5, listeners: Sequence[frozenset[str]] = ()
