@@ -130,14 +130,15 @@ class Dialogue:
             self._sessions.mark_sent(turn, sent)
         self._step("before delete")
         if message.kind == "card_action":
-            self._showing.settle_card(message, session, platform)
+            self._showing.settle_card(message, session, platform, settled=turn.reply.settled if turn.reply else "")
         if self._summaries and turn.model not in NO_MODEL:
             self._summaries.after(message, session, turn)
         if not refreshed:  # at most one call for upkeep in a turn
             self._seen(message.platform, "in", "out")
         took = (time.perf_counter() - began) * 1000
         waited = max(0.0, self._clock() * 1000 - message.sent_at)
-        self._metrics.emit((TURNS, 1), (TURN_TIME, took), (FIRST_REPLY, waited), platform=message.platform)
+        counted = ring.name if ring else "outside"
+        self._metrics.emit((TURNS, 1), (TURN_TIME, took), (FIRST_REPLY, waited), platform=message.platform, of_ring=counted)
 
     def give_up(self, delivery: Delivery, reason: str) -> None:
         """Stores the turn as failed and tells the asker; the operator finds the message in the dead letters."""
@@ -213,8 +214,12 @@ class Dialogue:
         """The asker's ring (None: outside all that are served), and whether the table was asked."""
         if self._rollouts is None:
             return EVERYONE, False
-        rollout, refreshed = self._rollouts.current()
-        return rollout.ring_of(message), refreshed
+        return self._rollouts.ring_of(message)
+
+    def ring_name(self, message: Message) -> str:
+        """Under which ring a message is counted: its asker's, or `outside`."""
+        ring, _ = self._ring(message)
+        return ring.name if ring else "outside"
 
     def _scoped(self, message: Message, ring: Ring | None) -> Message:
         """The message with what its conversation remembers together."""

@@ -201,6 +201,8 @@ class Reply:
     """For the asker's eyes only, also when asked in a group."""
     silent: bool = False
     """Nothing is shown to anybody."""
+    settled: str = ""
+    """What the card whose button was clicked shows from now on, without its buttons; empty: what it showed, and the choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +266,7 @@ def reply_from_json(data: Mapping[str, Any]) -> Reply:
         title=data.get("title", ""),
         private=data.get("private", False),
         silent=data.get("silent", False),
+        settled=data.get("settled", ""),
         sources=tuple(Source(**s) for s in data.get("sources", ())),
         buttons=tuple(Button(**b) for b in data.get("buttons", ())),
     )

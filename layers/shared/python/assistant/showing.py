@@ -75,16 +75,22 @@ class Showing:
             logger, logging.WARNING, "send failed", error_type=type(error).__name__, error_code=error.code, platform=platform.name
         )
 
-    def settle_card(self, message: Message, session: Session, platform: Platform) -> None:
-        """Takes the buttons off the card that was clicked, and shows what was chosen."""
+    def settle_card(self, message: Message, session: Session, platform: Platform, *, settled: str = "") -> None:
+        """Takes the buttons off the card that was clicked, and shows what was chosen, or `settled`."""
         clicked = next((t for t in session.turns if t.reply and message.message_id in (t.message_id, *t.sent)), None)
+        if settled:
+            self._update_card(message, Reply(text=settled), platform)
+            return
         if clicked is None or clicked.reply is None or not clicked.reply.buttons:
             return
         chosen = next(
             (b.text for b in clicked.reply.buttons if (b.key, b.value) == (message.action_key, message.action_value)), ""
         )
+        self._update_card(message, replace(clicked.reply, buttons=(), text=f"{clicked.reply.text}\n\n✓ {chosen}"), platform)
+
+    def _update_card(self, message: Message, reply: Reply, platform: Platform) -> None:
         try:
-            platform.update_card(message, replace(clicked.reply, buttons=(), text=f"{clicked.reply.text}\n\n✓ {chosen}"))
+            platform.update_card(message, reply)
         except SendError as error:  # the answer has been given; a card with live buttons is no reason to give it again
             self._count(error, platform)
 

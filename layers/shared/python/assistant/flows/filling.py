@@ -21,6 +21,8 @@ _ORDER: tuple[Kind, ...] = (
 
 def answered(slot: Slot, text: str, kept: str, context: Context) -> tuple[JSON, str, str]:
     """The value that answers the question for `slot` (None: none), the key of what is wrong, the part worth keeping."""
+    if slot.ask.find and (found := slot.ask.find(text)):
+        return found, "", ""
     for words in [f"{kept} {text}", text] if kept else [text]:
         reading = read(slot.type(), words, context)
         if reading.value is not None:
@@ -33,10 +35,11 @@ def gathered(
 ) -> dict[str, JSON]:
     """Values for the empty ones of `slots` that `text` holds beside the one that answered `taken`."""
     rest = text
+    own = {s.name: s.ask.find(text) for s in slots if s.ask.find and s.name not in values and s is not taken}
     if taken is not None:
         found = read(taken.type(), text, context).found
         rest = _blanked(text, found) if found else ""
-    out: dict[str, JSON] = {}
+    out: dict[str, JSON] = {name: value for name, value in own.items() if value}
     for kind in _ORDER:
         empty = [slot for slot in slots if slot.kind == kind and slot.name not in values and slot.name not in out]
         if not empty:
@@ -101,6 +104,8 @@ _SET_TO = re.compile(
 def amended(slot: Slot, text: str, old: JSON, context: Context, *, named: bool, settled: bool) -> JSON:
     """The new value that `text` gives an already filled field; what it does not say is taken from `old`. None: no value."""
     words = corrected(text)
+    if slot.ask.find:
+        return slot.ask.find(words) or None
     if slot.kind == "text":
         match = _SET_TO.search(words)
         return match["value"].strip() if named and match and match["value"].strip() else None

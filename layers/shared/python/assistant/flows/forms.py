@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -59,6 +59,10 @@ class Ask:
     """Other names people give the field."""
     kind: Kind | None = None
     """What is looked for where the type alone does not say: "email" or "text" for a `str`."""
+    find: Callable[[str], str] | None = None
+    """For a `str`: the value that a sentence holds without being asked for it, empty where it holds none."""
+    length: timedelta | None = None
+    """For a `Span`: how long it is where only its beginning is said."""
 
 
 Email = Annotated[str, Ask("", kind="email")]
@@ -88,7 +92,8 @@ class Slot:
 
     def type(self, language: str = "en") -> SlotType:
         """What `assistant.slots` should look for."""
-        return SlotType(kind=self.kind, choices=tuple(self._choice(value, language) for value in self.values))
+        choices = tuple(self._choice(value, language) for value in self.values)
+        return SlotType(kind=self.kind, choices=choices, length=self.ask.length)
 
     def label(self, value: str, language: str) -> str:
         """What a choice is called."""

@@ -58,6 +58,8 @@ class SlotType:
 
     kind: Kind
     choices: tuple[Choice, ...] = ()
+    length: timedelta | None = None
+    """Of a span that is told by its beginning alone ("tomorrow at 3"); then a day or a part of one is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,7 @@ def read(slot: SlotType, text: str, context: Context) -> Reading:
         return Reading(problem="slot_several")
     if found:
         return Reading(value=found[0].value, found=found[0])
-    if slot.kind == "datetime" and any(when.day for when in whens(text[:_LONGEST], now=context.now)):
+    if (slot.kind == "datetime" or slot.length) and any(when.day for when in whens(text[:_LONGEST], now=context.now)):
         return Reading(problem="slot_time_missing")
     return Reading(problem=f"slot_{slot.kind}")
 
@@ -155,8 +157,17 @@ def _moments(_slot: SlotType, text: str, context: Context) -> list[Found]:
     return found
 
 
-def _spans(_slot: SlotType, text: str, context: Context) -> list[Found]:
-    return [Found(value=span, start=begin, end=stop) for span, begin, stop in spans(text, now=context.now)]
+def _spans(slot: SlotType, text: str, context: Context) -> list[Found]:
+    found = [Found(value=span, start=begin, end=stop) for span, begin, stop in spans(text, now=context.now)]
+    if slot.length is None:
+        return found
+    moments = _moments(slot, text, context)
+    exact = [f for f in found if any(f.start <= m.start < f.end or m.start <= f.start < m.end for m in moments)]
+    return exact or [
+        Found(value=Span(m.value, m.value + slot.length), start=m.start, end=m.end)
+        for m in moments[:1]
+        if isinstance(m.value, datetime)
+    ]
 
 
 def _durations(_slot: SlotType, text: str, _context: Context) -> list[Found]:
