@@ -204,7 +204,7 @@ class Access:
             return self._known
 
     def meter(self, found: Key) -> None:
-        """Lets one request of the key through or raises TooMany: a token bucket here, a count of all instances' requests now and then."""
+        """Lets one request of the key through or raises TooMany: a token bucket here, now and then a count of all instances'."""
         if not found.per_minute:
             return
         now = self._clock()
@@ -300,9 +300,7 @@ class Access:
         if not math.isfinite(overlap) or not 0 <= overlap <= 30 * 86400:
             raise InvalidSetting(f"overlap {overlap!r} must be between 0 and {30 * 86400} seconds")
         days = (old.ends - old.made) / 86400 if old.ends else 0
-        made = self.add(
-            name=old.name, role=old.role, days=days, per_minute=old.per_minute, person=old.person, scopes=old.scopes
-        )
+        made = self.add(name=old.name, role=old.role, days=days, per_minute=old.per_minute, person=old.person, scopes=old.scopes)
         self.revoke(id_, after=overlap)
         return made
 

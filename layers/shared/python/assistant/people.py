@@ -4,6 +4,7 @@
 |---|---|---|
 | a conversation that a person wrote in | `Y#platform#user` | `in#tenant#<digest of the conversation's partition>` |
 | that a person was told what happens to their words | same | `consent#tenant` |
+| the same in the directory of all, the newest first | `V#tenant` | `<99999 - day>#<digest of person and conversation>` |
 
 A turn carries the day on which its author was last noted there, so the next turn of the same person knows without a call; it is
 noted again every `AGAIN_DAYS`, and outlives the turns by that much.
@@ -39,9 +40,31 @@ class Place:
     sk: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A line of the directory: who wrote in which conversation."""
+
+    sk: str
+    platform: str
+    user: str
+    turns: str
+    arrivals: str
+
+
 def partition(platform: str, user: str) -> str:
     """Where the places of a person stand."""
     return key("Y", platform, user)
+
+
+def place_key(tenant: str, turns: str) -> str:
+    """Sort key of the place with these turns."""
+    return f"{key('in', tenant)}#{hashlib.sha256(turns.encode('utf-8', 'replace')).hexdigest()[:32]}"
+
+
+def _line(day: int, person: str, turns: str) -> str:
+    """Sort key in the directory: days count down, so that the newest stand first."""
+    both = f"{person}\n{turns}".encode("utf-8", "replace")
+    return f"{99999 - day:05d}#{hashlib.sha256(both).hexdigest()[:32]}"
 
 
 class People:
@@ -75,13 +98,34 @@ class People:
         arrivals = key("D", message.tenant, message.platform, message.topic)
         body = json.dumps({"tenant": message.tenant, "turns": turns, "arrivals": arrivals}, ensure_ascii=False)
         ends = (today + self._retention + 2 * AGAIN_DAYS) * 86400
-        sk = f"{key('in', message.tenant)}#{hashlib.sha256(turns.encode('utf-8', 'replace')).hexdigest()[:32]}"
-        self._table.put({"pk": person, "sk": sk, "body": body, "expires": ends})
+        sk = place_key(message.tenant, turns)
+        before = self._table.get(person, sk)
+        entry = {"platform": message.platform, "user": message.sender, "turns": turns, "arrivals": arrivals}
+        line = _line(today, person, turns)
+        directory = key("V", message.tenant)
+        self._table.put({"pk": directory, "sk": line, "body": json.dumps(entry, ensure_ascii=False), "expires": ends})
+        self._table.put({"pk": person, "sk": sk, "body": body, "line": line, "expires": ends})
+        if before and before.get("line") not in (None, line):
+            self._table.delete(directory, str(before["line"]))
         with self._lock:
             self._known[person, turns] = today
             while len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
         return today, first
+
+    def directory(self, tenant: str, *, after: str = "", limit: int = 100) -> Sequence[Entry]:
+        """Conversations of all people, those noted last first; `after`: `sk` of the last one seen."""
+        items = self._table.query(key("V", tenant), after=after, limit=limit)
+        return [Entry(sk=str(i["sk"]), **json.loads(str(i["body"]))) for i in items]
+
+    def forget(self, platform: str, user: str, tenant: str, turns: str) -> None:
+        """Takes a conversation off the person's places and out of the directory."""
+        person, sk = partition(platform, user), place_key(tenant, turns)
+        if (item := self._table.get(person, sk)) and item.get("line"):
+            self._table.delete(key("V", tenant), str(item["line"]))
+        self._table.delete(person, sk)
+        with self._lock:
+            self._known.pop((person, turns), None)
 
     def places(self, platform: str, user: str) -> Sequence[Place]:
         """Every conversation that the person wrote in, in a steady order."""

@@ -4,7 +4,7 @@ Nothing is looked for by reading everything: each step is a query of a known par
 
 | what | how it is found |
 |---|---|
-| conversations | `Y#platform#user`, kept by `people` |
+| conversations | `Y#platform#user`, kept by `people`, with their lines in the directory of all |
 | turns | in each of those conversations, the turns with this author; with each turn the traces of a recall and of an approval |
 | arrival times of messages | under the same key as the turn, in the conversation's `D#` partition |
 | facts, spending, tokens, requests that wait for consent | `U#tenant#platform#user` |
@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from assistant.errors import InvalidSetting
 from assistant.nlu.context import contextualise
@@ -111,8 +112,33 @@ class Privacy:
         part.erased += self._erase_about(who)
         for place in self._places(who):
             self._table.delete(place.turns, "~about")  # what the conversation knows was made of the person's words too
-            part.erased += self._drop(partition(*who[1:]), place.sk)
+            self._people.forget(*who[1:], who[0], place.turns)
+            part.erased += 1
         return part
+
+    def erase_conversation(self, turns: str, arrivals: str, *, tenant: str, cursor: str = "") -> Part:
+        """Deletes one conversation of whoever wrote in it, from `cursor` on, and takes it off their places."""
+        part, platform = Part(), unquote(turns.split("#")[2])
+        place = Place(tenant=tenant, turns=turns, arrivals=arrivals, sk="")
+        until, asked, last = time.monotonic() + self._seconds, list[str](), _position(cursor)[1] or "turn#"
+        while True:
+            items = self._table.query(turns, after=last, limit=self._page)
+            for item in items:
+                last = str(item["sk"])
+                if last.startswith("turn#"):
+                    body = json.loads(str(item.get("body") or "{}"))
+                    user, question = str(body.get("user", "")), str(body.get("question", ""))
+                    whole = contextualise(question, asked[-3:]) if question else ""
+                    self._people.forget(platform, user, tenant, turns)
+                    part.erased += self._erase_turn((tenant, platform, user), place, item, {question, whole})
+                    asked = [*asked[-2:], question] if question else asked
+                else:
+                    part.erased += self._drop(turns, last)
+            if len(items) < self._page:
+                return part
+            if time.monotonic() >= until:
+                part.cursor = json.dumps(["", last])
+                return part
 
     # --- where things are ---
 

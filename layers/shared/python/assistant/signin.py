@@ -133,8 +133,8 @@ class SignIn:
             raise NotSignedIn("other-browser")
         if not -SKEW <= self._clock() - int(issued, 16) <= BEGUN_SECONDS:
             raise NotSignedIn("late")
-        if error := query.get("error"):
-            raise NotSignedIn("denied" if error in ("access_denied", "consent_required") else "provider-refused")
+        if refusal := query.get("error"):
+            raise NotSignedIn("denied" if refusal in ("access_denied", "consent_required") else "provider-refused")
         code = query.get(at.code_field) or query.get("code", "")
         try:
             tokens = at.exchange(
