@@ -142,7 +142,7 @@ class CloudWatch:
             request["NextToken"] = answer["NextToken"]
 
 
-class Figures:
+class Charts:
     """The page's charts. What was read is kept for half a minute."""
 
     def __init__(self, source: Source, *, clock: Callable[[], float] = time.time) -> None:
