@@ -23,6 +23,7 @@ from assistant.errors import (
 from assistant.messages import Button, File, Message, Reply, Source
 from assistant.platforms.dingtalk import DingTalk
 from assistant.platforms.dingtalk_api import DingTalkApi
+from assistant.platforms.outbound import Pace
 from tests.simulators.dingtalk import DingTalkSimulator, card_call
 
 SECRETS = {
@@ -36,6 +37,7 @@ SECRETS = {
 }
 TEMPLATE = "template.schema"
 KEY = "0123456789abcdef"
+PACE = Pace("dingtalk", clock=lambda: 0.0, sleep=lambda seconds: None)
 
 
 class Clock:
@@ -60,9 +62,8 @@ class Desk:
         self.cards = self.instance(card_template_id=TEMPLATE)
 
     def instance(self, *, cache: Cache | None = None, **secrets: str) -> DingTalk:
-        platform = DingTalk(SECRETS | {"api_base": self.vendor.base} | secrets, cache=cache or self.cache, clock=self.clock)
-        platform.sleep = self.clock.sleep
-        return platform
+        given = SECRETS | {"api_base": self.vendor.base} | secrets
+        return DingTalk(given, cache=cache or self.cache, clock=self.clock, sleep=self.clock.sleep)
 
     def group(self, **changes: Any) -> Message:
         address, until = self.vendor.session("cidAAA==")
@@ -128,12 +129,12 @@ def test_an_address_that_ended_before_its_time_is_replaced_by_the_robot(desk: De
 )
 def test_a_reply_never_goes_to_an_address_that_is_not_dingtalks(address: str) -> None:
     with pytest.raises(SendError, match="not where DingTalk"):
-        DingTalkApi(SECRETS, cache=Cache(), clock=lambda: 0).trusted(address)
+        DingTalkApi(SECRETS, cache=Cache(), pace=PACE).trusted(address)
 
 
 def test_dingtalks_own_address_is_taken_as_it_is() -> None:
     address = "https://oapi.dingtalk.com/robot/sendBySession?session=1"
-    assert DingTalkApi(SECRETS, cache=Cache(), clock=lambda: 0).trusted(address) == address
+    assert DingTalkApi(SECRETS, cache=Cache(), pace=PACE).trusted(address) == address
 
 
 def test_a_private_chat_is_answered_to_the_person(desk: Desk) -> None:
@@ -246,6 +247,7 @@ def test_a_long_answer_is_completed_and_not_repeated(desk: Desk) -> None:
     with pytest.raises(RateLimited):
         desk.plain.send(Reply(text=text), to=GROUP, key=KEY)
     desk.vendor.forgive()
+    desk.clock.now += 61
     for attempt in (2, 3):
         desk.plain.send(Reply(text=text), to=GROUP, key=KEY, attempt=attempt)
     assert desk.vendor.visible("cidAAA==") == whole
@@ -344,14 +346,30 @@ def test_the_old_apis_codes_are_read_too(desk: Desk, code: int, kind: type[SendE
         assert raised.value.code == str(code)
 
 
-def test_twenty_messages_a_minute_are_a_limit_and_no_loss(desk: Desk) -> None:
+def test_the_21st_message_of_a_minute_is_kept_back_before_dingtalk_stops_the_robot(desk: Desk) -> None:
     message = desk.group()
     for n in range(20):
         desk.plain.send(Reply(text=str(n)), to=message, key=f"k{n}")
+    asked = len(desk.vendor.calls)
     with pytest.raises(RateLimited) as limited:
         desk.plain.send(Reply(text="20"), to=message, key="k20")
-    assert limited.value.retry_after == 600
-    desk.clock.now += 61
+    assert 60 < limited.value.retry_after <= 61
+    assert len(desk.vendor.calls) == asked
+    desk.clock.now += limited.value.retry_after
+    desk.plain.send(Reply(text="20"), to=message, key="k20", attempt=2)
+    assert len(desk.vendor.visible("cidAAA==")) == 21
+
+
+def test_what_dingtalk_refuses_for_ten_minutes_is_kept_back_and_not_lost(desk: Desk) -> None:
+    message = desk.group()
+    for n in range(20):
+        desk.instance(cache=desk.cache).send(Reply(text=str(n)), to=message, key=f"k{n}")  # twenty instances, one message each
+    for _ in range(2):
+        with pytest.raises(RateLimited) as limited:
+            desk.plain.send(Reply(text="20"), to=message, key="k20")
+        assert limited.value.retry_after == pytest.approx(600)
+    assert sum("sendBySession" in call.path for call in desk.vendor.calls) == 21
+    desk.clock.now += 600
     desk.plain.send(Reply(text="20"), to=message, key="k20", attempt=2)
     assert len(desk.vendor.visible("cidAAA==")) == 21
 

@@ -58,9 +58,8 @@ class Desk:
         self.feishu = self.instance()
 
     def instance(self, *, cache: Cache | None = None, **secrets: str) -> Feishu:
-        platform = Feishu(SECRETS | {"api_base": self.vendor.base} | secrets, cache=cache or self.cache, clock=self.clock)
-        platform.sleep = self.clock.sleep
-        return platform
+        given = SECRETS | {"api_base": self.vendor.base} | secrets
+        return Feishu(given, cache=cache or self.cache, clock=self.clock, sleep=self.clock.sleep)
 
     def seen(self, chat: str = "oc_1") -> list[str]:
         return self.vendor.visible(chat)

@@ -100,6 +100,8 @@ class DingTalkSimulator(Simulator):
         """Ids of private conversations → the person, whose chat it is."""
         self._shown: dict[str, list[str | Card | Said]] = {}
         self._posted: dict[str, list[float]] = {}
+        self.stopped: dict[str, float] = {}
+        """Conversations that were written to too often → until when the robot is stopped there."""
 
     # --- what a test does ---
 
@@ -181,10 +183,8 @@ class DingTalkSimulator(Simulator):
         conversation, until = self.sessions.get(call.query.get("session", ""), ("", 0.0))
         if until <= self.clock():
             return Answer(200, {"errcode": 300001, "errmsg": "session is expired"})
-        posted = [t for t in self._posted.get(conversation, ()) if self.clock() - t < 60]
-        if len(posted) >= 20:
+        if self._too_fast(conversation):
             return Answer(200, {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"})
-        self._posted[conversation] = [*posted, self.clock()]
         body = call.json()
         match body.get("msgtype"):
             case "text":
@@ -208,7 +208,21 @@ class DingTalkSimulator(Simulator):
         self._robot(body)
         if body.get("openConversationId") not in self.groups:
             raise error(400, "invalid.openConversationId")
+        if self._too_fast(body["openConversationId"]):
+            raise error(400, "send.too.fast")
         return self._show(body["openConversationId"], body)
+
+    def _too_fast(self, conversation: str) -> bool:
+        """Whether the conversation has had its 20 messages of this minute; then it takes none for ten minutes."""
+        now = self.clock()
+        if self.stopped.get(conversation, 0.0) > now:
+            return True
+        posted = [t for t in self._posted.get(conversation, ()) if now - t < 60]
+        if len(posted) >= 20:
+            self.stopped[conversation] = now + 600
+            return True
+        self._posted[conversation] = [*posted, now]
+        return False
 
     @route("POST", r"/v1.0/robot/oToMessages/batchSend")
     def to_people(self, call: Call) -> Answer:

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -20,6 +21,7 @@ from assistant.observability import log
 
 if TYPE_CHECKING:
     from assistant.cache import Cache
+    from assistant.platforms.outbound import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,8 @@ class Finding:
 class Platform(ABC):
     """One chat platform: `receive` turns its webhooks into messages, `send` puts a reply where the message came from.
 
-    `secrets` are the fields of the platform's secret; `api_base` among them replaces the vendor's host.
+    `secrets` are the fields of the platform's secret; `api_base` among them replaces the vendor's host. `sleep` waits between
+    repeats of a call and for a vendor's limits.
     """
 
     name: ClassVar[str]
@@ -74,9 +77,11 @@ class Platform(ABC):
         cache: Cache | None = None,
         clock: Callable[[], float] = time.time,
         replay_window: float = 10 * 3600,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.secrets = secrets
         self.clock = clock
+        self.sleep = sleep
         self.replay_window = replay_window
         self._cache = cache
 
@@ -94,6 +99,13 @@ class Platform(ABC):
 
             self._cache = Cache(clock=self.clock)
         return self._cache
+
+    @cached_property
+    def pace(self) -> Pace:
+        """What keeps our calls within the vendor's limits."""
+        from assistant.platforms.outbound import Pace
+
+        return Pace(self.name, clock=self.clock, sleep=self.sleep)
 
     # --- in ---
 

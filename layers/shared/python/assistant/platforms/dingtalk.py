@@ -17,8 +17,7 @@ import json
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -89,9 +88,6 @@ class DingTalk(Platform):
     channels: ClassVar[tuple[str, ...]] = ("robot", "events", "cards")
     stream_interval: ClassVar[float] = 0.4
     remembers: ClassVar[bool] = True
-
-    sleep: Callable[[float], None] = staticmethod(time.sleep)
-    """Waits between repeats of a call."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: handed on to Platform as it is
         super().__init__(*args, **kwargs)
@@ -220,7 +216,7 @@ class DingTalk(Platform):
         """The vendor's API with this app's credentials."""
         from assistant.platforms.dingtalk_api import DingTalkApi
 
-        return DingTalkApi(self.secrets, cache=self.cache, clock=self.clock, sleep=self.sleep)
+        return DingTalkApi(self.secrets, cache=self.cache, pace=self.pace)
 
     def send(self, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
         """Answers in place as long as the message's own address lasts (it alone can name the asker), else by the robot's API.
@@ -252,13 +248,15 @@ class DingTalk(Platform):
         return Sent(ids=tuple(i for i in ids if i))
 
     def _send_piece(self, piece: str, to: Message, *, mention: bool, private: bool) -> str:
+        from assistant.platforms.dingtalk_api import of_chat
         from assistant.platforms.dingtalk_text import robot_body, webhook_body
 
         staff = to.address.get("staff_id", "")
         until = ms_of(to.address.get("session_until", ""))
         if (address := to.address.get("session_webhook")) and until > self._now() + _MARGIN and (to.direct or not private):
             try:
-                self.api.reply(address, webhook_body(piece, mention=staff if mention else ""))
+                body = webhook_body(piece, mention=staff if mention else "")
+                self.api.reply(address, body, within=of_chat(to.conversation))
             except (RateLimited, VendorUnavailable, OutcomeUnknown, ContentRefused):
                 raise
             except SendError as error:  # the address has ended before its time, or is not DingTalk's
@@ -268,10 +266,13 @@ class DingTalk(Platform):
         return self._robot_send(robot_body(piece), to=to, private=private)
 
     def _robot_send(self, body: Mapping[str, str], *, to: Message, private: bool) -> str:
+        from assistant.platforms.dingtalk_api import of_chat
+
         robot = self._robot_code(to)
         if not to.direct and not private:
-            where = {"robotCode": robot, "openConversationId": to.conversation}
-            answer = self.api.send("POST", "/v1.0/robot/groupMessages/send", {**where, **body}, repeat=False)
+            where = {"robotCode": robot, "openConversationId": to.conversation, **body}
+            group = of_chat(to.conversation)
+            answer = self.api.send("POST", "/v1.0/robot/groupMessages/send", where, repeat=False, within=group)
             return str(answer.get("processQueryKey", ""))
         staff = to.address.get("staff_id", "")
         if not staff:
@@ -280,9 +281,9 @@ class DingTalk(Platform):
                 "reaches them",
                 platform="dingtalk",
             )
-        answer = self.api.send(
-            "POST", "/v1.0/robot/oToMessages/batchSend", {"robotCode": robot, "userIds": [staff], **body}, repeat=False
-        )
+        whom = {"robotCode": robot, "userIds": [staff], **body}
+        chat = of_chat(to.conversation if to.direct else staff)
+        answer = self.api.send("POST", "/v1.0/robot/oToMessages/batchSend", whom, repeat=False, within=chat)
         if staff in (answer.get("invalidStaffIdList") or ()):
             raise NotInChat("dingtalk: the person is not reachable by this robot", platform="dingtalk", code="invalidStaffIdList")
         if staff in (answer.get("flowControlledStaffIdList") or ()):

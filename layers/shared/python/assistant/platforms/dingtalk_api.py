@@ -7,13 +7,9 @@ Sources: open.dingtalk.com/document/development/obtain-the-access-token-of-an-in
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
-
-import httpx
 
 from assistant.errors import (
     ContentRefused,
@@ -26,9 +22,11 @@ from assistant.errors import (
     UnsupportedType,
     VendorUnavailable,
 )
-from assistant.platforms.outbound import TIMEOUT, call, retry_after, with_retries
+from assistant.platforms.outbound import Pace, Rate, TokenExpired, call, retry_after, with_retries, with_token
 
 if TYPE_CHECKING:
+    import httpx
+
     from assistant.cache import Cache
 
 NEW: Final = "https://api.dingtalk.com"
@@ -38,8 +36,16 @@ _EARLY: Final = 300.0
 """Seconds before its end at which a token is renewed."""
 
 
-class _Expired(SendError):
-    """The token is not accepted: once more with a new one."""
+Budget = Mapping[str, Sequence[Rate]]
+"""Names under which a call counts, and how many the vendor takes of each."""
+
+_ALL: Final[Budget] = {"calls": (Rate(10_000, 21.0),)}
+"""What DingTalk takes from one address in 20 seconds before it bans the address for five minutes; a second's margin."""
+
+
+def of_chat(conversation: str) -> Budget:
+    """A robot's message counts for its conversation. One too many stops the robot there for ten minutes: a second's margin."""
+    return {f"conversation {conversation}": (Rate(20, 61.0),)}
 
 
 _RATE: Final = frozenset(
@@ -73,20 +79,12 @@ _MEANS: Final[Mapping[str, tuple[type[SendError], str]]] = {
 
 
 class DingTalkApi:
-    """The calls of one app. `sleep` waits between repeats."""
+    """The calls of one app, as fast as `pace` lets them through."""
 
-    def __init__(
-        self,
-        secrets: Mapping[str, str],
-        *,
-        cache: Cache,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, secrets: Mapping[str, str], *, cache: Cache, pace: Pace) -> None:
         self._secrets = secrets
         self._cache = cache
-        self._clock = clock
-        self._sleep = sleep
+        self._pace = pace
         base = secrets.get("api_base", "").rstrip("/")
         self.new, self.old = base or NEW, base or OLD
         self._moved = bool(base)
@@ -94,15 +92,24 @@ class DingTalkApi:
 
     # --- calls ---
 
-    def send(self, method: str, path: str, body: Mapping[str, Any], *, repeat: bool) -> Mapping[str, Any]:
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any], *, repeat: bool, within: Budget | None = None
+    ) -> Mapping[str, Any]:
         """The JSON of a call of the new API. `repeat`: a repeat does no harm, so that one is made when no answer came;
-        otherwise a connection of its own makes sure that no answer means that DingTalk had the request."""
-        return self._repeated(lambda: self._with_token(method, path, body, fresh=not repeat), repeat=repeat)
+        otherwise a connection of its own makes sure that no answer means that DingTalk had the request. `within`: what it
+        counts for, apart from our address."""
 
-    def reply(self, session_webhook: str, body: Mapping[str, Any]) -> None:
+        def act() -> Mapping[str, Any]:
+            headers = {"x-acs-dingtalk-access-token": self.token()}
+            url = f"{self.new}{path}"
+            return self.checked(call("dingtalk", method, url, fresh=not repeat, json=body, headers=headers))
+
+        return self._made(act, repeat=repeat, within=within or {f"{method} {path}": ()})
+
+    def reply(self, session_webhook: str, body: Mapping[str, Any], *, within: Budget) -> None:
         """Answers in place by the address that came with the message. Not repeatable."""
         url = self.trusted(session_webhook)
-        self._repeated(lambda: self.checked(_once("POST", url, json=body)), repeat=False)
+        self._made(lambda: self.checked(call("dingtalk", "POST", url, fresh=True, json=body)), repeat=False, within=within)
 
     def upload(self, kind: str, file: tuple[str, bytes, str]) -> str:
         """The media id of an uploaded file; an upload shows nothing to anybody and may be repeated."""
@@ -111,7 +118,7 @@ class DingTalkApi:
             query = {"access_token": self.token(), "type": kind}
             return self.checked(call("dingtalk", "POST", f"{self.old}/media/upload", params=query, files={"media": file}))
 
-        return str(self._repeated(lambda: self._renewing(put), repeat=True).get("media_id", ""))
+        return str(self._made(put, repeat=True, within={"uploads": ()}).get("media_id", ""))
 
     def get_old(self, path: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """The JSON and the headers of a GET of the old API."""
@@ -124,7 +131,7 @@ class DingTalkApi:
         def ask() -> Mapping[str, Any]:
             return self.checked(call("dingtalk", "POST", f"{self.old}{path}", params={"access_token": self.token()}, json=body))
 
-        return self._repeated(lambda: self._renewing(ask), repeat=True)
+        return self._made(ask, repeat=True, within={f"POST {path}": ()})
 
     def trusted(self, session_webhook: str) -> str:
         """The address to answer to; raises SendError for one that is not DingTalk's.
@@ -139,52 +146,20 @@ class DingTalkApi:
             raise SendError(f"dingtalk: {host!r} is not where DingTalk takes replies", platform="dingtalk")
         return urlunsplit(parts._replace(fragment=""))
 
-    def _repeated(self, act: Callable[[], Mapping[str, Any]], *, repeat: bool) -> Mapping[str, Any]:
-        unknown: list[OutcomeUnknown] = []
-
+    def _made(self, act: Callable[[], Mapping[str, Any]], *, repeat: bool, within: Budget) -> Mapping[str, Any]:
         def once() -> Mapping[str, Any]:
-            try:
-                return act()
-            except OutcomeUnknown as error:
-                if not repeat:
-                    raise
-                unknown.append(error)
-                raise VendorUnavailable(str(error), platform="dingtalk") from error
+            return with_token(act, forget=self._forget_token, check="app_key, app_secret and api_base")
 
-        try:
-            return with_retries(once, sleep=self._sleep)
-        except VendorUnavailable as error:
-            if unknown:
-                raise OutcomeUnknown(str(error), platform="dingtalk") from error
-            raise
-
-    def _with_token(self, method: str, path: str, body: Mapping[str, Any], *, fresh: bool) -> Mapping[str, Any]:
-        def act() -> Mapping[str, Any]:
-            headers = {"x-acs-dingtalk-access-token": self.token()}
-            url = f"{self.new}{path}"
-            if fresh:
-                return self.checked(_once(method, url, json=body, headers=headers))
-            return self.checked(call("dingtalk", method, url, json=body, headers=headers))
-
-        return self._renewing(act)
-
-    def _renewing(self, act: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        try:
-            return act()
-        except _Expired:
-            self._cache.drop(self._token_key)
-        try:
-            return act()
-        except _Expired as error:
-            raise TokenDead(
-                f"{error}; a new token did not help: check app_key, app_secret and api_base", platform="dingtalk", code=error.code
-            ) from error
+        return with_retries(lambda: self._pace.call(once, {**within, **_ALL}), repeat=repeat, sleep=self._pace.sleep)
 
     # --- tokens ---
 
     @property
     def _token_key(self) -> str:
         return f"dingtalk:access_token:{self.new}:{self.app_key}"
+
+    def _forget_token(self) -> None:
+        self._cache.drop(self._token_key)
 
     def token(self) -> str:
         """The app's token, from the cache or new."""
@@ -240,7 +215,7 @@ class DingTalkApi:
             pause = retry_after(headers)
             return RateLimited(f"dingtalk: too many calls{tail}", platform="dingtalk", code=code, retry_after=pause)
         if known in _EXPIRED:
-            return _Expired(f"dingtalk does not accept the token{tail}", platform="dingtalk", code=code)
+            return TokenExpired(f"dingtalk does not accept the token{tail}", platform="dingtalk", code=code)
         if known in _BAD_APP:
             reason = (
                 f"dingtalk does not know app_key {self.app_key!r} with this app_secret{tail}; copy both from the console again"
@@ -274,26 +249,6 @@ class DingTalkApi:
         if scope:
             return f"https://open-dev.dingtalk.com/appscope/apply?content={quote(f'{self.app_key}#{scope}', safe='')}"
         return "https://open-dev.dingtalk.com/fe/app"
-
-
-@functools.cache
-def _fresh() -> httpx.Client:
-    """A client that keeps no connection for a second request."""
-    return httpx.Client(timeout=TIMEOUT, follow_redirects=False, limits=httpx.Limits(max_keepalive_connections=0))
-
-
-def _once(method: str, url: str, **request: Any) -> httpx.Response:
-    """One request on a connection of its own.
-
-    A pooled connection may have been closed by the other side while it was idle: then nobody has read the request, and no
-    answer would look the same as a lost one.
-    """
-    try:
-        return _fresh().request(method, url, **request)
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise VendorUnavailable(f"dingtalk cannot be reached: {type(error).__name__}", platform="dingtalk") from error
-    except httpx.HTTPError as error:
-        raise OutcomeUnknown(f"dingtalk did not answer: {type(error).__name__}", platform="dingtalk") from error
 
 
 def _code(body: Mapping[str, Any]) -> str:

@@ -14,8 +14,7 @@ import hashlib
 import json
 import logging
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -89,9 +88,6 @@ class Feishu(Platform):
     name: ClassVar[str] = "feishu"
     channels: ClassVar[tuple[str, ...]] = ("events",)
     stream_interval: ClassVar[float] = 0.25  # PATCH takes 5 a second, a streaming card 10
-
-    sleep: Callable[[float], None] = staticmethod(time.sleep)
-    """Waits between repeats of a call."""
 
     # --- in ---
 
@@ -202,7 +198,7 @@ class Feishu(Platform):
         """The vendor's API with this app's credentials."""
         from assistant.platforms.feishu_api import FeishuApi
 
-        return FeishuApi(self.secrets, cache=self.cache, clock=self.clock, sleep=self.sleep)
+        return FeishuApi(self.secrets, cache=self.cache, pace=self.pace)
 
     def send(self, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
         """Answers in place: quoting the question in a group, in its topic, or privately.
@@ -230,18 +226,20 @@ class Feishu(Platform):
         return str(data.get("message_id", ""))
 
     def _posted(self, kind: str, content: str, *, to: Message, uuid: str, private: bool) -> Mapping[str, Any]:
+        from assistant.platforms.feishu_api import of_chat
+
         body = {"msg_type": kind, "content": content, "uuid": uuid[:50]}
         if private and not to.direct and to.sender:
-            return self.api.send(
-                "POST", "/im/v1/messages", body | {"receive_id": to.sender}, repeat=True, receive_id_type="open_id"
-            )
-        if to.message_id and (to.thread or not to.direct) and to.kind != "recalled":
+            receiver, kind_of_id = to.sender, "open_id"
+        elif to.message_id and (to.thread or not to.direct) and to.kind != "recalled":
             more = {"reply_in_thread": True} if to.thread else {}
-            return self.api.send("POST", f"/im/v1/messages/{_id(to.message_id)}/reply", body | more, repeat=True)
-        kind_of_id = to.address.get("receive_id_type") or ("open_id" if to.conversation.startswith("ou_") else "chat_id")
-        return self.api.send(
-            "POST", "/im/v1/messages", body | {"receive_id": to.conversation}, repeat=True, receive_id_type=kind_of_id
-        )
+            path = f"/im/v1/messages/{_id(to.message_id)}/reply"
+            return self.api.send("POST", path, body | more, repeat=True, within=of_chat(to.conversation))
+        else:
+            receiver = to.conversation
+            kind_of_id = to.address.get("receive_id_type") or ("open_id" if receiver.startswith("ou_") else "chat_id")
+        body |= {"receive_id": receiver}
+        return self.api.send("POST", "/im/v1/messages", body, repeat=True, within=of_chat(receiver), receive_id_type=kind_of_id)
 
     # --- a growing reply ---
 
@@ -306,14 +304,15 @@ class Feishu(Platform):
 
     def _in_order(self, state: StreamState, method: str, path: str, body: Mapping[str, Any]) -> StreamState:
         """A card operation under a sequence number above all that any instance has used: milliseconds since the opening."""
-        from assistant.platforms.feishu_api import SequenceTooLow
+        from assistant.platforms.feishu_api import SequenceTooLow, of_card
 
         sequence = max(state.sequence + 1, self._now() - state.started_ms)
         for last in (False, True):
             try:
                 # The uuid names the content too: what a refused call carried must not swallow what the next one brings.
                 uuid = hashlib.sha256(f"{method} {path} {sequence} {_json(body)}".encode()).hexdigest()
-                self.api.send(method, path, {**body, "sequence": sequence, "uuid": uuid}, repeat=True)
+                operation = {**body, "sequence": sequence, "uuid": uuid}
+                self.api.send(method, path, operation, repeat=True, within=of_card(state.id))
             except SequenceTooLow:  # our clock is behind the one that was used before, or this is our own repeat
                 if last:
                     raise
@@ -366,7 +365,10 @@ class Feishu(Platform):
         self._in_order(state, "PUT", f"/cardkit/v1/cards/{_id(state.id)}", whole)
 
     def _patch(self, message_id: str, card: Mapping[str, Any]) -> None:
-        self.api.send("PATCH", f"/im/v1/messages/{_id(message_id)}", {"content": _json(card)}, repeat=True)
+        from assistant.platforms.feishu_api import of_message
+
+        path = f"/im/v1/messages/{_id(message_id)}"
+        self.api.send("PATCH", path, {"content": _json(card)}, repeat=True, within=of_message(message_id))
 
     def _take_back(self, state: StreamState) -> None:
         """Recalls the growing card, so that only the reply is seen; a card that is gone already is no fault."""

@@ -8,8 +8,7 @@ open.larkoffice.com/document/uAjLw4CM/ukzMukzMukzM/feishu-cards/streaming-update
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -25,7 +24,7 @@ from assistant.errors import (
     UnsupportedType,
     VendorUnavailable,
 )
-from assistant.platforms.outbound import call, retry_after, with_retries
+from assistant.platforms.outbound import Pace, Rate, TokenExpired, call, retry_after, with_retries, with_token
 
 if TYPE_CHECKING:
     import httpx
@@ -38,6 +37,28 @@ _EARLY: Final = 600.0
 """Seconds before its end at which a token is renewed; Feishu gives a new one in its last 30 minutes."""
 
 
+Budget = Mapping[str, Sequence[Rate]]
+"""Names under which a call counts, and how many the vendor takes of each."""
+
+_EACH: Final = (Rate(50, 1.0), Rate(1000, 60.0))
+"""What Feishu takes of one API, from one app."""
+
+
+def of_chat(chat: str) -> Budget:
+    """A message counts for its chat, or for the person that it goes to; what other bots send there counts as well."""
+    return {f"chat {chat}": (Rate(5, 1.0),)}
+
+
+def of_message(message_id: str) -> Budget:
+    """A replaced card counts for its message."""
+    return {f"message {message_id}": (Rate(5, 1.0),)}
+
+
+def of_card(card_id: str) -> Budget:
+    """An operation on a streaming card counts for the card."""
+    return {f"card {card_id}": (Rate(10, 1.0),)}
+
+
 class CardClosed(ContentRefused):
     """The card no longer streams: its ten minutes are over, or somebody finished it."""
 
@@ -48,10 +69,6 @@ class CardGone(ContentRefused):
 
 class SequenceTooLow(ContentRefused):
     """Another instance has used this sequence number or a higher one."""
-
-
-class _Expired(SendError):
-    """The token is not accepted: once more with a new one."""
 
 
 _RATE: Final = frozenset({"99991400", "230020", "11232", "11233", "11247"})
@@ -97,20 +114,12 @@ _FORBIDDEN: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class FeishuApi:
-    """The calls of one app. `sleep` waits between repeats."""
+    """The calls of one app, as fast as `pace` lets them through."""
 
-    def __init__(
-        self,
-        secrets: Mapping[str, str],
-        *,
-        cache: Cache,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, secrets: Mapping[str, str], *, cache: Cache, pace: Pace) -> None:
         self._secrets = secrets
         self._cache = cache
-        self._clock = clock
-        self._sleep = sleep
+        self._pace = pace
         self.base = (secrets.get("api_base") or FEISHU).rstrip("/")
         self.app_id = secrets.get("app_id", "")
 
@@ -118,10 +127,12 @@ class FeishuApi:
         """The `data` of a GET."""
         return self._data("GET", path, params=params, repeat=True)
 
-    def send(self, method: str, path: str, body: Mapping[str, Any], *, repeat: bool, **params: str) -> Mapping[str, Any]:
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any], *, repeat: bool, within: Budget | None = None, **params: str
+    ) -> Mapping[str, Any]:
         """The `data` of a call with a JSON body. `repeat`: the vendor recognises a repeat, so that one is made when no
-        answer came."""
-        return self._data(method, path, json=body, params=params, repeat=repeat)
+        answer came. `within`: what it counts for, apart from the API itself."""
+        return self._data(method, path, json=body, params=params, repeat=repeat, within=within)
 
     def put_file(self, path: str, *, fields: Mapping[str, str], file: tuple[str, bytes, str], name: str) -> Mapping[str, Any]:
         """The `data` of an upload; the upload shows nothing to anybody and may be repeated."""
@@ -132,67 +143,44 @@ class FeishuApi:
         data = body.get("data", body)
         return data if isinstance(data, Mapping) else {}
 
-    def exchange(self, method: str, path: str, *, repeat: bool, **request: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    def exchange(
+        self, method: str, path: str, *, repeat: bool, within: Budget | None = None, **request: Any
+    ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """The whole JSON answer and the headers (by lower-case name) of a call, repeated where that is safe."""
-        unknown: list[OutcomeUnknown] = []
+        budgets = {**(within or {}), f"{method} {_api(path)}": _EACH}
+
+        def act() -> tuple[Mapping[str, Any], Mapping[str, str]]:
+            url, headers = f"{self.base}/open-apis{path}", {"authorization": f"Bearer {self.token()}"}
+            response = call("feishu", method, url, headers=headers, **request)
+            return self.checked(response), response.headers
 
         def once() -> tuple[Mapping[str, Any], Mapping[str, str]]:
-            try:
-                return self._with_token(method, path, **request)
-            except OutcomeUnknown as error:
-                if not repeat:
-                    raise
-                unknown.append(error)
-                raise VendorUnavailable(str(error), platform="feishu") from error
+            return with_token(act, forget=self._forget_token, check="app_id, app_secret and api_base")
 
-        try:
-            return with_retries(once, sleep=self._sleep)
-        except VendorUnavailable as error:
-            if unknown:
-                raise OutcomeUnknown(str(error), platform="feishu") from error
-            raise
-
-    def _with_token(self, method: str, path: str, **request: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        url = f"{self.base}/open-apis{path}"
-        for last in (False, True):
-            response = call("feishu", method, url, headers={"authorization": f"Bearer {self.token()}"}, **request)
-            try:
-                return self.checked(response), response.headers
-            except _Expired as error:
-                self._cache.drop(self._token_key)
-                if last:
-                    raise TokenDead(
-                        f"{error}; a new token did not help: check app_id, app_secret and api_base",
-                        platform="feishu",
-                        code=error.code,
-                    ) from error
-        raise AssertionError("unreachable")
+        return with_retries(lambda: self._pace.call(once, budgets), repeat=repeat, sleep=self._pace.sleep)
 
     def read(self, path: str, *, limit: int, **params: str) -> tuple[bytes, Mapping[str, str]]:
         """At most `limit` bytes of a file and the headers. Raises ContentRefused for a longer one."""
         from assistant.platforms.files import download
 
-        for last in (False, True):
+        def act() -> tuple[bytes, Mapping[str, str]]:
             headers = {"authorization": f"Bearer {self.token()}"}
-            url = f"{self.base}/open-apis{path}"
-            content, response = download("feishu", url, limit=limit, headers=headers, params=params)
+            content, response = download("feishu", f"{self.base}/open-apis{path}", limit=limit, headers=headers, params=params)
             if response.status_code == 200 and "json" not in response.headers.get("content-type", ""):
                 return content, response.headers
-            try:
-                self.checked(response)
-            except _Expired as error:
-                self._cache.drop(self._token_key)
-                if last:
-                    raise TokenDead(str(error), platform="feishu", code=error.code) from error
-            else:
-                raise ContentRefused("feishu: the file came as JSON", platform="feishu")
-        raise AssertionError("unreachable")
+            self.checked(response)
+            raise ContentRefused("feishu: the file came as JSON", platform="feishu")
+
+        return with_token(act, forget=self._forget_token, check="app_id, app_secret and api_base")
 
     # --- tokens ---
 
     @property
     def _token_key(self) -> str:
         return f"feishu:tenant_token:{self.base}:{self.app_id}"
+
+    def _forget_token(self) -> None:
+        self._cache.drop(self._token_key)
 
     def token(self) -> str:
         """The tenant token, from the cache or new."""
@@ -242,7 +230,7 @@ class FeishuApi:
         if code in _RATE or status == 429:
             return RateLimited(f"feishu: too many calls{tail}", platform="feishu", code=code, retry_after=_pause(headers))
         if code in _EXPIRED:
-            return _Expired(f"feishu does not accept the token{tail}", platform="feishu", code=code)
+            return TokenExpired(f"feishu does not accept the token{tail}", platform="feishu", code=code)
         if code in _BAD_APP:
             return TokenDead(
                 f"feishu does not know app_id {self.app_id!r} with this app_secret{tail}; copy both from the console again",
@@ -279,6 +267,11 @@ class FeishuApi:
         """Address of the app's page in the developer console."""
         host = self.base if self.base.startswith("https://open.") else FEISHU
         return f"{host}/app/{self.app_id}/{page}"
+
+
+def _api(path: str) -> str:
+    """What Feishu counts together: the path without the ids in it."""
+    return "/".join(part if re.fullmatch(r"[a-z_]*|v\d+", part, re.ASCII) else ":id" for part in path.split("/"))
 
 
 def _pause(headers: Mapping[str, str]) -> float:

@@ -11,8 +11,7 @@ import hmac
 import json
 import logging
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -46,8 +45,8 @@ from assistant.platforms.slack_events import (
 if TYPE_CHECKING:
     import httpx
 
-    from assistant.cache import Cache
     from assistant.platforms.markdown import Dialect
+    from assistant.platforms.outbound import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +71,26 @@ edits a minute in a whole workspace, and the last word of every answer must find
 
 PATIENT: Final = 25.0
 """Seconds for which the last word of an answer waits for a rate limit to end before the queue tries again."""
+
+GROWING: Final = 0.7
+"""Part of a method's calls that replies may use up which still grow."""
+
+A_MINUTE: Final[Mapping[str, int]] = {
+    "chat.startStream": 20,
+    "chat.stopStream": 20,
+    "chat.appendStream": 100,
+    "chat.update": 50,
+    "chat.delete": 50,
+    "chat.postEphemeral": 100,
+    "conversations.history": 50,
+    "conversations.replies": 50,
+    "conversations.open": 50,
+    "conversations.join": 50,
+    "files.info": 100,
+    "files.getUploadURLExternal": 100,
+    "files.completeUploadExternal": 100,
+}
+"""Calls that Slack takes of a method in a workspace (its tiers); posts are counted by conversation, one a second."""
 
 EVENT: Final = "assistant_reply"
 """Type of the metadata that every reply carries."""
@@ -103,20 +122,10 @@ class Slack(Platform):
     channels: ClassVar[tuple[str, ...]] = ("events", "interactive", "commands")
     stream_interval: ClassVar[float] = 1.0
 
-    def __init__(
-        self,
-        secrets: Mapping[str, str],
-        *,
-        cache: Cache | None = None,
-        clock: Callable[[], float] = time.time,
-        replay_window: float = 10 * 3600,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
-        self._sleep = sleep
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: handed on to Platform as it is
+        super().__init__(*args, **kwargs)
         self._shows_status = True
         self._unbegun: set[str] = set()
-        self._quiet: dict[tuple[str, str], float] = {}
 
     # --- in ---
 
@@ -358,7 +367,7 @@ class Slack(Platform):
                 code = response.text.strip()[:60]
                 raise NotInChat(f"slack does not take replies to this command any more: {code}", platform=self.name, code=code)
 
-        outbound.with_retries(act, sleep=self._sleep)
+        outbound.with_retries(act, sleep=self.sleep)
 
     # --- a growing reply ---
 
@@ -692,7 +701,7 @@ class Slack(Platform):
             if response.status_code != 200:
                 raise VendorUnavailable(f"slack answered {response.status_code} to an upload", platform=self.name)
 
-        outbound.with_retries(put, sleep=self._sleep)
+        outbound.with_retries(put, sleep=self.sleep)
         done = {"files": [{"id": ticket["file_id"], "title": file.name}], "channel_id": place[0]}
         if place[1]:
             done["thread_ts"] = place[1]
@@ -742,26 +751,20 @@ class Slack(Platform):
         """The answer of a Web API method. Raises a SendError; rate limits up to `longest` seconds and refused connections are
         waited out first.
 
-        Slack counts posts by conversation and everything else by method: once it has refused one, the process asks for no more
-        of the same until the time that it named.
+        Slack counts posts by conversation and everything else by method in the whole workspace. What shows a reply that still
+        grows (one try) takes no more than its share of that, so that the last word of every answer finds room, and waits for
+        nothing: the next state holds its text too.
         """
         from assistant.platforms import outbound
 
-        counted = (method, str(arguments.get("channel", "")) if method.startswith("chat.post") else "")
-
         def act() -> dict[str, Any]:
-            wait = self._quiet.get(counted, 0.0) - self.clock()
-            if wait > 0:
-                raise RateLimited(f"slack limits {method}", platform=self.name, code="ratelimited", retry_after=wait)
-            try:
-                return self._answer(method, self._request(method, arguments, as_form=as_form))
-            except RateLimited as limited:
-                now = self.clock()
-                self._quiet = {known: until for known, until in self._quiet.items() if until > now}
-                self._quiet[counted] = now + limited.retry_after
-                raise
+            return self._answer(method, self._request(method, arguments, as_form=as_form))
 
-        return outbound.with_retries(act, tries=tries, longest=longest, sleep=self._sleep)
+        budgets = _budgets(method, str(arguments.get("channel", "")))
+        wait, share = (longest, 1.0) if tries > 1 else (0.0, GROWING)
+        return outbound.with_retries(
+            lambda: self.pace.call(act, budgets, longest=wait, share=share), tries=tries, longest=longest, sleep=self.sleep
+        )
 
     def _request(self, method: str, arguments: Mapping[str, Any], *, as_form: bool = False) -> httpx.Response:
         from assistant.platforms import outbound
@@ -882,6 +885,15 @@ class Slack(Platform):
                         _finding(f"scope {scope}", state, f"not granted; needed to {why}", fix, self._console("oauth"))
                     )
         return findings or [_finding("scopes", "ok", ", ".join(sorted(granted)))]
+
+
+def _budgets(method: str, channel: str) -> dict[str, tuple[Rate, ...]]:
+    """For what a call counts, see A_MINUTE."""
+    from assistant.platforms.outbound import Rate
+
+    if method == "chat.postMessage":
+        return {f"{method} {channel}": (Rate(1, 1.0),)}
+    return {method: (Rate(A_MINUTE[method], 60.0),) if method in A_MINUTE else ()}
 
 
 class _Stopped(Exception):  # no error: the asker pressed stop

@@ -11,9 +11,8 @@ import html
 import json
 import logging
 import re
-import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -42,8 +41,8 @@ from assistant.platforms.teams_token import OPENID_METADATA, Keys, prove
 if TYPE_CHECKING:
     import httpx
 
-    from assistant.cache import Cache
     from assistant.platforms.markdown import Dialect
+    from assistant.platforms.outbound import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +56,9 @@ BIGGEST_PICTURE: Final = 48 * 1024
 
 STREAM_LIFE: Final = 110.0
 """Seconds for which a reply is streamed; Teams ends a stream after two minutes."""
+
+GROWING: Final = 0.7
+"""Part of a conversation's calls that replies may use up which still grow."""
 
 SERVICE_HOSTS: Final = ("smba.trafficmanager.net",)
 SERVICE_DOMAINS: Final = (".botframework.com", ".teams.microsoft.com")
@@ -83,19 +85,9 @@ class Teams(Platform):
     stream_interval: ClassVar[float] = 1.5
     remembers: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        secrets: Mapping[str, str],
-        *,
-        cache: Cache | None = None,
-        clock: Callable[[], float] = time.time,
-        replay_window: float = 10 * 3600,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
-        self._sleep = sleep
-        self._keys = Keys(secrets.get("openid_metadata") or OPENID_METADATA, clock=clock)
-        self._quiet: dict[str, float] = {}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: handed on to Platform as it is
+        super().__init__(*args, **kwargs)
+        self._keys = Keys(self.secrets.get("openid_metadata") or OPENID_METADATA, clock=self.clock)
 
     # --- in ---
 
@@ -441,7 +433,7 @@ class Teams(Platform):
                 raise VendorUnavailable(f"teams: sign-in answered {response.status_code}", platform=self.name)
             return response
 
-        response = outbound.with_retries(ask, sleep=self._sleep)
+        response = outbound.with_retries(ask, sleep=self.sleep)
         told = _json(response)
         token = told.get("access_token")
         if response.status_code != 200 or not isinstance(token, str):
@@ -457,36 +449,29 @@ class Teams(Platform):
     def _call(
         self, method: str, to: Message, path: str, content: Mapping[str, Any] | None = None, *, tries: int = 4
     ) -> dict[str, Any]:
-        """The connector's answer. Raises a SendError; rate limits and a busy connector are waited out first.
-
-        Teams counts by conversation: once it has refused a call, the process makes no more there until the time that it named.
-        """
+        """The connector's answer. Raises a SendError; rate limits and a busy connector are waited out first, but for what shows
+        a reply that still grows (one try): the next state holds its text too."""
         from assistant.platforms import outbound
 
         url = self._service(to) + path
-        body = {} if content is None else {"content": json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")}
+        body: dict[str, Any] = {} if content is None else {"content": json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")}
 
         def ask() -> httpx.Response:
             headers = {"authorization": f"Bearer {self._token()}", "content-type": "application/json; charset=utf-8"}
             return outbound.call(self.name, method, url, headers=headers, **body)
 
         def act() -> dict[str, Any]:
-            wait = self._quiet.get(to.conversation, 0.0) - self.clock()
-            if wait > 0:
-                raise RateLimited("teams limits the conversation", platform=self.name, code="Throttled", retry_after=wait)
             response = ask()
             if response.status_code == 401:
                 self.cache.drop(self._token_key)
                 response = ask()
-            try:
-                return self._answer(method, response)
-            except RateLimited as limited:
-                now = self.clock()
-                self._quiet = {known: until for known, until in self._quiet.items() if until > now}
-                self._quiet[to.conversation] = now + limited.retry_after
-                raise
+            return self._answer(method, response)
 
-        return outbound.with_retries(act, tries=tries, sleep=self._sleep)
+        budgets = _budgets(to)
+        wait, share = (outbound.LONGEST, 1.0) if tries > 1 else (0.0, GROWING)
+        return outbound.with_retries(
+            lambda: self.pace.call(act, budgets, longest=wait, share=share), tries=tries, sleep=self.sleep
+        )
 
     def _service(self, to: Message) -> str:
         """Address of the connector that serves the conversation of `to`; ends with a slash."""
@@ -606,6 +591,17 @@ _HINTS: Final[Mapping[str, str]] = {
 _OUT: Final = frozenset(
     {"BotNotInConversationRoster", "ConversationBlockedByUser", "BotDisabledByAdmin", "BotNotInConversation", "BotBlockedByUser"}
 )
+
+
+def _budgets(to: Message) -> dict[str, tuple[Rate, ...]]:
+    """What Teams takes of a bot in one conversation, and of the bot in one company.
+
+    Source: learn.microsoft.com/microsoftteams/platform/bots/how-to/rate-limit
+    """
+    from assistant.platforms.outbound import Rate
+
+    chat = (Rate(7, 1.0), Rate(8, 2.0), Rate(60, 30.0), Rate(1800, 3600.0))
+    return {f"conversation {to.conversation}": chat, f"tenant {to.tenant}": (Rate(50, 1.0),)}
 
 
 class _StreamOver(SendError):

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -36,7 +35,7 @@ from assistant.platforms.wecom_api import Api, result
 from assistant.platforms.wecom_events import LOCALE, app_message, bot_message, button_key, json_object, xml_root
 
 if TYPE_CHECKING:
-    from assistant.cache import Cache
+    pass
 
 AHEAD: Final = 300
 """Seconds that a signed time may lie ahead of our clock."""
@@ -57,9 +56,6 @@ UPLOADS: Final[Mapping[str, int]] = {"image": 10 * 2**20, "file": 20 * 2**20}
 REPEAT_SECONDS: Final = 4 * 3600
 """How long WeCom drops a second message with equal content: its maximum."""
 
-MEMBER_SENDS: Final = 30
-"""App messages to one member in a minute; WeCom drops further ones without a word."""
-
 GREETING_SECONDS: Final = 20 * 3600
 """How long nobody is greeted again."""
 
@@ -74,20 +70,9 @@ class WeCom(Platform):
     name: ClassVar[str] = "wecom"
     channels: ClassVar[tuple[str, ...]] = ("app", "bot")
 
-    def __init__(
-        self,
-        secrets: Mapping[str, str],
-        *,
-        cache: Cache | None = None,
-        clock: Callable[[], float] = time.time,
-        replay_window: float = 10 * 3600,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        super().__init__(secrets, cache=cache, clock=clock, replay_window=replay_window)
-        self._sleep = sleep
-        self.api = Api(secrets, cache=lambda: self.cache, sleep=sleep)
-        self._sent: dict[str, list[float]] = {}
-        self._closed_until = 0.0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: handed on to Platform as it is
+        super().__init__(*args, **kwargs)
+        self.api = Api(self.secrets, cache=lambda: self.cache, pace=lambda: self.pace)
 
     # --- in ---
 
@@ -279,9 +264,9 @@ class WeCom(Platform):
                     raise
 
         try:
-            outbound.with_retries(post, sleep=self._sleep)
+            outbound.with_retries(post, sleep=self.sleep)
         except OutcomeUnknown:
-            outbound.with_retries(post, sleep=self._sleep)
+            outbound.with_retries(post, sleep=self.sleep)
 
     def _trusted(self, url: str) -> bool:
         """Whether an address out of a callback may be called: HTTPS, or the very host that stands in for the vendor's."""
@@ -342,30 +327,11 @@ class WeCom(Platform):
             "enable_duplicate_check": 1,
             "duplicate_check_interval": REPEAT_SECONDS,
         }
-        self._take_turn(user)
-        try:
-            result = self.api.call("POST", "/message/send", repeat=True, json=body)
-        except RateLimited as error:  # other conversations need not find out for themselves
-            self._closed_until = max(self._closed_until, self.clock() + error.retry_after)
-            raise
+        result = self.api.call("POST", "/message/send", repeat=True, member=user, json=body)
         for field in ("invaliduser", "unlicenseduser"):
             if result.get(field):
                 raise NotInChat(f"wecom: the member cannot be reached ({field})", platform=self.name, code="81013")
         return str(result.get("msgid") or "")
-
-    def _take_turn(self, user: str) -> None:
-        """Raises RateLimited while WeCom has asked for a pause, and before it would drop a message to `user` without a word."""
-        now = self.clock()
-        if now < self._closed_until:
-            wait = self._closed_until - now
-            raise RateLimited("wecom: a pause that WeCom asked for", platform=self.name, code="45009", retry_after=wait)
-        if len(self._sent) > 10_000:
-            self._sent = {u: times for u, times in self._sent.items() if now - times[-1] < 60}
-        recent = [t for t in self._sent.get(user, ()) if now - t < 60]
-        if len(recent) >= MEMBER_SENDS:
-            reason = f"wecom: a member takes {MEMBER_SENDS} messages a minute"
-            raise RateLimited(reason, platform=self.name, code="45009", retry_after=60 - (now - recent[0]))
-        self._sent[user] = [*recent, now]
 
     def update_card(self, message: Message, reply: Reply) -> None:
         """Replaces a clicked app card, or greys its buttons with a short text; a bot's card only WeCom itself can change."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import httpx
 
     from assistant.cache import Cache
+    from assistant.platforms.outbound import Pace
 
 API: Final = "https://qyapi.weixin.qq.com"
 CONSOLE: Final = "https://work.weixin.qq.com/wework_admin/frame#apps"
@@ -32,12 +33,12 @@ LOOK_UP: Final = "https://open.work.weixin.qq.com/devtool/query?e="
 
 
 class Api:
-    """The app's calls. `cache` gives the cache when it is needed: a webhook that only queues never asks for it."""
+    """The app's calls. `cache` and `pace` give theirs when they are needed: a webhook that only queues never asks for them."""
 
-    def __init__(self, secrets: Mapping[str, str], *, cache: Callable[[], Cache], sleep: Callable[[float], None]) -> None:
+    def __init__(self, secrets: Mapping[str, str], *, cache: Callable[[], Cache], pace: Callable[[], Pace]) -> None:
         self._secrets = secrets
         self._cache = cache
-        self._sleep = sleep
+        self._pace = pace
 
     @property
     def base(self) -> str:
@@ -75,47 +76,47 @@ class Api:
             except OutcomeUnknown as error:  # asking for a token twice does no harm
                 raise VendorUnavailable(str(error), platform="wecom") from error
 
-        given = outbound.with_retries(load, sleep=self._sleep)
+        given = outbound.with_retries(load, sleep=self._pace().sleep)
         token = str(given.get("access_token") or "")
         if not token:
             raise VendorUnavailable("wecom: gettoken answered without a token", platform="wecom")
         return token, max(60.0, float(given.get("expires_in") or 7200) - 300)
 
-    def call(self, method: str, path: str, *, repeat: bool, params: Mapping[str, str] | None = None, **request: Any) -> Fields:
-        """The result of one call, with a fresh token where the old one died. `repeat`: the vendor recognises a repeat."""
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        repeat: bool,
+        member: str = "",
+        params: Mapping[str, str] | None = None,
+        **request: Any,
+    ) -> Fields:
+        """The result of one call, with a fresh token where the old one died. `repeat`: the vendor recognises a repeat.
+        `member`: to whom a message goes; of the 31st in a minute WeCom would say that it was sent, and drop it."""
         from assistant.platforms import outbound
 
-        def once() -> Fields:
+        def act() -> Fields:
             query = {"access_token": self.token(), **(params or {})}
             return result(outbound.call("wecom", method, f"{self.base}/cgi-bin{path}", params=query, **request), path)
 
-        def act() -> Fields:
-            try:
-                return once()
-            except TokenDead as error:
-                if error.code not in STALE:
-                    raise
-                self.forget_token()
-                return once()
+        def once() -> Fields:
+            return outbound.with_token(act, forget=self.forget_token, check="corp_id, secret and api_base")
 
-        for left in (2, 1, 0):
-            try:
-                return outbound.with_retries(act, sleep=self._sleep)
-            except OutcomeUnknown:
-                if not repeat or not left:
-                    raise
-        raise AssertionError("unreachable")
+        pace, each = self._pace(), {path: (outbound.Rate(10_000, 60.0),)}
+        budgets = {**each, f"member {member}": (outbound.Rate(30, 61.0),)} if member else each
+        return outbound.with_retries(lambda: pace.call(once, budgets), repeat=repeat, sleep=pace.sleep)
 
     def media(self, media_id: str, *, limit: int) -> tuple[bytes, Mapping[str, str]]:
         """Bytes and headers of a file that was sent to the app."""
+        from assistant.platforms import outbound
+
         url = f"{self.base}/cgi-bin/media/get"
-        try:
+
+        def act() -> tuple[bytes, Mapping[str, str]]:
             return self.download(url, params={"access_token": self.token(), "media_id": media_id}, limit=limit)
-        except TokenDead as error:
-            if error.code not in STALE:
-                raise
-            self.forget_token()
-            return self.download(url, params={"access_token": self.token(), "media_id": media_id}, limit=limit)
+
+        return outbound.with_token(act, forget=self.forget_token, check="corp_id, secret and api_base")
 
     def download(self, url: str, *, limit: int, params: Mapping[str, str] | None = None) -> tuple[bytes, Mapping[str, str]]:
         """Bytes and headers at an address; raises ContentRefused above `limit` bytes."""
@@ -134,7 +135,7 @@ class Api:
 
 # --- reading answers ---------------------------------------------------------------------------
 
-STALE: Final = frozenset({"40014", "42001", "41001"})
+_EXPIRED: Final = frozenset({"40014", "42001", "41001"})
 """Codes of a token that died: a fresh one helps."""
 
 
@@ -178,6 +179,8 @@ _BAD_CREDENTIALS: Final[Mapping[str, str]] = {
 
 def _error(code: str, said: str, what: str) -> SendError:
     """The error for one of WeCom's codes. What WeCom says is not repeated, except the address it was called from."""
+    from assistant.platforms.outbound import TokenExpired
+
     where: dict[str, Any] = {"platform": "wecom", "code": code}
     text = f"wecom: {what}: errcode {code}, see {LOOK_UP}{code}"
     if code == "45009":
@@ -186,8 +189,8 @@ def _error(code: str, said: str, what: str) -> SendError:
         return RateLimited(text, retry_after=1.0, **where)
     if code == "-1":
         return VendorUnavailable(text, **where)
-    if code in STALE:
-        return TokenDead(text, **where)
+    if code in _EXPIRED:
+        return TokenExpired(text, **where)
     if code in _BAD_CREDENTIALS:
         return TokenDead(f"{text}: {_BAD_CREDENTIALS[code]}", **where)
     if code in _PERMISSIONS:
