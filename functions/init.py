@@ -1,4 +1,4 @@
-"""Deployment → first data: parameters, default knowledge, a verified health report. A failure fails the deployment."""
+"""Deployment → first data and a verified health report, whose failure fails the deployment; schedule → a look at the roll-out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from assistant.assembly import Assistant, start
 from assistant.initialise import initialise, require_good
+from assistant.promotion import look
 
 
 @cache
@@ -17,7 +18,12 @@ def assistant() -> Assistant:
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """The report of an idempotent initialisation; raises InitialisationFailed where a step is not good."""
+    """The report of an idempotent initialisation; raises InitialisationFailed where a step is not good.
+
+    An event `{"task": "rollout"}`: what one look at the roll-out's plan has shown.
+    """
+    if event.get("task") == "rollout":
+        return look(assistant().promotion)
     report = initialise(assistant())
     require_good(report)
     return {"steps": [step.to_dict() for step in report]}

@@ -95,7 +95,7 @@ class House:
         self.aws = aws
         self.settings = aws.settings(**settings)
         self.model = model or ScriptedModel()
-        self.metrics = RecordedMetrics()
+        self.metrics = RecordedMetrics(clock=self.now)
         self.offset = 0.0
         self.recorder = Recorder(lambda service: client(aws, service))
         self.secrets = {"webchat": {"api_key": WEBCHAT_KEY}} | dict(secrets or {})
@@ -112,6 +112,7 @@ class House:
             knowledge=pages or Pages(),
             metrics=self.metrics,
             clock=self.now,
+            sleep=self.sleep,
             step=step,
             patience=patience,
         )
@@ -119,6 +120,10 @@ class House:
     def another(self) -> Assistant:
         """A second instance over the same table and queue, as a second Lambda environment."""
         return self._assistant(self._step, self._patience, self._pages)
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes for the assistant and for what shares its clock; nobody waits."""
+        self.offset += seconds
 
     def now(self) -> float:
         """Unix seconds; `offset` moves it."""

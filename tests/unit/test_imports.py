@@ -33,6 +33,7 @@ FLOORS = {
         "people",
         "memory",
         "budgets",
+        "figures",
     },
     3: {
         "intake",
@@ -53,7 +54,7 @@ FLOORS = {
         "summaries",
         "safety",
     },
-    4: {"assembly", "api", "doctor", "initialise", "openai_door", "privacy"},
+    4: {"assembly", "api", "doctor", "initialise", "openai_door", "privacy", "promotion"},
     5: {"testing", "dev"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

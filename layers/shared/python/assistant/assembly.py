@@ -4,13 +4,13 @@ intake, queue and one platform, and nothing else, so imports stand where they ar
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from assistant.errors import InvalidSetting
-from assistant.observability import Metrics, RecordedMetrics, configure_logging
+from assistant.observability import Metrics, RecordedMetrics, configure_logging, process_figures
 from assistant.platforms import Platform, platform_class
 from assistant.secrets import Secrets, StoredSecrets
 from assistant.settings import Settings
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from assistant.deadletters import DeadLetters
     from assistant.dialogue import Dialogue
     from assistant.doctor import Seen
+    from assistant.figures import Source
     from assistant.growing import Step
     from assistant.intake import Intake
     from assistant.knowledge.service import Service
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from assistant.people import People
     from assistant.plugins import Plugins
     from assistant.privacy import Privacy
+    from assistant.promotion import Promotion
     from assistant.queue import TurnQueue
     from assistant.rollout import Rollouts
     from assistant.safety import Guard
@@ -66,12 +68,14 @@ class Assistant:
         platforms: Mapping[str, Platform] | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
         step: Step = lambda name: None,
         patience: float | None = None,
         plugins: Plugins | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
+        self._sleep = sleep
         self.metrics = metrics or Metrics(service=service)
         self._client = client or self._boto3
         self._clients: dict[str, Any] = {}
@@ -156,6 +160,7 @@ class Assistant:
                 cache=None if self.settings.table_name == "" else self._lazy_cache(),
                 clock=self.clock,
                 replay_window=self.settings.replay_window_seconds,
+                sleep=self._sleep,
             )
             self._platforms[name] = known = (secrets, platform)
         return known[1]
@@ -293,7 +298,34 @@ class Assistant:
         """Who is served."""
         from assistant.rollout import Rollouts
 
-        return Rollouts(self.table, tenant=self.settings.tenant, clock=self.clock)
+        def belongs(message: Message) -> Sequence[str]:
+            return self.platform(message.platform).belongs(message.sender)
+
+        return Rollouts(self.table, tenant=self.settings.tenant, clock=self.clock, belongs=belongs)
+
+    @cached_property
+    def figures(self) -> Source:
+        """How the rings fare."""
+        from assistant.figures import CloudWatchFigures, ProcessFigures
+
+        if self.settings.figures == "cloudwatch":
+            return CloudWatchFigures(lambda: self.client("cloudwatch"))
+        return ProcessFigures(self.metrics.timed if isinstance(self.metrics, RecordedMetrics) else ())
+
+    @cached_property
+    def promotion(self) -> Promotion:
+        """The plan that promotes by itself."""
+        from assistant.promotion import Promotion
+        from assistant.queue import waiting
+
+        return Promotion(
+            self.rollouts,
+            self.figures,
+            waiting=lambda: waiting(self.settings.turns_queue_url, client=self.client("sqs")),
+            tell=self.notices.tell,
+            language=self.settings.language,
+            clock=self.clock,
+        )
 
     @cached_property
     def access(self) -> Access:
@@ -600,4 +632,5 @@ def start(service: str, env: Mapping[str, str]) -> Assistant:
     settings = Settings.from_env(env)
     pretty = settings.log_format == "pretty"
     configure_logging(settings.log_level, pretty=pretty)
-    return Assistant(settings, service=service, metrics=RecordedMetrics() if pretty else None)
+    kept = RecordedMetrics(service=service, timed=process_figures(), prints=not pretty) if settings.figures == "process" else None
+    return Assistant(settings, service=service, metrics=kept or (RecordedMetrics() if pretty else None))

@@ -83,6 +83,8 @@ class Settings:
     """What a person is told on first contact about what happens to their words; empty: nothing."""
     model_prices: str = ""
     """JSON: money per million tokens by model, as `{"MODEL": {"prompt": 0.1, "completion": 0.3, "cached"?: 0.05}}`."""
+    figures: str = "cloudwatch"
+    """Where the figures of the rings come from: `cloudwatch`, or `process`, as the local run keeps them."""
     log_level: str = "INFO"
     log_format: str = "ecs"
     """`ecs`: JSON lines and metrics for CloudWatch; `pretty`: readable lines for a terminal, no metrics."""

@@ -79,7 +79,8 @@ class Worker:
         try:
             self._dialogue.take_turn(came, seconds=max(1.0, until - time.monotonic()))
         except Exception as error:  # the top of a function: whatever happened, the message is kept
-            self._metrics.emit((TURN_FAILED, 1), platform=message.platform, error=type(error).__name__)
+            ring = self._ring(came)
+            self._metrics.emit((TURN_FAILED, 1), platform=message.platform, error=type(error).__name__, of_ring=ring)
             logger.log(
                 logging.WARNING if isinstance(error, AssistantError) else logging.ERROR,
                 "turn failed",
@@ -101,7 +102,7 @@ class Worker:
         return True
 
     def _give_up(self, came: Delivery, record: Mapping[str, Any], reason: str) -> bool:
-        if not self._bury(record, reason):
+        if not self._bury(record, reason, ring=self._ring(came)):
             return False
         try:
             self._dialogue.give_up(came, reason)
@@ -109,7 +110,14 @@ class Worker:
             logger.error("the asker could not be told", exc_info=error)
         return True
 
-    def _bury(self, record: Mapping[str, Any], reason: str) -> bool:
+    def _ring(self, came: Delivery) -> str:
+        """Whom the figures of a failure belong to; empty where not even that can be found out."""
+        try:
+            return self._dialogue.ring_name(came.message)
+        except Exception:  # what failed may be what tells the ring; the failure itself is being dealt with
+            return ""
+
+    def _bury(self, record: Mapping[str, Any], reason: str, *, ring: str = "") -> bool:
         """Puts the record into the dead letters with its reason; False leaves that to the queue, without one."""
         try:
             self._client().send_message(
@@ -122,7 +130,7 @@ class Worker:
         except Exception as error:  # whatever it is, the queue's own redrive still moves the message
             logger.error("the dead letters do not accept a message", exc_info=error)
             return False
-        self._metrics.emit((DEAD_LETTERED, 1))
+        self._metrics.emit((DEAD_LETTERED, 1), of_ring=ring)
         return True
 
     def _come_again(self, record: Mapping[str, Any], came: Delivery, error: Exception) -> None:
