@@ -107,6 +107,8 @@ class Question:
     session: str = ""
     model: str = ""
     """SPEC of a model other than the configured one."""
+    instructions: str = ""
+    """What the company adds to our own instructions, for this asker."""
     passages: tuple[Passage, ...] = ()
     """What to answer from, in place of what the knowledge holds."""
     remembered: tuple[Fact, ...] = ()
@@ -173,7 +175,7 @@ class Answering:
                 people = ", ".join(found.experts[:2])
                 experts = f"\n\n{say('ask_expert', asks.language, people=people)}" if people else ""
         request = ChatRequest(
-            system=self._guard.marked(SYSTEM),
+            system=self._guard.marked(f"{SYSTEM}\n\n{asks.instructions}" if asks.instructions else SYSTEM),
             messages=(*history, ChatMessage(role="user", text=asks.text), *acted),
             tools=desk.specs if desk else (),
             question=asks.whole if asks.whole != asks.text else "",

@@ -39,11 +39,28 @@ class Chosen(BaseModel):
 class RolloutChange(BaseModel):
     """One change of the roll-out."""
 
-    action: Literal["promote", "halt", "rollback", "set"]
+    action: Literal["promote", "halt", "rollback", "set", "plan", "stop"]
     ring: str = ""
     changes: dict[str, Any] = {}
+    """Of the ring or the state; with `plan`, of the plan."""
     who: Annotated[str, Field(max_length=200)] = ""
     why: Annotated[str, Field(max_length=1000)] = ""
+
+
+class NewPrompt(BaseModel):
+    """A version of the prompt."""
+
+    name: str
+    text: str
+    who: Annotated[str, Field(max_length=200)] = ""
+
+
+class NewList(BaseModel):
+    """The people of a department or group."""
+
+    name: str
+    people: list[str]
+    who: Annotated[str, Field(max_length=200)] = ""
 
 
 class NewKey(BaseModel):
@@ -156,6 +173,43 @@ def create_app(assistant: Assistant) -> FastAPI:
                     return asdict(rollouts.roll_back(**by))
                 case "set":
                     return asdict(rollouts.set(asked.changes, ring=asked.ring, **by))
+                case "plan":
+                    return asdict(rollouts.start(asked.changes, **by))
+                case "stop":
+                    return asdict(rollouts.stop(**by))
+
+    @app.get("/api/rollout/plan")
+    def plan(who: Operator) -> dict[str, Any]:
+        state = assistant.rollouts.read()
+        plan = asdict(state.plan) if state.plan else None
+        return {
+            "plan": plan,
+            "halted": state.halted,
+            "seen": assistant.rollouts.noted(),
+            "seats": assistant.rollouts.taken_seats(state),
+        }
+
+    @app.get("/api/rollout/prompts")
+    def prompts(who: Operator) -> dict[str, Any]:
+        return {"prompts": assistant.rollouts.prompts()}
+
+    @app.post("/api/rollout/prompts")
+    def add_prompt(who: Admin, asked: NewPrompt) -> dict[str, Any]:
+        with audit.act(who.id, "add prompt", asked.name):
+            assistant.rollouts.add_prompt(asked.name, asked.text, who=asked.who or who.name)
+        return {"name": asked.name}
+
+    @app.get("/api/rollout/lists")
+    def lists(who: Operator) -> dict[str, Any]:
+        return {"lists": assistant.rollouts.lists()}
+
+    @app.post("/api/rollout/lists")
+    def import_list(who: Admin, asked: NewList) -> dict[str, Any]:
+        with audit.act(who.id, "import list", asked.name):
+            return {
+                "name": asked.name,
+                "people": assistant.rollouts.import_list(asked.name, asked.people, who=asked.who or who.name),
+            }
 
     @app.api_route("/api/knowledge/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
     async def knowledge(who: Editor, path: str, request: Request) -> JSONResponse:

@@ -535,6 +535,7 @@ class Assistant:
             budgets=self.budgets,
             summaries=self.summaries,
             audiences=self.audiences,
+            prompts=self.rollouts.prompt,
             clock=self.clock,
         )
 
@@ -544,7 +545,7 @@ class Assistant:
         from assistant.audience import Audiences
 
         def ring(message: Message) -> str:
-            found = self.rollouts.current()[0].ring_of(message)
+            found, _ = self.rollouts.ring_of(message, joins=False)
             return found.name if found else ""
 
         return Audiences(platform=self.platform, ring=ring, needed=self.knowledge.kinds, clock=self.clock)
@@ -562,6 +563,7 @@ class Assistant:
         return Dialogue(
             sessions=self.sessions,
             platform=self.platform,
+            queue=lambda: self.queue,
             thinking=self.thinking,
             showing=Showing(metrics=self.metrics, notices=self.notices),
             metrics=self.metrics,

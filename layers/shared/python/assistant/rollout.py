@@ -279,10 +279,15 @@ class Rollouts:
             self._known = (state, now)
             return state, True
 
-    def ring_of(self, message: Message) -> tuple[Ring | None, bool]:
-        """The asker's ring (None: outside all that are served), and whether the table was asked for the state."""
+    def ring_of(self, message: Message, *, joins: bool = True) -> tuple[Ring | None, bool]:
+        """The asker's ring (None: outside all that are served), and whether the table was asked for the state.
+
+        `joins`: somebody who may have one of a limited number of seats takes it; False for whoever only reads along.
+        """
         state, refreshed = self.current()
-        found = state.ring_of(message, belongs=lambda: self._belongs(message), seated=lambda ring: self._has_seat(ring, message))
+        found = state.ring_of(
+            message, belongs=lambda: self._belongs(message), seated=lambda ring: self._has_seat(ring, message, joins)
+        )
         return found, refreshed
 
     def _look_around(self, state: Rollout) -> None:
@@ -315,7 +320,7 @@ class Rollouts:
                 held |= {f"department:{LIST}:{name}", f"group:{LIST}:{name}"}
         return frozenset(held)
 
-    def _has_seat(self, ring: Ring, message: Message) -> bool:
+    def _has_seat(self, ring: Ring, message: Message, joins: bool) -> bool:
         """Whether the sender is named in the ring or has one of its seats; takes one where one is free: one small write."""
         person = f"{message.platform}:{message.sender}"
         if person in ring.people:
@@ -323,7 +328,7 @@ class Rollouts:
         taken = self._seats.get(ring.name, frozenset())
         if person in taken:
             return True
-        if len(taken) >= ring.capacity - len(ring.people):
+        if not joins or len(taken) >= ring.capacity - len(ring.people):
             return False
         with suppress(Conflict):  # this person, in another function at the same moment
             self._table.put(

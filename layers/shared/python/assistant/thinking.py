@@ -89,6 +89,7 @@ class Thinking:
         plugins: Plugins,
         understander: Callable[[], Understands | None] = lambda: None,
         timezone: str = "UTC",
+        prompts: Callable[[str], str] = lambda name: "",
         clock: Callable[[], float] = time.time,
         notices: Notices | None = None,
         examine: Callable[[str], str] = lambda language: "",
@@ -107,6 +108,7 @@ class Thinking:
         self._flows = Flows(plugins.flows)
         self._understander = understander
         self._zone = timezone
+        self._prompts = prompts
         self._clock = clock
         self._notices = notices
         self._examine = examine
@@ -251,6 +253,7 @@ class Thinking:
             language=language_of(text, default=message.locale or "en"),
             session=hashlib.sha256(session.pk.encode()).hexdigest()[:32],
             model=ring.model,
+            instructions=self._prompts(ring.prompt),
             passages=passages,
             remembered=self._remembered(message, session),
         )
@@ -340,7 +343,7 @@ def tongue(message: Message) -> str:
 def _history(turns: Sequence[Turn]) -> tuple[ChatMessage, ...]:
     history: list[ChatMessage] = []
     for turn in turns:
-        if turn.state in ("saved", "sent") and turn.reply and turn.question and not turn.reply.private:
+        if turn.state in ("saved", "sent") and turn.reply and turn.question and not turn.reply.private and not turn.reply.silent:
             history.append(ChatMessage(role="user", text=turn.question))
             history.append(ChatMessage(role="assistant", text=turn.reply.text))
     return tuple(history)
