@@ -9,12 +9,15 @@ moto accepted is in an SQLite file before the caller hears of it, and is put bac
 
 from __future__ import annotations
 
+import copy
+import inspect
 import json
 import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -100,20 +103,11 @@ class Emulator:
 
     def settings(self, **more: Any) -> Settings:
         """The settings of an assistant that lives in this emulator."""
-        return Settings(
-            stage="local",
-            region=REGION,
-            table_name=TABLE,
-            turns_queue_url=f"{self.endpoint}/{ACCOUNT}/{TURNS}",
-            dead_letters_url=f"{self.endpoint}/{ACCOUNT}/{DEAD_LETTERS}",
-            bucket=BUCKET,
-            kms_key_id=KEY,
-            **more,
-        )
+        return settings_at(self.endpoint, **more)
 
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment to use this AWS."""
-        return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint}
+        return environment_at(self.endpoint)
 
     def _create_key(self, kms: Any) -> None:
         """The KMS key; where there is a data folder, the same one at every start."""
@@ -134,7 +128,7 @@ class Emulator:
     def _create(self) -> None:
         """The same resources as the infrastructure's, from the same definitions; without requests, for a quick start."""
         keys = [(SCHEMA["partition_key"], "HASH"), (SCHEMA["sort_key"], "RANGE")]
-        self._backends["dynamodb"].create_table(
+        made = self._backends["dynamodb"].create_table(
             name=TABLE,
             schema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
             attr=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
@@ -148,6 +142,7 @@ class Emulator:
             deletion_protection_enabled=False,
             warm_throughput=None,
         )
+        _by_partition(made)
         dead = self._backends["sqs"].create_queue(
             DEAD_LETTERS, region=REGION, FifoQueue="true", MessageRetentionPeriod=str(QUEUE.dead_letter_retention)
         )
@@ -162,6 +157,41 @@ class Emulator:
         self._backends["s3"].create_bucket(BUCKET, REGION)
         if self._journal:
             self._journal.restore(self._backends)
+
+
+def settings_at(endpoint: str, **more: Any) -> Settings:
+    """The settings of an assistant that lives in the emulator at `endpoint`."""
+    return Settings(
+        stage="local",
+        region=REGION,
+        table_name=TABLE,
+        turns_queue_url=f"{endpoint}/{ACCOUNT}/{TURNS}",
+        dead_letters_url=f"{endpoint}/{ACCOUNT}/{DEAD_LETTERS}",
+        bucket=BUCKET,
+        kms_key_id=KEY,
+        **more,
+    )
+
+
+def environment_at(endpoint: str) -> dict[str, str]:
+    """What a process needs in its environment to use the emulator at `endpoint`."""
+    return {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}
+
+
+def _by_partition(table: Any) -> None:
+    """Lets a query look at its own partition: moto's looks at the whole table, and slows as anything at all is stored."""
+
+    class Partitioned(type(table)):  # type: ignore[misc]  # moto's class, known at run time alone
+        def query(self, *conditions: Any, **more: Any) -> Any:
+            asked = inspect.signature(super().query).bind(*conditions, **more).arguments
+            seen = self
+            if asked.get("index_name") is None:
+                seen = copy.copy(self)
+                key = asked["hash_key"]
+                seen.items = {key: dict(self.items.get(key, ()))}  # its own, while others write
+            return super(Partitioned, seen).query(*conditions, **more)
+
+    table.__class__ = Partitioned
 
 
 class Journal:
@@ -234,6 +264,7 @@ class Queues:
         self._journal = journal
         self._backends = backends
         self._changed = threading.Condition()
+        self._writes = threading.Lock()  # moto looks and stores in two steps; a condition must hold for both
         self._handles: dict[str, str] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -318,10 +349,11 @@ class Queues:
 
     def _dynamodb(self, action: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = json.loads(_read(environ))
-        status, headers, body = self._forward(environ, request)
-        if status.startswith("200") and self._journal:
-            for table, pk_sk in _touched(action, request):
-                self._journal_item(self._journal, table, pk_sk)
+        with self._writes if any(_touched(action, request)) else nullcontext():
+            status, headers, body = self._forward(environ, request)
+            if status.startswith("200") and self._journal:
+                for table, pk_sk in _touched(action, request):
+                    self._journal_item(self._journal, table, pk_sk)
         start_response(status, headers)
         return [body]
 

@@ -22,7 +22,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-from assistant.dev.emulator import Emulator
+from assistant.dev.emulator import environment_at, settings_at
+from assistant.dev.emulator_process import EmulatorProcess
 from assistant.dev.runner import EventSource, Functions, listen, serve
 from assistant.errors import InvalidSetting
 from assistant.observability import configure_logging
@@ -63,11 +64,16 @@ def run(args: argparse.Namespace) -> int:
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
-    emulator = Emulator(args.data)
+    emulator = EmulatorProcess(args.data)
     emulator.start()
-    os.environ.update(emulator.environment())
+    functions = Functions()
+    for name in ("webhook", "api", "dialogue"):  # while the emulator starts
+        functions.load(name)
+    emulator.ready()
+    os.environ.update(environment_at(emulator.endpoint))
     key = api_key(args.data, secrets)
-    settings = emulator.settings(
+    settings = settings_at(
+        emulator.endpoint,
         model=args.model,
         knowledge_folder=str(args.data.resolve()),
         public_url=url,
@@ -77,9 +83,6 @@ def run(args: argparse.Namespace) -> int:
     )
     os.environ.update(settings.to_env())
     client = store_secrets(secrets, settings)
-    functions = Functions()
-    for name in ("webhook", "api", "dialogue"):
-        functions.load(name)
     server = serve(listening, functions)
     source = EventSource(functions, client("sqs"), settings)
     source.start()
