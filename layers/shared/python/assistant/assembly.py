@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assistant.access import Access
+    from assistant.archive import Archive
     from assistant.answering import Answering, KnowledgeBase
     from assistant.audience import Audiences
     from assistant.audit import Audit
     from assistant.budgets import Budgets
     from assistant.cache import Cache, Shared
+    from assistant.charts import Charts
     from assistant.deadletters import DeadLetters
     from assistant.dialogue import Dialogue
     from assistant.doctor import Seen
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from assistant.queue import TurnQueue
     from assistant.rollout import Rollouts
     from assistant.safety import Guard
+    from assistant.signin import SignIn
     from assistant.sessions import Sessions
     from assistant.storage import Table
     from assistant.summaries import Summaries
@@ -331,11 +334,46 @@ class Assistant:
     def access(self) -> Access:
         """Who may do what over HTTP."""
         from assistant.access import Access
+    from assistant.archive import Archive
 
         def page_key() -> str:
             return self.secrets.get("webchat").get("api_key", "")
 
         return Access(self.table, tenant=self.settings.tenant, page_key=page_key, clock=self.clock)
+
+    @cached_property
+    def sign_in(self) -> SignIn:
+        """Who has signed in on the page with a company account."""
+        from assistant.oauth.providers import Providers
+        from assistant.signin import SignIn
+
+        settings = self.settings
+        return SignIn(
+            self.table,
+            providers=lambda: Providers(self.secrets, clock=self.clock),
+            meter=self.access.meter,
+            names=settings.sign_in,
+            roles=settings.sign_in_roles,
+            public_url=settings.public_url,
+            tenant=settings.tenant,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Everybody's stored conversations, for administrators."""
+        from assistant.archive import Archive
+
+        return Archive(self.table, people=self.people, privacy=lambda: self.privacy, tenant=self.settings.tenant)
+
+    @cached_property
+    def charts(self) -> Charts:
+        """What the page draws of the house's metrics."""
+        from assistant.charts import Charts, CloudWatch, Local
+
+        if self.settings.figures == "cloudwatch" and not isinstance(self.metrics, RecordedMetrics):
+            return Charts(CloudWatch(lambda: self.client("cloudwatch")), clock=self.clock)
+        return Charts(Local(self.metrics.timed if isinstance(self.metrics, RecordedMetrics) else ()), clock=self.clock)
 
     @cached_property
     def audit(self) -> Audit:
@@ -392,6 +430,8 @@ class Assistant:
                 self.authorisations.revoke(person, grant.provider)
             if self.settings.dead_letters_url:
                 self.dead_letters.forget(platform, user)
+            if platform == "webchat":
+                self.sign_in.end_all(user)
 
         return Privacy(
             self.table,
@@ -545,7 +585,7 @@ class Assistant:
         from assistant.audience import Audiences
 
         def ring(message: Message) -> str:
-            found, _ = self.rollouts.ring_of(message, joins=False)
+            found, _ = self.rollouts.ring_of(message, looking=True)
             return found.name if found else ""
 
         return Audiences(platform=self.platform, ring=ring, needed=self.knowledge.kinds, clock=self.clock)
@@ -594,6 +634,7 @@ class Assistant:
     def guard(self) -> Guard:
         """What looks at the model's answers."""
         from assistant.safety import Guard
+    from assistant.signin import SignIn
 
         return Guard(tenant=self.settings.tenant, hosts=self.settings.link_hosts.split(","))
 

@@ -279,16 +279,27 @@ class Rollouts:
             self._known = (state, now)
             return state, True
 
-    def ring_of(self, message: Message, *, joins: bool = True) -> tuple[Ring | None, bool]:
+    def ring_of(self, message: Message, *, looking: bool = False) -> tuple[Ring | None, bool]:
         """The asker's ring (None: outside all that are served), and whether the table was asked for the state.
 
-        `joins`: somebody who may have one of a limited number of seats takes it; False for whoever only reads along.
+        `looking`: nobody takes a seat by it, as somebody who writes does where there is one left.
         """
         state, refreshed = self.current()
         found = state.ring_of(
-            message, belongs=lambda: self._belongs(message), seated=lambda ring: self._has_seat(ring, message, joins)
+            message, belongs=lambda: self._belongs(message), seated=lambda ring: self._has_seat(ring, message, looking)
         )
         return found, refreshed
+
+    def find(self, message: Message) -> Ring | None:
+        """The ring that `ring_of` would give the asker now, without taking a seat for them."""
+        state, _ = self.current()
+        person = f"{message.platform}:{message.sender}"
+
+        def seated(ring: Ring) -> bool:
+            taken = self._seats.get(ring.name, frozenset())
+            return person in (*ring.people, *taken) or len(taken) < ring.capacity - len(ring.people)
+
+        return state.ring_of(message, belongs=lambda: self._belongs(message), seated=seated)
 
     def _look_around(self, state: Rollout) -> None:
         """Reads what the state leans on: seats of rings that have few, and imported lists. Nothing, where it leans on nothing."""
@@ -320,7 +331,7 @@ class Rollouts:
                 held |= {f"department:{LIST}:{name}", f"group:{LIST}:{name}"}
         return frozenset(held)
 
-    def _has_seat(self, ring: Ring, message: Message, joins: bool) -> bool:
+    def _has_seat(self, ring: Ring, message: Message, looking: bool) -> bool:
         """Whether the sender is named in the ring or has one of its seats; takes one where one is free: one small write."""
         person = f"{message.platform}:{message.sender}"
         if person in ring.people:
@@ -328,7 +339,7 @@ class Rollouts:
         taken = self._seats.get(ring.name, frozenset())
         if person in taken:
             return True
-        if not joins or len(taken) >= ring.capacity - len(ring.people):
+        if looking or len(taken) >= ring.capacity - len(ring.people):
             return False
         with suppress(Conflict):  # this person, in another function at the same moment
             self._table.put(
