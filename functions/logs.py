@@ -1,0 +1,22 @@
+"""Firehose → Firehose: CloudWatch's log records become redacted documents, for the search and for the archive."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+from assistant.assembly import start
+from assistant.logpipe import LogPipe
+
+
+@cache
+def pipe() -> LogPipe:
+    """This process's pipe."""
+    app = start("logs", os.environ)
+    return LogPipe(client=lambda: app.client("firehose"), search=app.settings.log_search_stream)
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """What becomes of each record: delivered, dropped because it was put back line by line, or kept aside as it came."""
+    return pipe().transform(event)
