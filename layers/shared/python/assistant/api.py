@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi import FastAPI, Header, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response
@@ -17,7 +17,19 @@ from mangum import Mangum
 from pydantic import BaseModel, Field
 
 from assistant import console
-from assistant.access import PER_MINUTE, Identity, NotPermitted, Role, TooMany
+from assistant.access import Identity, NotPermitted, TooMany
+from assistant.administration import add_administration
+from assistant.doors import (
+    Chatter,
+    Editor,
+    Initialiser,
+    Installer,
+    LetterReader,
+    Needs,
+    PeopleAdmin,
+    RolloutAdmin,
+    RolloutReader,
+)
 from assistant.errors import InvalidSetting, Refused, Unavailable
 from assistant.initialise import components, initialise
 from assistant.messages import Message, Webhook
@@ -63,34 +75,6 @@ class NewList(BaseModel):
     who: Annotated[str, Field(max_length=200)] = ""
 
 
-class NewKey(BaseModel):
-    """A key to be made."""
-
-    name: Annotated[str, Field(max_length=100)]
-    role: str
-    days: float = 0
-    per_minute: int = PER_MINUTE
-    person: str = ""
-
-
-class Needs:
-    """A dependency: the holder of a key whose role reaches at least this far."""
-
-    def __init__(self, role: Role) -> None:
-        self.role = role
-
-    def __call__(self, request: Request, authorization: Annotated[str, Header()] = "") -> Identity:
-        """Who asks; refuses everybody else."""
-        assistant: Assistant = request.app.state.assistant
-        return assistant.access.identify(authorization, role=self.role)
-
-
-User = Annotated[Identity, Depends(Needs("user"))]
-Editor = Annotated[Identity, Depends(Needs("editor"))]
-Operator = Annotated[Identity, Depends(Needs("operator"))]
-Admin = Annotated[Identity, Depends(Needs("admin"))]
-
-
 def create_app(assistant: Assistant) -> FastAPI:
     """The application over `assistant`'s parts."""
     app = FastAPI(title="Assistant", docs_url=None, redoc_url=None, openapi_url=None)
@@ -125,42 +109,42 @@ def create_app(assistant: Assistant) -> FastAPI:
 
     @app.get("/api/conversations/{conversation}/turns")
     def turns(
-        who: User,
+        who: Chatter,
         conversation: str,
         after: Annotated[str, Query(max_length=400)] = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
-        if who.role != "user":
+        if who.role != "user" and not who.person:
             audit.read(who.id, f"webchat:{conversation}")
         page = public_turns(assistant, conversation, after=after, limit=limit)
         _only_of(who, page)
         return page
 
     @app.post("/api/conversations/{conversation}/messages")
-    async def say(who: User, conversation: str, request: Request) -> Response:
+    async def say(who: Chatter, conversation: str, request: Request) -> Response:
         return await run_in_threadpool(_posted, assistant, who, conversation, await request.body())
 
     @app.post("/api/init")
-    def init(who: Admin) -> dict[str, Any]:
+    def init(who: Initialiser) -> dict[str, Any]:
         with audit.act(who.id, "init"):
             return {"steps": [step.to_dict() for step in initialise(assistant)]}
 
     @app.get("/api/doctor")
-    def doctor(who: Operator) -> dict[str, Any]:
+    def doctor(who: Installer) -> dict[str, Any]:
         from assistant import doctor
 
         return dict(doctor.to_json(doctor.report(assistant)))
 
     @app.get("/api/rollout")
-    def rollout(who: Operator) -> dict[str, Any]:
+    def rollout(who: RolloutReader) -> dict[str, Any]:
         return asdict(assistant.rollouts.read())
 
     @app.get("/api/rollout/history")
-    def rollout_history(who: Operator) -> dict[str, Any]:
+    def rollout_history(who: RolloutReader) -> dict[str, Any]:
         return {"changes": [asdict(change) for change in assistant.rollouts.history()]}
 
     @app.post("/api/rollout")
-    def change_rollout(who: Admin, asked: RolloutChange) -> dict[str, Any]:
+    def change_rollout(who: RolloutAdmin, asked: RolloutChange) -> dict[str, Any]:
         rollouts, by = assistant.rollouts, {"who": asked.who or who.name, "why": asked.why}
         target = " ".join(filter(None, [asked.ring, *sorted(asked.changes)]))
         with audit.act(who.id, f"rollout {asked.action}", target, why=asked.why):
@@ -179,7 +163,7 @@ def create_app(assistant: Assistant) -> FastAPI:
                     return asdict(rollouts.stop(**by))
 
     @app.get("/api/rollout/plan")
-    def plan(who: Operator) -> dict[str, Any]:
+    def plan(who: RolloutReader) -> dict[str, Any]:
         state = assistant.rollouts.read()
         plan = asdict(state.plan) if state.plan else None
         return {
@@ -190,21 +174,21 @@ def create_app(assistant: Assistant) -> FastAPI:
         }
 
     @app.get("/api/rollout/prompts")
-    def prompts(who: Operator) -> dict[str, Any]:
+    def prompts(who: RolloutReader) -> dict[str, Any]:
         return {"prompts": assistant.rollouts.prompts()}
 
     @app.post("/api/rollout/prompts")
-    def add_prompt(who: Admin, asked: NewPrompt) -> dict[str, Any]:
+    def add_prompt(who: RolloutAdmin, asked: NewPrompt) -> dict[str, Any]:
         with audit.act(who.id, "add prompt", asked.name):
             assistant.rollouts.add_prompt(asked.name, asked.text, who=asked.who or who.name)
         return {"name": asked.name}
 
     @app.get("/api/rollout/lists")
-    def lists(who: Operator) -> dict[str, Any]:
+    def lists(who: RolloutReader) -> dict[str, Any]:
         return {"lists": assistant.rollouts.lists()}
 
     @app.post("/api/rollout/lists")
-    def import_list(who: Admin, asked: NewList) -> dict[str, Any]:
+    def import_list(who: RolloutAdmin, asked: NewList) -> dict[str, Any]:
         with audit.act(who.id, "import list", asked.name):
             return {
                 "name": asked.name,
@@ -218,60 +202,26 @@ def create_app(assistant: Assistant) -> FastAPI:
         return JSONResponse(jsonable_encoder(said), status)
 
     @app.get("/api/dead-letters")
-    def dead_letters(who: Operator) -> dict[str, Any]:
+    def dead_letters(who: LetterReader) -> dict[str, Any]:
         return {"letters": assistant.dead_letters.list()}
 
     @app.post("/api/dead-letters/replay")
-    def replay(who: Operator, chosen: Chosen) -> dict[str, Any]:
+    def replay(who: LetterReader, chosen: Chosen) -> dict[str, Any]:
         with audit.act(who.id, "replay dead letters", "all" if chosen.all else " ".join(chosen.ids)):
             return assistant.dead_letters.replay(frozenset(chosen.ids), every=chosen.all)
 
-    @app.get("/api/keys")
-    def keys(who: Admin) -> dict[str, Any]:
-        return {"keys": [asdict(k) for k in assistant.access.list()]}
-
-    @app.post("/api/keys")
-    def add_key(who: Admin, asked: NewKey) -> dict[str, Any]:
-        with audit.act(who.id, "add key", f"{asked.role} {asked.name}"):
-            made, secret = assistant.access.add(**asked.model_dump())
-        return asdict(made) | {"secret": secret}
-
-    @app.delete("/api/keys/{id}")
-    def revoke_key(who: Admin, id: str, after: float = 0) -> dict[str, Any]:
-        with audit.act(who.id, "revoke key", id):
-            return asdict(assistant.access.revoke(id, after=after))
-
     @app.get("/api/people/{person}")
-    def export(who: Admin, person: str, tenant: str = "", cursor: str = "") -> dict[str, Any]:
+    def export(who: PeopleAdmin, person: str, tenant: str = "", cursor: str = "") -> dict[str, Any]:
         with audit.act(who.id, "export person", person):
             return asdict(assistant.privacy.export(person, tenant=tenant, cursor=cursor))
 
     @app.delete("/api/people/{person}")
-    def erase(who: Admin, person: str, tenant: str = "", cursor: str = "") -> dict[str, Any]:
+    def erase(who: PeopleAdmin, person: str, tenant: str = "", cursor: str = "") -> dict[str, Any]:
         with audit.act(who.id, "erase person", person):
             return asdict(assistant.privacy.erase(person, tenant=tenant, cursor=cursor))
 
-    @app.get("/api/authorisations")
-    def authorisations(who: Operator, person: str = "", tenant: str = "") -> dict[str, Any]:
-        from assistant.oauth.authorisation import grants_to_json
-
-        if not person:
-            return {"providers": [{"name": p.name, "title": p.title} for p in assistant.authorisations.providers.configured()]}
-        audit.read(who.id, f"authorisations of {person}")
-        return {"grants": grants_to_json(assistant.authorisations, person, tenant or assistant.settings.tenant)}
-
-    @app.delete("/api/authorisations/{person}")
-    def revoke_authorisations(who: Admin, person: str, provider: str = "", tenant: str = "") -> dict[str, Any]:
-        from assistant.oauth.authorisation import revoke_for
-
-        with audit.act(who.id, "revoke authorisation", f"{person} {provider or 'all'}"):
-            return {"revoked": revoke_for(assistant.authorisations, person, tenant or assistant.settings.tenant, provider)}
-
-    @app.get("/api/audit")
-    def acts(who: Admin, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
-        return {"acts": [asdict(act) for act in audit.list(limit=limit)]}
-
-    add_openai(app, assistant, Needs("user"))
+    add_administration(app, assistant)
+    add_openai(app, assistant, Needs("user", "chat"))
 
     @app.get("/", include_in_schema=False)
     def index(if_none_match: Annotated[str, Header()] = "") -> Response:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assistant.access import Access
-    from assistant.archive import Archive
     from assistant.answering import Answering, KnowledgeBase
+    from assistant.archive import Archive
     from assistant.audience import Audiences
     from assistant.audit import Audit
     from assistant.budgets import Budgets
@@ -30,17 +30,19 @@ if TYPE_CHECKING:
     from assistant.dialogue import Dialogue
     from assistant.doctor import Seen
     from assistant.figures import Source
+    from assistant.filing import Filings
     from assistant.growing import Step
     from assistant.intake import Intake
     from assistant.knowledge.service import Service
     from assistant.knowledge.vectors import Semantic
-    from assistant.knowledge.versions import Versions
+    from assistant.knowledge.versions import Served, Versions
     from assistant.llm import ChatModel
     from assistant.memory import Memory
     from assistant.messages import Message
     from assistant.nlu import Understander
     from assistant.notices import Letters, Notices
     from assistant.oauth.authorisation import Authorisations
+    from assistant.opinions import Opinions
     from assistant.people import People
     from assistant.plugins import Plugins
     from assistant.privacy import Privacy
@@ -48,8 +50,8 @@ if TYPE_CHECKING:
     from assistant.queue import TurnQueue
     from assistant.rollout import Rollouts
     from assistant.safety import Guard
-    from assistant.signin import SignIn
     from assistant.sessions import Sessions
+    from assistant.signin import SignIn
     from assistant.storage import Table
     from assistant.summaries import Summaries
     from assistant.thinking import Thinking
@@ -222,19 +224,24 @@ class Assistant:
         """The served version of the knowledge; until one is published, the product's own guides."""
         if self._knowledge:
             return self._knowledge
+        from assistant.cache import Cache
+        from assistant.knowledge.cached import CachedKnowledge
+        from assistant.observability import RECALLED, SEARCHED
+
+        # A search by words is quicker than any shared level; with an embedder each one costs a call.
+        cache = self.cache if self.settings.embedder else Cache(clock=self.clock)
+        return CachedKnowledge(self.served, cache, count=lambda hit: self.metrics.emit((RECALLED if hit else SEARCHED, 1)))
+
+    @cached_property
+    def served(self) -> Served:
+        """The version of the knowledge that answers come from, open."""
         import tempfile
         from pathlib import Path
 
-        from assistant.cache import Cache
-        from assistant.knowledge.cached import CachedKnowledge
         from assistant.knowledge.versions import Served
-        from assistant.observability import RECALLED, SEARCHED
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
-        served = Served(self.knowledge_versions, folder, fallback=self._guides(folder), semantic=self.semantic)
-        # A search by words is quicker than any shared level; with an embedder each one costs a call.
-        cache = self.cache if self.settings.embedder else Cache(clock=self.clock)
-        return CachedKnowledge(served, cache, count=lambda hit: self.metrics.emit((RECALLED if hit else SEARCHED, 1)))
+        return Served(self.knowledge_versions, folder, fallback=self._guides(folder), semantic=self.semantic)
 
     def _guides(self, folder: Path) -> Path:
         """The product's own guides as a knowledge file; their sources lead to where the page shows them."""
@@ -334,7 +341,6 @@ class Assistant:
     def access(self) -> Access:
         """Who may do what over HTTP."""
         from assistant.access import Access
-    from assistant.archive import Archive
 
         def page_key() -> str:
             return self.secrets.get("webchat").get("api_key", "")
@@ -575,7 +581,36 @@ class Assistant:
             budgets=self.budgets,
             summaries=self.summaries,
             audiences=self.audiences,
+            filings=lambda: self.filings,
+            opinions=self.opinions,
             prompts=self.rollouts.prompt,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def opinions(self) -> Opinions:
+        """What people think of answers."""
+        from assistant.knowledge.gaps import Gaps
+        from assistant.opinions import Opinions
+
+        def gaps() -> Gaps:
+            return Gaps(self.table, tenant=self.settings.tenant, clock=self.clock)
+
+        return Opinions(sessions=self.sessions, gaps=gaps, metrics=self.metrics)
+
+    @cached_property
+    def filings(self) -> Filings:
+        """What people want in the knowledge."""
+        from assistant.filing import Filings
+        from assistant.notices import administrators
+
+        return Filings(
+            service=lambda: self.knowledge_service,
+            shelf=lambda: self.served,
+            platform=self.platform,
+            audiences=self.audiences,
+            editors=administrators(self.settings.editors),
+            administrators=administrators(self.settings.administrators),
             clock=self.clock,
         )
 
@@ -634,7 +669,6 @@ class Assistant:
     def guard(self) -> Guard:
         """What looks at the model's answers."""
         from assistant.safety import Guard
-    from assistant.signin import SignIn
 
         return Guard(tenant=self.settings.tenant, hosts=self.settings.link_hosts.split(","))
 

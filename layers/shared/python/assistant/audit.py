@@ -13,18 +13,21 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, InvalidSetting
 from assistant.observability import log
 from assistant.storage import Conflict, Item, Table, key
 
 logger = logging.getLogger(__name__)
 
 KEPT_DAYS: Final = 730
+LOOKS: Final = 100
+MOST_LOOKS: Final = 5_000
+"""A page with a filter ends after having looked at this many items, and says where to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,14 @@ class Act:
     """What the administrator gave as the reason."""
     outcome: str = "begun"
     """`begun`, `done`, or `refused: NAME` and `failed: NAME` with the name of the error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some acts, and where the next page begins; an empty cursor: nowhere."""
+
+    acts: Sequence[Act]
+    cursor: str = ""
 
 
 @dataclass(slots=True)
@@ -89,6 +100,36 @@ class Audit:
         if len(self._reads) > 10_000:
             self._reads.clear()
         self._reads.add(seen)
+
+    def page(self, *, limit: int = 100, before: str = "", who: str = "", what: str = "", outcome: str = "") -> Page:
+        """Acts, newest first, whose key, words or outcome begin so; `before`: the cursor of the page before.
+
+        Raises InvalidSetting for what is no cursor.
+        """
+        start, _, last = before.partition("/")
+        months = list(_months(self._now(), KEPT_DAYS))
+        if before and start not in months:
+            raise InvalidSetting(f"cursor {before!r} is none of ours; begin without one")
+        found: list[Act] = []
+        ended: set[tuple[int, str]] = set()
+        looked = 0
+        for month in months[months.index(start) if before else 0 :]:
+            pk, at = key("AUDIT", self._tenant, month), last if month == start else ""
+            while True:
+                items = self._table.query(pk, limit=LOOKS, descending=True, before=at)
+                for item in items:
+                    if len(found) == limit or looked >= MOST_LOOKS:
+                        return Page(acts=found, cursor=f"{month}/{at}")
+                    act, at, looked = _act(item), str(item["sk"]), looked + 1
+                    if act.outcome != "begun":
+                        ended.add((act.at, act.id))
+                    elif (act.at, act.id) in ended:
+                        continue  # its end has been given
+                    if act.who.startswith(who) and what in act.what and act.outcome.startswith(outcome):
+                        found.append(act)
+                if len(items) < LOOKS:
+                    break
+        return Page(acts=found)
 
     def list(self, *, limit: int = 100) -> list[Act]:
         """The newest acts, newest first."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from assistant.errors import Refused
 from assistant.messages import message_from_json
 from assistant.queue import group_id
 from assistant.worker import describe
@@ -32,6 +33,21 @@ class DeadLetters:
         for letter in letters:
             self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=letter["ReceiptHandle"], VisibilityTimeout=0)
         return sorted((describe(letter) for letter in letters), key=lambda letter: letter["sent_at"] or 0)
+
+    def open(self, id_: str) -> dict[str, Any]:
+        """One letter with what was written. Raises Refused (404) for one that is not there."""
+        found: dict[str, Any] | None = None
+        for letter in self._all():
+            self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=letter["ReceiptHandle"], VisibilityTimeout=0)
+            if letter["MessageId"] == id_ and found is None:
+                found = letter
+        if found is None:
+            raise Refused(f"no dead letter {id_[:80]!r}; it may have been replayed", status=404)
+        try:
+            text = message_from_json(found["Body"]).text
+        except ValueError:
+            text = ""
+        return {**describe(found), "text": text}
 
     def replay(self, ids: frozenset[str], *, every: bool = False) -> dict[str, builtins.list[str]]:
         """Puts letters back into the queue, each before it is removed here, so that none is lost; gives what was done."""

@@ -120,16 +120,17 @@ class Table:
         *,
         prefix: str = "",
         after: str = "",
+        before: str = "",
         limit: int = 0,
         descending: bool = False,
         consistent: bool = True,
     ) -> Sequence[Item]:
-        """Items of one partition in sort-key order: those that start with `prefix`, or stand after `after`."""
+        """Items of one partition in sort-key order: those that start with `prefix`, stand after `after` or before `before`."""
         condition, values = "#pk = :pk", {"pk": pk}
         if prefix:
             condition, values = condition + " AND begins_with(#sk, :sk)", values | {"sk": prefix}
-        elif after:
-            condition, values = condition + " AND #sk > :sk", values | {"sk": after}
+        elif after or before:
+            condition, values = condition + f" AND #sk {'>' if after else '<'} :sk", values | {"sk": after or before}
         request: dict[str, Any] = {
             "KeyConditionExpression": condition,
             "ExpressionAttributeNames": {"#pk": "pk"} | ({"#sk": "sk"} if len(values) > 1 else {}),

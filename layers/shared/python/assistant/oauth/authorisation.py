@@ -434,17 +434,19 @@ def person_named(text: str, tenant: str) -> Person:
 
 def grants_to_json(authorisations: Authorisations, person: str, tenant: str) -> list[dict[str, Any]]:
     """What the person has allowed, without the tokens. Raises InvalidSetting, Unavailable."""
-    return [
-        {
-            "provider": g.provider,
-            "account": g.account.name,
-            "scopes": list(g.scopes),
-            "since": g.since,
-            "until": g.until,
-            "state": g.state,
-        }
-        for g in authorisations.vault.grants(person_named(person, tenant))
-    ]
+    return [grant_to_json(g) for g in authorisations.vault.grants(person_named(person, tenant))]
+
+
+def grant_to_json(grant: Grant) -> dict[str, Any]:
+    """What was allowed, without the tokens."""
+    return {
+        "provider": grant.provider,
+        "account": grant.account.name,
+        "scopes": list(grant.scopes),
+        "since": grant.since,
+        "until": grant.until,
+        "state": grant.state,
+    }
 
 
 def revoke_for(authorisations: Authorisations, person: str, tenant: str, provider: str = "") -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -181,11 +182,28 @@ class Vault:
         sealed = self._envelope.seal(_tokens_json(tokens), _context(person, provider))
         item = self._written(person, provider, tokens, sealed, facts)
         self._persist(lambda: self._table.put(item))
+        about = {"platform": person.platform, "user": person.user, "provider": provider}
+        with suppress(Unavailable):  # a directory for administrators: the person goes on without it
+            self._table.put({"pk": key("GRANTS", person.tenant), "sk": _line(person, provider), "body": json.dumps(about)})
         return _grant(provider, item)
 
     def forget(self, person: Person, provider: str) -> None:
         """Deletes the tokens."""
         self._table.delete(person.partition, f"token#{provider}")
+        self._table.delete(key("GRANTS", person.tenant), _line(person, provider))
+
+    def everybody(self, tenant: str, *, after: str = "", limit: int = 50) -> tuple[list[tuple[Person, Grant]], str]:
+        """Who has allowed what, in the order of their ids, and the cursor for the next ones. One read for each, and no more."""
+        items = self._table.query(key("GRANTS", tenant), after=after, limit=limit)
+        found: list[tuple[Person, Grant]] = []
+        for item in items:
+            about = json.loads(str(item["body"]))
+            person, provider = Person(tenant, about["platform"], about["user"]), str(about["provider"])
+            if token := self._item(person, provider):
+                found.append((person, _grant(provider, token)))
+            else:  # it has ended by itself
+                self._table.delete(str(item["pk"]), str(item["sk"]))
+        return found, str(items[-1]["sk"]) if len(items) == limit else ""
 
     # --- refreshing ---
 
@@ -315,6 +333,10 @@ class Vault:
             "body": json.dumps(facts, ensure_ascii=False),
             "expires": now + ends if ends else None,
         }
+
+
+def _line(person: Person, provider: str) -> str:
+    return key(person.platform, person.user, provider)
 
 
 def _ahead(item: Item) -> float:
