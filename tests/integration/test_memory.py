@@ -110,7 +110,7 @@ def test_the_memory_has_bounds(aws: Emulator, texts: list[str], said: str) -> No
     house = House(aws)
     for text in texts[:-1]:
         house.say(text)
-    house.drain()
+        house.drain()
     assert said in ask(house, texts[-1])
 
 

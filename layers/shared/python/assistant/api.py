@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -32,10 +33,11 @@ from assistant.doors import (
 )
 from assistant.errors import InvalidSetting, Refused, Unavailable
 from assistant.initialise import components, initialise
-from assistant.messages import Message, Webhook
+from assistant.messages import Message, Reply, Webhook
 from assistant.openai_door import add_openai, failure
 from assistant.rollout import RolloutChanged
 from assistant.sessions import Turn
+from assistant.words import language_of, say
 
 if TYPE_CHECKING:
     from assistant.assembly import Assistant
@@ -123,6 +125,13 @@ def create_app(assistant: Assistant) -> FastAPI:
     @app.post("/api/conversations/{conversation}/messages")
     async def say(who: Chatter, conversation: str, request: Request) -> Response:
         return await run_in_threadpool(_posted, assistant, who, conversation, await request.body())
+
+    @app.put("/api/conversations/{conversation}/files")
+    async def put_file(
+        who: User, conversation: str, request: Request, name: Annotated[str, Query(min_length=1, max_length=150)]
+    ) -> dict[str, str]:
+        body = await request.body()
+        return {"file": await run_in_threadpool(_put_file, assistant, who, conversation, name, body)}
 
     @app.post("/api/init")
     def init(who: Initialiser) -> dict[str, Any]:
@@ -276,6 +285,29 @@ def _posted(assistant: Assistant, who: Identity, conversation: str, body: bytes)
     return Response(reply.body, reply.status, dict(reply.headers), reply.content_type)
 
 
+LARGEST_FILE = 4 * 1024 * 1024
+"""Bytes of a file on the chat page: a function takes 6 MB, and binary ones travel a third larger."""
+
+
+def _put_file(assistant: Assistant, who: Identity, conversation: str, name: str, body: bytes) -> str:
+    """The key of a file that may now be named in a message of this conversation; it is kept for a day."""
+    from assistant.platforms.webchat import upload_path
+
+    if not body:
+        raise Refused(f"{name} is empty")
+    if len(body) > LARGEST_FILE:
+        raise Refused(
+            f"{name} has {len(body)} bytes; on this page a file has at most {LARGEST_FILE}, larger ones go in under Knowledge",
+            status=413,
+        )
+    if who.person:
+        _only_of(who, public_turns(assistant, conversation, after="", limit=50))
+    plain = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable()).strip(" .") or "file"
+    key = f"{uuid.uuid4().hex}/{plain}"
+    assistant.bucket.put(upload_path(conversation, key), body)
+    return key
+
+
 def _knowledge(assistant: Assistant, who: Identity, request: Request, path: str, body: bytes) -> tuple[int, Any]:
     from assistant.knowledge.service import answer
 
@@ -337,13 +369,15 @@ def public_turns(assistant: Assistant, conversation: str, *, after: str, limit: 
 
 def _public(turn: Turn) -> dict[str, Any]:
     reply = turn.reply
+    if turn.state == "waiting":
+        reply = Reply(text=say("answered_together", language_of(turn.question)))
     return {
-        "id": turn.message_id,
+        "id": turn.message_id or turn.id,
         "cursor": turn.sk,
         "at": turn.at,
         "user": turn.user,
-        "question": turn.question,
-        "state": "sent" if turn.state == "saved" else turn.state,
+        "question": "" if turn.kind == "collected" else turn.question,  # each of them stands above, as it was written
+        "state": "sent" if turn.state in ("saved", "waiting") else turn.state,
         "text": reply.text if reply else turn.text,
         "sources": [
             {"number": s.number, "title": s.title, "url": s.url, "page": s.page} for s in (reply.sources if reply else ())

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from assistant.safety import Guard
     from assistant.sessions import Sessions
     from assistant.signin import SignIn
-    from assistant.storage import Table
+    from assistant.storage import Bucket, Table
     from assistant.summaries import Summaries
     from assistant.thinking import Thinking
     from assistant.worker import Worker
@@ -125,6 +125,13 @@ class Assistant:
         return Table(self.settings.table_name, client=self.client("dynamodb"))
 
     @cached_property
+    def bucket(self) -> Bucket:
+        """Documents, versions of the knowledge, and what people send on our own page."""
+        from assistant.storage import Bucket
+
+        return Bucket(self.settings.bucket, client=self.client("s3"))
+
+    @cached_property
     def queue(self) -> TurnQueue:
         """The queue of messages to answer."""
         from assistant.queue import TurnQueue
@@ -167,6 +174,7 @@ class Assistant:
                 replay_window=self.settings.replay_window_seconds,
                 sleep=self._sleep,
             )
+            platform.files = lambda: self.bucket
             self._platforms[name] = known = (secrets, platform)
         return known[1]
 

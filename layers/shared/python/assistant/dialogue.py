@@ -16,17 +16,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from assistant import busy
 from assistant.acting import Approval
 from assistant.answering import NO_MODEL, Answer
 from assistant.budgets import Budgets
 from assistant.errors import SendError, Unavailable
 from assistant.growing import PATIENCE, Growing, Step
 from assistant.llm import ChatModel, WarmingUp
-from assistant.messages import ASKING, Message, Reply
-from assistant.observability import DUPLICATES, FIRST_REPLY, TURN_RESUMED, TURN_TIME, TURNS, WITHOUT_MODEL, Metrics, log
+from assistant.messages import ASKING, OURS, Message, Reply
+from assistant.observability import DUPLICATES, FIRST_REPLY, FLOODED, TURN_RESUMED, TURN_TIME, TURNS, WITHOUT_MODEL, Metrics, log
 from assistant.people import People
 from assistant.platforms import Platform
-from assistant.queue import Delivery, overtakes
+from assistant.queue import Delivery, TurnQueue, overtakes
 from assistant.rollout import Ring, Rollouts
 from assistant.safety import Guard
 from assistant.sessions import Session, Sessions, Stopped, Turn
@@ -49,6 +50,7 @@ class Dialogue:
         *,
         sessions: Sessions,
         platform: Callable[[str], Platform],
+        queue: Callable[[], TurnQueue],
         thinking: Thinking,
         showing: Showing,
         metrics: Metrics,
@@ -68,6 +70,7 @@ class Dialogue:
     ) -> None:
         self._sessions = sessions
         self._platform = platform
+        self._queue = queue
         self._thinking = thinking
         self._showing = showing
         self._metrics = metrics
@@ -97,9 +100,9 @@ class Dialogue:
         if message.kind == "summarise":
             self._summarise(delivery, message, ring, seconds or self._answer_seconds)
             return
-        if message.kind not in ("text", "rich_text", "slash"):
-            self._thinking.hear(message)
-        if message.kind not in ASKING and message.kind not in GREETED:
+        if message.kind not in ("text", "rich_text", "slash", *OURS):
+            self._thinking.hear(message, ring.name if ring else "")
+        if message.kind not in ASKING | GREETED | OURS:
             return
         if message.proof and not self._sessions.admit(message):
             log(logger, logging.WARNING, "one signature with two bodies", event_action="admit", platform=message.platform)
@@ -107,12 +110,22 @@ class Dialogue:
         began = time.perf_counter()
         message = self._sessions.timed(message)
         session = self._sessions.recall(message)
-        if message.message_id in session.withdrawn:
+        if message.message_id in session.withdrawn and message.kind not in OURS:
             if not (text := session.withdrawn[message.message_id]):
                 return
             message = replace(message, text=text)
         known = session.turn_of(message)
         platform = self._platform(message.platform)
+        given: Answer | None = None
+        if message.kind == "collected":
+            if known is None and not busy.waiting(self._sessions.turns(message, limit=busy.MOST_READ), message):
+                return
+        elif (become := "wait" if known and known.state == "waiting" else busy.verdict(message, session)) == "wait":
+            if known is None or known.state == "waiting":
+                self._put_off(message, session, delivery, platform, ring)
+                return
+        elif become != "answer" and known is None:
+            given = self._flooded(become, message, session)
         if known and (known.state == "sent" or (known.state == "saved" and platform.pulls)):
             self._metrics.emit((DUPLICATES, 1), platform=message.platform)
             return
@@ -122,9 +135,10 @@ class Dialogue:
             if (stream := platform.stream_id(message)) and known.reply:  # what is fetched may not have been stored any more
                 self._sessions.show(platform.name, stream, fetched(known.reply, message), final=True)
         else:
-            turn = self._answer(message, session, known, platform, delivery, ring, seconds or self._answer_seconds)
+            turn = self._answer(message, session, known, platform, delivery, ring, seconds or self._answer_seconds, given)
         self._step("after save")
-        sent = self._showing.show(turn, message, platform, attempt=2 if known else delivery.attempt)
+        spoken = replace(message, kind="text") if message.kind in OURS else message
+        sent = self._showing.show(turn, spoken, platform, attempt=2 if known else delivery.attempt)
         self._step("after send")
         if not (platform.pulls or (platform.remembers and turn.reply and not turn.reply.buttons)):
             self._sessions.mark_sent(turn, sent)
@@ -144,7 +158,7 @@ class Dialogue:
         """Stores the turn as failed and tells the asker; the operator finds the message in the dead letters."""
         ring, _ = self._ring(delivery.message)
         message = self._sessions.timed(self._scoped(delivery.message, ring))
-        if message.kind not in ASKING:
+        if message.kind not in ASKING and message.kind != "collected":
             return
         platform = self._platform(message.platform)
         turn = self._begun(message, delivery, ring)
@@ -170,13 +184,23 @@ class Dialogue:
         delivery: Delivery,
         ring: Ring | None,
         seconds: float,
+        given: Answer | None,
     ) -> Turn:
-        """The saved turn with its decided reply; asked again with the new text when the question was edited meanwhile."""
+        """The saved turn with its decided reply; asked again with the new text when the question was edited meanwhile.
+
+        `given`: what is said without a thought.
+        """
         while True:
+            collects: tuple[str, ...] = ()
+            if message.kind == "collected":
+                asked = busy.waiting(self._sessions.turns(message, limit=busy.MOST_READ), message)
+                message, collects = busy.collected(asked, message), tuple(t.sk for t in asked)
             turn, informs = self._met(self._begun(message, delivery, ring), message, session)
+            turn = replace(turn, collects=collects, reason=busy.FLOOD if given else "")
+            spoken = replace(message, kind="text") if message.kind in OURS else message
             growing = Growing(
                 turn,
-                message,
+                spoken,
                 platform,
                 self._sessions,
                 patience=self._patience,
@@ -187,7 +211,12 @@ class Dialogue:
             self._step("after claim")
             try:
                 with growing:
-                    answer = self._thinking.think(message, session, growing, ring, seconds) if ring else self._outside(message)
+                    if given:
+                        answer = given
+                    elif ring:
+                        answer = self._thinking.think(spoken, session, growing, ring, seconds)
+                    else:
+                        answer = self._outside(message)
                 self._step("after model")
                 self._metrics.emit((WITHOUT_MODEL, float(answer.model in NO_MODEL)), platform=platform.name)
                 after = {**self._carried(session), **answer.after}
@@ -246,6 +275,25 @@ class Dialogue:
         """What outlives a turn that has nothing to do with it: an approval that is still open."""
         approval = Approval.from_state(session.state)
         return {"approval": approval.to_state()} if approval and approval.is_open(self._clock()) else {}
+
+    # --- busy conversations ---
+
+    def _put_off(self, message: Message, session: Session, delivery: Delivery, platform: Platform, ring: Ring | None) -> None:
+        """Stores a follow-up that came meanwhile, and queues what answers it with the others."""
+        first = not busy.waiting(session.turns, replace(message, dedup_id=""))
+        turn, _ = self._met(self._begun(message, delivery, ring), message, session)
+        self._sessions.wait(turn)
+        self._step("after put off")
+        self._queue().publish([busy.marker(message)])
+        self._step("after collecting")
+        if not first and (stream := platform.stream_id(message)):  # its own place to answer shows where the answer stands
+            self._sessions.show(platform.name, stream, say("answered_together", tongue(message)), final=True)
+
+    def _flooded(self, become: str, message: Message, session: Session) -> Answer:
+        """A polite word, once; what else came with the flood is kept, and told of by that word."""
+        self._metrics.emit((FLOODED, 1), platform=message.platform)
+        words = say("too_many", tongue(message), count=busy.MOST_WAITING) if become == "flood" else ""
+        return Answer(Reply(text=words, silent=not words), after=session.state)
 
     # --- what nobody waits for, and what overtakes ---
 

@@ -16,12 +16,17 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 Kind = Literal[
     "text", "image", "file", "rich_text", "card_action", "bot_added", "bot_removed", "entered", "menu", "recalled",
-    "slash", "stream_refresh", "edited", "summarise", "other",
+    "slash", "stream_refresh", "edited", "other",
+    "summarise", "collected", "silence", "relay",
 ]  # fmt: skip
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 
 ASKING: frozenset[str] = frozenset({"text", "image", "file", "rich_text", "menu", "slash", "card_action"})
 """Kinds that a person expects an answer to."""
+
+OURS: frozenset[str] = frozenset({"summarise", "collected", "silence", "relay"})
+"""Kinds that no platform sends: what a turn leaves to do for a later one. A long conversation is summarised, follow-ups are
+answered together, somebody who went silent is reminded, a person's words go to another conversation."""
 
 OVERTAKING: frozenset[str] = frozenset({"recalled", "edited"})
 """Kinds that must reach a running turn and so never wait behind it in the queue."""
@@ -103,6 +108,10 @@ class Message:
     """True in a one-to-one chat, False in a group or channel."""
     sender_name: str = ""
     locale: str = ""
+    timezone: str = ""
+    """IANA zone of the sender, where the platform tells."""
+    mentions: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the people mentioned, by the name that stands in `text`; without the assistant itself."""
     sent_at: int = 0
     untimed: bool = False
     """`sent_at` is our own arrival time: the same message sent again by the client would carry another one."""

@@ -49,6 +49,8 @@ CACHED_TOKENS: Final = Metric("CachedPromptTokens", "Count")
 COMPLETION_TOKENS: Final = Metric("CompletionTokens", "Count")
 SEND_ERRORS: Final = Metric("SendErrors", "Count")
 TOOL_CALLS: Final = Metric("ToolCalls", "Count")
+FLOODED: Final = Metric("TurnsFlooded", "Count")
+"""Messages of conversations that wrote faster than can be answered."""
 BUDGET_REACHED: Final = Metric("BudgetsReached", "Count")
 PROMPT_LEAKS: Final = Metric("AnswersWithheld", "Count")
 PLUGIN_FAULTS: Final = Metric("PluginFaults", "Count")

@@ -1,8 +1,9 @@
 """What was said: one item a turn, appended; the newest turns and the conversation's facts come back in one query.
 
-States of a turn: `answering` (claimed because something of it is already visible), `saved` (the reply is decided), `sent`
-(a person has it), `failed` (given up; it stands in the dead letters). The reply is decided by one conditional write on the
-turn's key, and that key is made of the message alone, so a second delivery always meets the first one's turn.
+States of a turn: `waiting` (a follow-up that came while another was answered: a later turn answers it), `answering` (claimed
+because something of it is already visible), `saved` (the reply is decided), `sent` (a person has it), `failed` (given up; it
+stands in the dead letters). The reply is decided by one conditional write on the turn's key, and that key is made of the message
+alone, so a second delivery always meets the first one's turn.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from assistant.errors import Unavailable
-from assistant.messages import Message, Reply, Sent, StreamState, reply_from_json, to_json
+from assistant.messages import OURS, Message, Reply, Sent, StreamState, reply_from_json, to_json
 from assistant.storage import Conflict, Item, Table, key
 
-State = Literal["answering", "saved", "sent", "failed"]
+State = Literal["waiting", "answering", "saved", "sent", "failed"]
 
 LEASE_SECONDS = 180
 """After this long a claim that was not followed by a reply belongs to whoever comes next."""
@@ -59,6 +60,14 @@ class Turn:
     """Day, counted from 1970, on which it was noted that its author writes here."""
     days: int = 0
     """Days for which it is kept, where that is shorter than configured."""
+    thread: str = ""
+    """The topic that the question stands in."""
+    answered: int = 0
+    """When the reply was decided, ms since 1970 on our clock."""
+    collects: tuple[str, ...] = ()
+    """Sort keys of the follow-ups that this turn answers together."""
+    zone: str = ""
+    """The asker's time zone, where it is known."""
 
     @property
     def id(self) -> str:
@@ -192,15 +201,25 @@ class Sessions:
             pk=conversation_key(message),
             sk=turn_key(message),
             state="answering",
-            question=message.text,
+            question="" if message.kind in ("relay", "silence") else message.text,
             user=message.sender,
             kind=message.kind,
-            message_id=message.message_id,
+            message_id="" if message.kind in OURS else message.message_id,
             at=message.sent_at,
             days=days,
+            thread=message.thread,
             owner=owner,
             until=int(self._clock()) + LEASE_SECONDS,
         )
+
+    def wait(self, turn: Turn) -> Turn:
+        """Stores a question that a later turn answers; gives what stands there where it was stored before."""
+        waiting = replace(turn, state="waiting")
+        try:
+            self._table.put(self._item(waiting), condition="attribute_not_exists(#pk)")
+        except Conflict as met:
+            return _turn(met.item)
+        return waiting
 
     def claim(self, turn: Turn, message: Message) -> Turn:
         """Stores the turn as being answered, because something of it is about to be visible or it takes long.
@@ -252,7 +271,7 @@ class Sessions:
 
     def save(self, turn: Turn, *, claimed: bool) -> Turn:
         """Decides the reply. Raises Stopped where the answer was stopped meanwhile, Conflict with the stored turn otherwise."""
-        saved = replace(turn, state="saved", text="")
+        saved = replace(turn, state="saved", text="", answered=self._now())
         condition = "attribute_not_exists(#pk)"
         values: Item | None = None
         if claimed:
@@ -271,7 +290,7 @@ class Sessions:
 
     def settle(self, turn: Turn) -> Turn:
         """Decides what is left of a stopped answer. Raises Conflict where the claim is no longer ours."""
-        saved = replace(turn, state="saved", text="", stop="")
+        saved = replace(turn, state="saved", text="", stop="", answered=self._now())
         self._table.put(
             self._item(saved),
             condition="#state = :answering AND #owner = :owner",
@@ -283,6 +302,23 @@ class Sessions:
         """Notes that a person has the reply."""
         self._table.update(turn.pk, turn.sk, {"state": "sent", "sent": json.dumps(sent.ids), "text": None})
         return replace(turn, state="sent", sent=sent.ids)
+
+    def judge(self, message: Message, turn: str, *, good: bool) -> tuple[Turn | None, bool | None]:
+        """Notes whether the sender finds the answer with sort key `turn` in this conversation good; gives the turn (None where it
+        is not there) and what they thought of it before. Two calls."""
+        pk = conversation_key(message)
+        item = self._table.get(pk, turn) if turn.startswith("turn#") and len(turn) < 400 else None
+        if item is None or item["state"] not in ("saved", "sent"):
+            return None, None
+        mark = "opinion_" + hashlib.sha256(message.sender.encode("utf-8", "replace")).hexdigest()[:12]
+        before = item.get(mark)
+        if before is not None and bool(before) == good:
+            return _turn(item), good
+        try:
+            self._table.update(pk, turn, {mark: good}, condition="attribute_exists(#pk)")
+        except Conflict:
+            return None, None
+        return _turn(item), None if before is None else bool(before)
 
     def summarise(self, pk: str, text: str, *, upto: str) -> None:
         """Stores what the turns up to sort key `upto` amount to, unless a summary reaches further already."""
@@ -300,8 +336,8 @@ class Sessions:
         try:
             self._table.put(
                 self._item(failed),
-                condition="attribute_not_exists(#pk) OR #state = :answering OR #state = :failed",
-                values={"answering": "answering", "failed": "failed"},
+                condition="attribute_not_exists(#pk) OR #state IN (:answering, :waiting, :failed)",
+                values={"answering": "answering", "waiting": "waiting", "failed": "failed"},
             )
         except Conflict as met:
             return _turn(met.item)
@@ -315,10 +351,14 @@ class Sessions:
         Where the message still waits in the queue, its recall or new text is left for it. Two to four calls.
         """
         pk = conversation_key(message)
-        for item in self._table.query(pk, prefix="turn#", limit=self._history, descending=True):
-            turn = _turn(item)
+        turns = [_turn(item) for item in self._table.query(pk, prefix="turn#", limit=self._history, descending=True)]
+        for turn in turns:
             if target and turn.message_id != target:
                 continue
+            if turn.state == "waiting" and target:
+                self._table.update(pk, turn.sk, {"stop": why, "edited": text or None})
+                together = next((t for t in turns if t.state == "answering" and turn.sk in t.collects), None)
+                return self._end(pk, together.sk, "edited", "") if together else True
             if turn.state != "answering":
                 if target:
                     return False
@@ -354,6 +394,9 @@ class Sessions:
         soon = int(self._clock()) + 3600
         self._table.put({"pk": key("S", platform, stream), "sk": "stream", "text": text, "final": final, "expires": soon})
 
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
     def _soon(self) -> int:
         return int(self._clock()) + 86400
 
@@ -370,6 +413,10 @@ class Sessions:
             "model": turn.model,
             "reason": turn.reason,
             "noted": turn.noted,
+            "thread": turn.thread,
+            "answered": turn.answered,
+            "collects": turn.collects,
+            "zone": turn.zone,
             "after": turn.after,
         } | ({"reply": json.loads(to_json(turn.reply))} if turn.reply else {})
         answering = turn.state == "answering"
@@ -425,4 +472,8 @@ def _turn(item: Item) -> Turn:
         model=body.get("model", ""),
         reason=body.get("reason", ""),
         noted=body.get("noted", 0),
+        thread=body.get("thread", ""),
+        answered=body.get("answered", 0),
+        collects=tuple(body.get("collects", ())),
+        zone=body.get("zone", ""),
     )

@@ -135,7 +135,9 @@ class Summaries:
 
 def _said(turns: Sequence[Turn]) -> list[Turn]:
     """Turns that whoever takes part has seen: what one person was told privately is not for the others' answers."""
-    return [t for t in turns if t.state in ("saved", "sent") and t.reply and t.question and not t.reply.private]
+    return [
+        t for t in turns if t.state in ("saved", "sent") and t.reply and t.question and not t.reply.private and not t.reply.silent
+    ]
 
 
 def _summary(session: Session) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from assistant.answering import LONGEST_QUESTION, Answer, Answering, Question
 from assistant.audience import EVERYONE, Audiences, Rights
 from assistant.budgets import Budgets
 from assistant.errors import InvalidSetting, NeedsAuthorisation, SendError, Unavailable
+from assistant.filing import Filings
 from assistant.flows import FlowResult, Flows, Said, State
 from assistant.flows.forms import spoken
 from assistant.growing import Growing
@@ -25,6 +26,7 @@ from assistant.nlu import Understanding
 from assistant.nlu.context import contextualise
 from assistant.notices import Notices
 from assistant.observability import BUDGET_REACHED, Metrics
+from assistant.opinions import Opinions
 from assistant.platforms import Platform
 from assistant.plugins import MENU, Around, Plugins
 from assistant.queue import overtakes
@@ -99,7 +101,11 @@ class Thinking:
         budgets: Budgets | None = None,
         summaries: Summaries | None = None,
         audiences: Audiences | None = None,
+        filings: Callable[[], Filings] | None = None,
+        opinions: Opinions | None = None,
     ) -> None:
+        self._filings = filings
+        self._opinions = opinions
         self._audiences = audiences or Audiences(platform=platform, clock=clock)
         self._answering = answering
         self._platform = platform
@@ -118,8 +124,10 @@ class Thinking:
         self._budgets = budgets
         self._summaries = summaries
 
-    def hear(self, message: Message) -> None:
-        """Tells the plug-ins what happened."""
+    def hear(self, message: Message, ring: str = "") -> None:
+        """Tells the plug-ins what happened, and counts what the platform itself was told about an answer."""
+        if self._opinions and message.kind == "other":
+            self._opinions.hear_native(message, self._platform(message.platform), ring=ring)
         self._plugins.hear(message, self._around(message, ""))
 
     def think(self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float) -> Answer:
@@ -147,6 +155,11 @@ class Thinking:
             return Answer(heard, model="consent", after=session.state)
         if self._memory and (told := self._memory.hear(message, turn=growing.turn.id, language=language)):
             return Answer(told, model="memory", after=session.state)
+        platform = self._platform(message.platform)
+        if self._opinions and (thanks := self._opinions.hear(message, platform, ring=ring.name, language=language)):
+            return Answer(thanks, model="opinion", after=session.state)
+        if filed := self._filed(message, session, growing, language):
+            return filed
         around = self._around(message, growing.turn.id)
         state = State.from_json(session.state.get("flow") or {})
         approval = Approval.from_state(session.state)
@@ -175,6 +188,8 @@ class Thinking:
         from assistant.attachments import CannotRead, attached
 
         language = tongue(message)
+        waiting = self._filings().waiting(message, key=growing.turn.id) if self._filings else {}
+        kept = {**kept, "filing": waiting} if waiting else kept
         try:
             file = attached(message, self._platform(message.platform))
         except CannotRead as error:
@@ -187,7 +202,22 @@ class Thinking:
         text = say("file_read", language, name=file.name)
         if file.headings:
             text += f"\n\n{say('file_outline', language)}\n" + "\n".join(f"- {h}" for h in file.headings[:12])
-        return Answer(Reply(text=text), after=kept)
+        reply = Reply(text=text)
+        if self._filings and waiting:
+            reply = self._filings().offer(reply, waiting, language=language)
+        return Answer(reply, after=kept)
+
+    def _filed(self, message: Message, session: Session, growing: Growing, language: str) -> Answer | None:
+        """What follows from a wish to have something in the knowledge; None for everything else."""
+        if self._filings is None:
+            return None
+        state = session.state
+        waiting, free = state.get("filing") or {}, not (state.get("approval") or state.get("flow"))
+        heard = self._filings().hear(message, waiting, key=growing.turn.id, language=language, words=free)
+        if heard is None:
+            return None
+        reply, left = heard
+        return Answer(reply, model="filing", after={**state, "filing": dict(left)})
 
     # --- flows and plug-ins ---
 
@@ -271,6 +301,10 @@ class Thinking:
             acted=acted.messages() if acted else (),
             aside=growing.aside,
         )
+        if self._opinions and not acted:
+            platform = self._platform(message.platform)
+            reply = self._opinions.asked(answer.reply, message, platform, turn=growing.turn.sk, language=asks.language)
+            answer = replace(answer, reply=reply)
         if self._budgets:
             self._budgets.spend(message, ring, model=answer.model, usage=answer.usage)
         return answer

@@ -1,0 +1,64 @@
+"""Busy conversations: what is written while an answer is made is collected, and answered together in the next turn.
+
+The queue gives a conversation's messages one after the other. A follow-up that was written before the previous reply was decided
+is stored as `waiting`, and a message of kind `collected` is queued behind whatever else has come by then; when that one is taken,
+all that waits is answered in one turn. The turn names what it has answered, so a second delivery, or a second such message,
+answers nothing twice. Beyond `MOST_WAITING` the person is told once to write slower; what they wrote is kept and counted, not
+answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+from assistant.messages import OURS, Message
+from assistant.sessions import Session, Turn
+
+MOST_WAITING: Final = 5
+"""Follow-ups that one turn answers together."""
+
+SKEW_MS: Final = 1000
+"""A message counts as written meanwhile where it is older than the reply by this much: clocks differ, and what is answered within
+a second needs no collecting."""
+
+FLOOD: Final = "flood"
+"""`reason` of a turn that was not answered because too many came at once."""
+
+MOST_READ: Final = 200
+"""Newest turns among which waiting ones are looked for."""
+
+
+def verdict(message: Message, session: Session) -> Literal["answer", "wait", "flood", "over"]:
+    """What becomes of a new message: it is answered, waits for the others, is told to slow down, or is over the bound."""
+    if message.kind not in ("text", "rich_text") or message.file_key or message.text.startswith("/"):
+        return "answer"
+    ours = [t for t in session.turns if _beside(t, message)]
+    if not any(t.answered > message.sent_at + SKEW_MS for t in ours):
+        return "answer"
+    if any(t.reason == FLOOD and t.answered > message.sent_at + SKEW_MS for t in ours):
+        return "over"
+    return "flood" if len(waiting(session.turns, message)) >= MOST_WAITING else "wait"
+
+
+def waiting(turns: Sequence[Turn], message: Message) -> list[Turn]:
+    """The sender's questions in this topic that no turn has answered yet, old to new."""
+    done = {sk for t in turns if t.state in ("saved", "sent") for sk in t.collects}
+    return [t for t in turns if t.state == "waiting" and t.stop != "recalled" and t.sk not in done and _beside(t, message)]
+
+
+def marker(message: Message) -> Message:
+    """What is queued behind all that has come: when it is taken, all that waits is answered."""
+    return replace(message, kind="collected", text="", quoted="", proof="", untimed=False)
+
+
+def collected(asked: Sequence[Turn], message: Message) -> Message:
+    """`message`, the marker, with all that was asked, as it was edited last."""
+    return replace(message, text="\n".join(t.edited or t.question for t in asked))
+
+
+def _beside(turn: Turn, message: Message) -> bool:
+    if turn.user != message.sender or turn.thread != message.thread:
+        return False
+    return turn.kind not in OURS or turn.kind == "collected"

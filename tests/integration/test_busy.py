@@ -1,0 +1,165 @@
+"""A conversation that goes on while it is answered: follow-ups are answered together, edits count, floods are bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from assistant.dev.emulator import Emulator
+from assistant.observability import FLOODED
+from tests.support.desks import DESKS
+from tests.support.house import House, ScriptedModel, client
+
+NAMES = sorted(DESKS)
+SLOW = 3.0
+"""Seconds that the model takes for its first answer."""
+
+
+def meanwhile(house: House, act: Callable[[], object]) -> None:
+    """`act` happens while the first answer is made, which then takes its time."""
+    done: list[bool] = []
+
+    def between() -> None:
+        if not done:
+            done.append(True)
+            act()
+            house.offset += SLOW
+
+    house.model.between = between
+
+
+def asked(house: House) -> list[str]:
+    """What the model was asked, turn by turn."""
+    return [r.messages[-1].text for r in house.model.asked]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_written_meanwhile_is_answered_in_one_turn(aws: Emulator, name: str) -> None:
+    with DESKS[name]() as desk:
+        house = House(aws, secrets=desk.secrets, model=ScriptedModel(["Fourteen days.", "Both are on Friday."]))
+
+        def more() -> None:
+            desk.ask(house, "When is the next holiday?", message="m2")
+            desk.ask(house, "And the party?", message="m3")
+
+        meanwhile(house, more)
+        desk.ask(house, "How much leave do I have?", message="m1")
+        house.drain()
+        assert asked(house) == ["How much leave do I have?", "When is the next holiday?\nAnd the party?"]
+        assert [s for s in desk.seen(house) if "together" not in s] == ["Fourteen days.", "Both are on Friday."]
+
+
+def test_the_next_question_knows_what_was_answered_together(aws: Emulator) -> None:
+    house = House(aws, model=ScriptedModel(["One.", "Two and three.", "Four."]))
+    meanwhile(house, lambda: [house.say("second"), house.say("third")])
+    house.say("first")
+    house.drain()
+    house.say("fourth")
+    house.drain()
+    assert [m.text for m in house.model.asked[-1].messages] == ["first", "One.", "second\nthird", "Two and three.", "fourth"]
+
+
+@pytest.mark.parametrize("step", ["after put off", "after collecting", "after claim", "after model", "after save", "after send"])
+def test_a_process_that_ends_at_any_step_answers_each_follow_up_once(aws: Emulator, step: str) -> None:
+    class Dies(BaseException):
+        pass
+
+    armed: list[bool] = []
+    left = [1]
+
+    def dies(name: str) -> None:
+        if armed and name == step and left[0]:
+            left[0] -= 1
+            raise Dies
+
+    house = House(aws, step=dies, model=ScriptedModel(["One.", "Two and three."]))
+
+    def more() -> None:
+        house.say("second", id="m2")
+        house.say("third", id="m3")
+
+    meanwhile(house, more)
+    house.say("first", id="m1")
+    house.run(house.batch())
+    armed.append(True)
+    while records := house.batch():
+        try:
+            house.run(records)
+        except Dies:
+            sqs = client(aws, "sqs")
+            for record in records:
+                sqs.change_message_visibility(
+                    QueueUrl=house.settings.turns_queue_url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0
+                )
+    assert left == [0], f"nothing ended at {step!r}"
+    answers = [t["text"] for t in house.turns() if "together" not in t["text"]]
+    assert answers == ["One.", "Two and three."]
+    assert asked(house)[-1] == "second\nthird"
+
+
+def test_a_follow_up_that_is_edited_while_it_waits_is_answered_as_edited(aws: Emulator) -> None:
+    with DESKS["slack"]() as desk:
+        house = House(aws, secrets=desk.secrets, model=ScriptedModel(["One.", "Two."]))
+
+        def more() -> None:
+            desk.ask(house, "secnod", message="m2")
+
+        meanwhile(house, more)
+        desk.ask(house, "first", message="m1")
+        house.run(house.batch())
+        put_off = house.batch()
+        house.run(put_off)
+        said = desk._events["m2"]
+        edited = {
+            "type": "message",
+            "subtype": "message_changed",
+            "channel": "D1",
+            "channel_type": "im",
+            "ts": "1.2",
+            "event_ts": "1.2",
+            "message": {**said, "text": "second", "edited": {"user": "U1", "ts": "1.2"}},
+            "previous_message": said,
+        }
+        assert house.receive(desk.vendor.event(edited, event_id="Ev-edit")).status == 200
+        lanes = {json.loads(r["body"])["kind"]: r for r in (*house.batch(), *house.batch())}
+        house.run([lanes["edited"]])
+        house.run([lanes["collected"]])
+        assert asked(house) == ["first", "second"]
+
+
+def test_a_flood_is_bounded_with_one_word_and_hides_nobody_else(aws: Emulator, show: Callable[[str], None]) -> None:
+    house = House(aws, model=ScriptedModel(["An answer."]))
+
+    def flood() -> None:
+        for n in range(40):
+            house.say(f"again {n}", id=f"f{n}")
+
+    meanwhile(house, flood)
+    house.say("first", id="m1")
+    house.say("somebody else", conversation="quiet", user="v")
+    house.drain(limit=200)
+    texts = [t["text"] for t in house.turns()]
+    polite = [t for t in texts if "a lot at once" in t]
+    show(f"41 messages: {len(house.model.asked)} questions to the model, {len(polite)} polite word, {len(texts)} turns kept")
+    assert len(polite) == 1
+    assert asked(house) in (
+        ["first", "somebody else", "\n".join(f"again {n}" for n in range(5))],
+        ["first", "\n".join(f"again {n}" for n in range(5)), "somebody else"],
+    )
+    assert [t["text"] for t in house.turns("quiet")] == ["An answer."]
+    assert {f"again {n}" for n in range(40)} <= {t["question"] for t in house.turns()}, "each one is kept"
+    assert house.metrics.total(FLOODED) == 35
+    house.say("slower now")
+    house.drain()
+    assert asked(house)[-1] == "slower now"
+
+
+def test_a_quick_conversation_is_answered_one_by_one(aws: Emulator) -> None:
+    house = House(aws, model=ScriptedModel(["One.", "Two."]))
+    house.say("first")
+    house.drain()
+    house.say("second")
+    house.drain()
+    assert asked(house) == ["first", "second"]
