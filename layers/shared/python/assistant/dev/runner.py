@@ -302,3 +302,34 @@ class EventSource:
         for record in records:
             if record["messageId"] not in failed:
                 self._client.delete_message(QueueUrl=self._url, ReceiptHandle=record["receiptHandle"])
+
+
+# --- the schedule --------------------------------------------------------------------------------------
+
+
+class Schedule:
+    """A rule of EventBridge: hands `event` to a function every so many seconds."""
+
+    def __init__(self, functions: Functions, function: str, event: Mapping[str, Any], *, every: float) -> None:
+        self._functions = functions
+        self._function = function
+        self._event = event
+        self._every = every
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="schedule", daemon=True)
+
+    def start(self) -> None:
+        """Begins; the first time is after one interval."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No further event; one that is being worked on is waited for."""
+        self._ended.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._every):
+            try:
+                self._functions.invoke(self._function, dict(self._event), seconds=300)
+            except Exception:  # the next event comes whatever became of this one
+                logger.exception("function %s failed on its schedule", self._function)

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from assistant.dev.emulator import environment_at, settings_at
 from assistant.dev.emulator_process import EmulatorProcess
-from assistant.dev.runner import EventSource, Functions, listen, serve
+from assistant.dev.runner import EventSource, Functions, Schedule, listen, serve
 from assistant.errors import InvalidSetting
 from assistant.observability import configure_logging
 from assistant.platforms import PLATFORMS
@@ -32,7 +32,10 @@ from assistant.settings import Settings
 
 HELP = "run everything on this machine"
 
-OURS: Final = frozenset({"stage", "region", "table_name", "turns_queue_url", "dead_letters_url", "bucket"})
+LOOK_SECONDS: Final = 60
+"""How often the roll-out's plan is looked at; on AWS a rule of EventBridge does it."""
+
+OURS: Final = frozenset({"stage", "region", "table_name", "turns_queue_url", "dead_letters_url", "bucket", "figures"})
 """Settings that the local run decides itself."""
 
 
@@ -78,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         knowledge_folder=str(args.data.resolve()),
         public_url=url,
         log_format="ecs" if args.json_logs else "pretty",
+        figures="process",
         **({"cache_url": args.cache} if args.cache else {}),
         **more,
     )
@@ -86,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     server = serve(listening, functions)
     source = EventSource(functions, client("sqs"), settings)
     source.start()
+    schedule = Schedule(functions, "init", {"task": "rollout"}, every=LOOK_SECONDS)
+    schedule.start()
     (args.data / "url").write_text(url, encoding="ascii")  # where the other commands find this run
     page = stage.serve(f"{url}/webhook") if stage else None
     print(banner(url, key, args, secrets, time.perf_counter() - began, chats=page.url if page else ""), flush=True)
@@ -98,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if stage:
         stage.stop()
     server.shutdown()
+    schedule.stop()
     source.stop()
     emulator.stop()
     return 0
