@@ -70,7 +70,12 @@ def house_with(aws: Emulator, *answers: Any, plugin: BotPlugin | None = None, **
     model = ScriptedModel(list(answers))
     house = House(aws, model=model, **more)
     plugin = plugin or make(Rooms)
-    house.assistant._plugins = Plugins([plugin], table=house.assistant.table, metrics=house.metrics)
+    house.assistant._plugins = Plugins(
+        [plugin],
+        table=house.assistant.table,
+        metrics=house.metrics,
+        authority=lambda: house.assistant.authorisations,
+    )
     return house, plugin
 
 
@@ -259,7 +264,6 @@ def test_a_tool_that_needs_the_askers_consent_waits_for_it_and_acts_once(aws: Em
             aws, [("send", {"to": "bob"})], "Sent.", plugin=make(Mail), public_url=public, secrets={"oauth-okta": secret}
         )
         identity.redirects = {f"{public}/oauth/okta/callback"}
-        house.assistant.plugins._authority = lambda: house.assistant.authorisations
         card = ask(house, "Mail Bob")
         asked = press(house, card["buttons"][0])
         assert "permission" in asked["text"]
@@ -418,7 +422,7 @@ def register() -> Iterator[Register]:
 def company(register: Register, *operations: str, **more: Any) -> BotPlugin:
     class Company(BotPlugin):
         name = "company"
-        permissions = Permissions(tokens={"hr": ("leave",)})
+        permissions = Permissions(tokens={"hr": ("leave",)}, hosts=("127.0.0.1",))
 
         def get_tools(self) -> list[Tool]:
             return openapi_tools(
@@ -498,6 +502,7 @@ def server() -> Iterator[Mcp]:
 def stock(server: Mcp, token: str = Mcp.token) -> BotPlugin:
     class Stock(BotPlugin):
         name = "stock"
+        permissions = Permissions(hosts=("127.0.0.1",))
 
         def get_tools(self) -> list[Tool]:
             return mcp_tools(f"{server.base}/mcp", headers=lambda ctx: {"authorization": f"Bearer {token}"}, allow=LOCAL)

@@ -162,12 +162,16 @@ class PluginContext:
     key: str
     """The same for every delivery of the message: an idempotency key for whatever the plug-in does elsewhere."""
     store: Store
-    menu: tuple[MenuItem, ...] = ()
-    """The entries of all plug-ins."""
+    _menu: Callable[[], tuple[MenuItem, ...]] = field(default=tuple, repr=False)
     _secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     _as_asker: Callable[..., Any] | None = field(default=None, repr=False)
     _call: Callable[..., web.WebReply] | None = field(default=None, repr=False)
     _tell: Callable[..., None] | None = field(default=None, repr=False)
+
+    @property
+    def menu(self) -> tuple[MenuItem, ...]:
+        """The entries of all plug-ins."""
+        return self._menu()
 
     def token(self, provider: str, scopes: Sequence[str] = (), *, refused: str = "") -> str:
         """The asker's own access token at `provider`, with `scopes` (empty: all that the permissions name).
@@ -252,6 +256,8 @@ class BotPlugin:
     """Things that take several questions, as `assistant.Flow`; set by `__init__` where the configuration decides."""
     seconds: ClassVar[float] = 5.0
     """Longest time one call may take."""
+    megabytes: ClassVar[int] = 256
+    """By how much the memory may grow during one call."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -282,6 +288,8 @@ class Around:
     language: str
     now: datetime
     key: str
+    only: tuple[str, ...] = ()
+    """Plug-ins that the asker's ring offers: names, `name@version` for one of several versions, `*` for all others as well."""
 
 
 def offer(method: Callable[..., T], *arguments: Any) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import pkgutil
 import re
@@ -14,11 +15,14 @@ from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import ValidationError
+from pydantic.errors import PydanticUserError
 
 from assistant.errors import InvalidSetting
+from assistant.observability import redact
 from assistant.plugins.contract import BotPlugin
+from assistant.plugins.isolated import Isolated
 from assistant.settings import PLUGIN_API
-from assistant.tools import toolbox, tools_in
+from assistant.tools import inlined, toolbox, tools_in
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,14 @@ def _numbers(version: str) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3] or 0)
 
 
+def order_of(version: str) -> tuple[int, int, int, str]:
+    """What versions are sorted by, oldest first; one that is none stands before all."""
+    try:
+        return (*_numbers(version), "")
+    except ValueError:
+        return (0, 0, 0, version)
+
+
 # --- loading ---------------------------------------------------------------------------------------
 
 
@@ -60,6 +72,14 @@ class Loaded:
     version: str = ""
     reason: str = ""
     """Why it is not ready, and what to do."""
+    notes: tuple[str, ...] = ()
+    """What is wrong with it although it works, such as a tool that had to be left out."""
+    faults: int = 0
+    """Faults of late, in this process."""
+    since: int = 0
+    """Unix second at which it was put into quarantine."""
+    isolated: bool = False
+    """Whether it runs in a function of its own."""
 
 
 def find(package: str = "assistant_plugins") -> dict[str, str]:
@@ -95,15 +115,54 @@ def build(made: type[BotPlugin], config: Mapping[str, Any]) -> BotPlugin:
     try:
         checked = made.Config.model_validate(dict(config))
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(p) for p in first["loc"]) or "config"
-        raise InvalidSetting(f"plug-in {made.name}: {where}: {first['msg']}; correct its configuration") from None
+        raise InvalidSetting(f"plug-in {made.name}: {_first(error)}; correct its configuration") from None
     plugin = made(checked)
     try:
+        config_schema(plugin)
         toolbox(tools_in(plugin))
     except InvalidSetting as error:
         raise InvalidSetting(f"plug-in {made.name}: {error}") from None
     return plugin
+
+
+def _first(error: ValidationError) -> str:
+    """Field, value and what is wrong with it; the value of a field that sounds like a secret is not repeated."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(p) for p in first["loc"]) or "config"
+    if first["type"] in ("missing", "extra_forbidden") or _SECRET.search(where):
+        return f"{where}: {first['msg']}"
+    value = redact(json.dumps(first["input"], ensure_ascii=False, default=str))
+    return f"{where}: {value[:100]}{'…' if len(value) > 100 else ''} – {first['msg']}"
+
+
+_SECRET = re.compile(r"(?i)secret|token|password|key|credential")
+
+
+def config_schema(plugin: BotPlugin | type[BotPlugin]) -> dict[str, Any]:
+    """The JSON Schema that a form is drawn from, without references; raises InvalidSetting where none can be."""
+    if isinstance(plugin, Isolated):
+        return dict(plugin.manifest.schema)
+    try:
+        schema = plugin.Config.model_json_schema()
+    except PydanticUserError as error:
+        raise InvalidSetting(f"its Config has no JSON Schema: {error.message.splitlines()[0]}") from None
+    try:
+        return inlined(schema)
+    except InvalidSetting as error:
+        raise InvalidSetting(f"its Config cannot be shown as a form: {error}") from None
+
+
+def examples_of(plugin: BotPlugin) -> dict[str, str]:
+    """What starts the plug-in's flows, as it is compared, with the name of the flow. Raises InvalidSetting where two have one."""
+    known: dict[str, str] = {}
+    for flow in plugin.flows:
+        for text in flow.examples:
+            said = " ".join(re.sub(r"[^\w\s]", " ", text.lower()).split())
+            if known.setdefault(said, flow.name) != flow.name:
+                raise InvalidSetting(
+                    f"its flows {known[said]!r} and {flow.name!r} share the example {text!r}; change one of them"
+                )
+    return known
 
 
 def load_file(path: Path) -> ModuleType:
