@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,6 +17,24 @@ PLATFORMS: Final = ("webchat", "feishu", "dingtalk", "wecom", "slack", "teams")
 """Names under which each platform's secret is stored: `assistant/{stage}/{platform}`."""
 SECRETS: Final = (*PLATFORMS, "model")
 """All secrets: those of the platforms, and the key of a model outside AWS."""
+
+ACCESS_LOG: Final = json.dumps(
+    {
+        "@timestamp": "$context.requestTime",
+        "ecs.version": "8.11",
+        "http.request.id": "$context.requestId",
+        "http.request.method": "$context.httpMethod",
+        "http.response.status_code": "$context.status",
+        "http.response.bytes": "$context.responseLength",
+        "event.duration_ms": "$context.responseLatency",
+        "event.backend_ms": "$context.integrationLatency",
+        "url.route": "$context.routeKey",
+        "source.ip": "$context.identity.sourceIp",
+        "user_agent.original": "$context.identity.userAgent",
+        "error.message": "$context.error.message",
+    }
+)
+"""One line a request in ECS field names; `url.route` holds the pattern and never a query string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -25,7 +24,7 @@ from assistant.queue import QUEUE, QueueSettings
 from assistant.settings import ROUTES, Settings
 from infra.bundle import FUNCTIONS, Bundle
 from infra.data import DataStack
-from infra.deployment import PLATFORMS, SECRETS, Deployment
+from infra.deployment import ACCESS_LOG, PLATFORMS, SECRETS, Deployment
 from infra.functions import AssistantFunction, Layers, log_period
 from infra.inference import model_grants
 from infra.network import Network
@@ -33,24 +32,6 @@ from infra.review import accept
 
 INGEST: Final = QueueSettings(function_timeout=900, max_receives=3, batch_size=10)
 """One message group, so that one writer at a time builds a knowledge version; up to ten changes come in one call."""
-
-ACCESS_LOG: Final = json.dumps(
-    {
-        "@timestamp": "$context.requestTime",
-        "ecs.version": "8.11",
-        "http.request.id": "$context.requestId",
-        "http.request.method": "$context.httpMethod",
-        "http.response.status_code": "$context.status",
-        "http.response.bytes": "$context.responseLength",
-        "event.duration_ms": "$context.responseLatency",
-        "event.backend_ms": "$context.integrationLatency",
-        "url.route": "$context.routeKey",
-        "source.ip": "$context.identity.sourceIp",
-        "user_agent.original": "$context.identity.userAgent",
-        "error.message": "$context.error.message",
-    }
-)
-"""One line a request in ECS field names; `url.route` holds the pattern and never a query string."""
 
 _READ = ("GetItem", "Query")
 _WRITE = (*_READ, "PutItem", "UpdateItem", "DeleteItem")

@@ -54,6 +54,10 @@ class Settings:
     """Valkey or Redis that all instances share: `redis://HOST:PORT`, `rediss://USER@HOST:PORT?iam=CACHE`; empty: the table."""
     log_search_stream: str = ""
     """Name of the Firehose stream that feeds the search of logs, one document a record; empty: there is none."""
+    log_search_url: str = ""
+    """OpenSearch domain in which logs are searched."""
+    log_search_days: int = 30
+    """Days after which logs leave the search."""
     public_url: str = ""
     """Where the HTTP API is reached from outside, without a slash at the end."""
     model: str = "builtin"
@@ -75,6 +79,8 @@ class Settings:
     """IANA zone of the company: logs, summaries and "today"."""
     administrators: str = ""
     """Who is told what only they can mend: `slack:U123,feishu:ou_abc`."""
+    editors: str = ""
+    """Who may add to the knowledge from a chat, with the administrators: `slack:U456,feishu:ou_def`."""
     language: str = "en"
     """Of what the assistant says unasked, as to administrators: `en` or `zh-CN`."""
     memory_scope: str = "topic"
@@ -97,6 +103,8 @@ class Settings:
     """Newest turns read back for a new one."""
     history_tokens: int = 6000
     """Tokens of earlier turns that go to the model; from 80 % of it on the older ones are summarised."""
+    reminder_minutes: int = 30
+    """After this silence in the middle of a form its person is reminded, once; 0: never."""
     answer_seconds: int = 120
     """Longest time one answer may take before it is given up."""
 
