@@ -11,11 +11,12 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from assistant.access import REFRESH_SECONDS, Access, TooMany
+from assistant.access import REFRESH_SECONDS, Access, Identity, TooMany
 from assistant.api import create_app
 from assistant.dev.cli import main
 from assistant.dev.emulator import Emulator
 from assistant.dev.runner import listen, serve
+from assistant.doors import Needs
 from tests.integration.test_api import ApiFunction
 from tests.support.house import WEBCHAT_KEY, House, client, down
 
@@ -76,6 +77,22 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("GET", "/api/rollout/lists"): ("operator", "/api/rollout/lists", None),
     ("POST", "/api/rollout/lists"): ("admin", "/api/rollout/lists", {"name": "sales", "people": ["slack:U1"]}),
     ("POST", "/api/rollout"): ("admin", "/api/rollout", {"action": "set", "changes": {"outside": "word"}}),
+    ("PUT", "/api/conversations/{conversation}/files"): ("user", "/api/conversations/c/files?name=a.txt", "Text"),
+    ("GET", "/api/rollout/where"): ("operator", "/api/rollout/where?person=slack:U1", None),
+    ("GET", "/api/sign-in"): ("anybody", "/api/sign-in", None),
+    ("GET", "/api/sign-in/{provider}"): ("anybody", "/api/sign-in/okta", None),
+    ("GET", "/api/sign-in/{provider}/callback"): ("anybody", "/api/sign-in/okta/callback", None),
+    ("GET", "/api/session"): ("user", "/api/session", None),
+    ("DELETE", "/api/session"): ("user", "/api/session", None),
+    ("GET", "/api/setup"): ("operator", "/api/setup", None),
+    ("GET", "/api/figures"): ("operator", "/api/figures?hours=1", None),
+    ("GET", "/api/archive"): ("admin", "/api/archive", None),
+    ("GET", "/api/archive/{id}"): ("admin", "/api/archive/none?why=complaint", None),
+    ("DELETE", "/api/archive/{id}"): ("admin", "/api/archive/none?why=complaint", None),
+    ("GET", "/api/dead-letters/{id}"): ("admin", "/api/dead-letters/none?why=complaint", None),
+    ("GET", "/api/authorisations/mine"): ("user", "/api/authorisations/mine", None),
+    ("DELETE", "/api/authorisations/mine/{provider}"): ("user", "/api/authorisations/mine/slack", None),
+    ("POST", "/api/keys/{id}/rotate"): ("admin", "/api/keys/spare/rotate", {"overlap": 60}),
     ("POST", "/api/init"): ("admin", "/api/init", None),
     ("GET", "/api/keys"): ("admin", "/api/keys", None),
     ("POST", "/api/keys"): ("admin", "/api/keys", {"name": "n", "role": "user"}),
@@ -85,13 +102,38 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("GET", "/api/audit"): ("admin", "/api/audit", None),
 }  # fmt: skip
 
-LET_IN = {
-    "anybody": {"none", "wrong", "expired", "revoked", "another tenant", "user", "editor", "operator", "admin", "web chat"},
-    "user": {"user", "editor", "operator", "admin", "web chat"},
-    "editor": {"editor", "admin", "web chat"},
-    "operator": {"operator", "admin", "web chat"},
-    "admin": {"admin", "web chat"},
+STRANGERS = ("none", "wrong", "expired", "revoked", "another tenant")
+KNOWN = ("user", "another user", "editor", "operator", "admin", "web chat", "signed in", "cookie alone", "figures only")
+LET_IN: dict[str, set[str]] = {
+    "anybody": {*STRANGERS, *KNOWN},
+    "user": set(KNOWN),
+    "editor": {"editor", "admin", "web chat", "signed in", "cookie alone", "figures only"},
+    "operator": {"operator", "admin", "web chat", "signed in", "cookie alone", "figures only"},
+    "admin": {"admin", "web chat", "signed in", "cookie alone", "figures only"},
 }
+"""By role: who gets past it. What a session without our page's header, and a key's scopes, refuse comes on top."""
+
+NOT_FOUND = {("GET", "/api/archive/{id}"), ("DELETE", "/api/archive/{id}"), ("GET", "/api/dead-letters/{id}")}
+"""The requests name what is not there, and whoever is let in hears just that."""
+NOBODYS = {("DELETE", "/api/authorisations/mine/{provider}")}
+"""Of a key that belongs to nobody there is nothing to take back."""
+
+
+def expected(name: str, row: tuple[str, str], needs: str, area: str) -> set[int]:
+    """The statuses that identity `name` may get."""
+    method, _ = row
+    if needs == "anybody":
+        return {200}
+    if name in STRANGERS:
+        return {401}
+    others = row[1].startswith("/api/conversations/{conversation}/")
+    limited = name == "figures only" and not (area in ("", "figures") and (area == "" or method == "GET"))
+    forged = name == "cookie alone" and method != "GET"
+    if name not in LET_IN[needs] or limited or forged or (name == "another user" and others):
+        return {403}
+    if row in NOBODYS:
+        return {400}
+    return {404} if row in NOT_FOUND else {200, 202}
 
 
 def test_every_route_lets_in_whom_it_should_and_nobody_else(
@@ -112,9 +154,20 @@ def test_every_route_lets_in_whom_it_should_and_nobody_else(
     gone, keys["revoked"] = house.assistant.access.add(name="gone", role="admin")
     house.assistant.access.revoke(gone.id)
     keys["another tenant"] = Access(house.assistant.table, tenant="another").add(name="a", role="admin")[1]
-    keys |= {"web chat": WEBCHAT_KEY, "wrong": keys["admin"][:-1] + "x", "none": ""}
+    keys |= {"web chat": WEBCHAT_KEY, "wrong": keys["admin"][:-1] + "x", "none": "", "signed in": "", "cookie alone": ""}
+    _, keys["another user"] = house.assistant.access.add(name="Bob", role="user", person="bob")
+    _, keys["figures only"] = house.assistant.access.add(name="wall", role="admin", scopes=["figures:read"])
+    boss = Identity(id="okta:1", name="Ann", role="admin", person="")
+    areas = {
+        (method, route.path): next((d.call.area for d in route.dependant.dependencies if isinstance(d.call, Needs)), "")
+        for route in http.app.routes  # type: ignore[attr-defined]  # as above
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    house.say("Of Ann alone", user="ann")
+    house.drain()
     house.offset = 60
-    names = ["none", "wrong", "expired", "revoked", "another tenant", "user", "editor", "operator", "admin", "web chat"]
+    names = [*STRANGERS, *KNOWN]
     lines = [f"  {'':53}" + " ".join(f"{n:>8.8}" for n in names)]
     wrong: list[str] = []
     for (method, path), (needs, url, body) in sorted(ROUTES.items(), key=lambda row: (row[1][0], row[0][1], row[0][0])):
@@ -122,13 +175,16 @@ def test_every_route_lets_in_whom_it_should_and_nobody_else(
         for name in names:
             given = {"content": body} if isinstance(body, str) else {"json": body} if body is not None else {}
             at = url
-            if path == "/api/keys/{id}":
-                at = f"/api/keys/{house.assistant.access.add(name='spare', role='user')[0].id}"
-            answer = http.request(method, at, headers={"authorization": f"Bearer {keys[name]}" if keys[name] else ""}, **given)
+            if path.startswith("/api/keys/{id}"):
+                at = at.replace("spare", house.assistant.access.add(name="spare", role="user")[0].id)
+            headers = {"authorization": f"Bearer {keys[name]}" if keys[name] else ""}
+            http.cookies.clear()
+            if name in ("signed in", "cookie alone"):
+                http.cookies.set("assistant-session", house.assistant.sign_in.remember(boss))
+                headers |= {"x-requested-with": "assistant"} if name == "signed in" else {}
+            answer = http.request(method, at, headers=headers, **given)
             statuses.append(answer.status_code)
-            known = name in LET_IN["user"]
-            expected = {200, 202} if name in LET_IN[needs] else {403} if known else {401}
-            if answer.status_code not in expected:
+            if answer.status_code not in expected(name, (method, path), needs, areas[method, path]):
                 wrong.append(f"{name}: {method} {at} → {answer.status_code} {answer.text[:200]}")
         lines.append(f"  {method:6} {path:46}" + " ".join(f"{s:8}" for s in statuses))
     with capsys.disabled():

@@ -158,7 +158,7 @@ class SignIn:
             role=role,
             person=f"{provider}-{account.id}"[:200],
         )
-        return self._keep(who), who
+        return self.remember(who), who
 
     def redirect(self, provider: str) -> str:
         """The address that has to be registered at the provider."""
@@ -200,7 +200,8 @@ class SignIn:
             self._known.clear()
         return len(ended)
 
-    def _keep(self, who: Identity) -> str:
+    def remember(self, who: Identity) -> str:
+        """A new session for somebody who has proven who they are: what their cookie holds."""
         token = secrets.token_urlsafe(32)
         ends = int(self._clock()) + SESSION_SECONDS
         body = json.dumps({"id": who.id, "name": who.name, "role": who.role, "person": who.person}, ensure_ascii=False)
