@@ -63,6 +63,8 @@ class CloudWatch:
                 return values[-1]
             case "SampleCount":
                 return float(len(values))
+            case _ if bounds := re.fullmatch(r"PR\((\d+(?:\.\d+)?):\)", stat):
+                return 100 * sum(v >= float(bounds[1]) for v in values) / len(values)
             case _ if re.fullmatch(r"p\d+(\.\d+)?", stat):
                 return values[max(0, math.ceil(float(stat[1:]) / 100 * len(values)) - 1)]
         raise ValueError(f"no statistic {stat!r} here; add it")

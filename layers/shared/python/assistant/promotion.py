@@ -123,7 +123,7 @@ class Promotion:
             name: self._figures.of_ring(
                 name,
                 since=plan.since,
-                until=now,
+                until=now + 1,
                 slow_seconds=plan.limits.slow_seconds,
                 silent_seconds=plan.limits.silent_seconds,
             )
