@@ -90,6 +90,8 @@ class DingTalkSimulator(Simulator):
         self.sessions: dict[str, tuple[str, float]] = {}
         self.files: dict[str, bytes] = {}
         self.media: dict[str, bytes] = {}
+        self.departments: dict[str, list[list[int]]] = {}
+        """Of people: each of their departments with those above it, up to the company (1)."""
         self.cards: dict[str, Card] = {}
         self.routes: dict[str, str] = {}
         self.tokens: dict[str, float] = {}
@@ -361,6 +363,15 @@ class DingTalkSimulator(Simulator):
         name = f"@media{len(self.media)}"
         self.media[name] = call.body
         return Answer(200, {"errcode": 0, "errmsg": "ok", "media_id": name, "type": call.query["type"]})
+
+    @route("POST", r"/topapi/v2/department/listparentbyuser")
+    def departments_of(self, call: Call) -> Answer:
+        """A person's departments, each with those above it."""
+        user = call.json().get("userid")
+        if user not in self.departments:
+            return Answer(200, {"errcode": 60121, "errmsg": "user not found"})
+        lists = [{"parent_dept_id_list": line} for line in self.departments[user]]
+        return Answer(200, {"errcode": 0, "errmsg": "ok", "result": {"parent_list": lists}})
 
     @route("GET", r"/auth/scopes")
     def scopes(self, call: Call) -> Answer:

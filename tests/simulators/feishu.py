@@ -96,6 +96,10 @@ class FeishuSimulator(Simulator):
             "offline_access",
         }
         self.people = {"ou_ann", "ou_bo"}
+        self.departments: dict[str, list[str]] = {}
+        """Of people: their open_department_ids."""
+        self.above: dict[str, list[str]] = {}
+        """Of departments: those above them."""
         self.files: dict[tuple[str, str], bytes] = {}
         self.messages: dict[str, Shown] = {}
         self.entities: dict[str, Entity] = {}
@@ -455,6 +459,43 @@ class FeishuSimulator(Simulator):
             raise error(234003, "File not in msg.")
         name = "attachment; filename=\"a.bin\"; filename*=UTF-8''%E6%8A%A5%E5%91%8A.pdf"
         return Answer(200, content, {"content-disposition": name})
+
+    # --- the directory ---
+
+    @route("GET", r"/open-apis/im/v1/chats/(?P<chat>[^/]+)/members")
+    def members(self, call: Call) -> Answer:
+        """A page of a chat's people, without bots."""
+        self._needs("im:chat.members:read", "im:chat:readonly", "im:chat", "im:chat.group_info:readonly")
+        people = self.chats.get(call.params["chat"])
+        if people is None:
+            raise error(232006, "Your request specifies a chat_id which is invalid.")
+        if call.query.get("member_id_type") != "open_id" or not 0 < int(call.query.get("page_size", "20")) <= 100:
+            raise error(232001, "Your request contains an invalid request parameter.")
+        every, start, size = sorted(people), int(call.query.get("page_token") or 0), int(call.query.get("page_size", "20"))
+        items = [{"member_id_type": "open_id", "member_id": p, "name": p} for p in every[start : start + size]]
+        more = start + size < len(every)
+        data = {"items": items, "has_more": more, "page_token": str(start + size) if more else "", "member_total": len(every)}
+        return Answer(200, {"code": 0, "msg": "success", "data": data})
+
+    @route("GET", r"/open-apis/contact/v3/users/(?P<user>[^/]+)")
+    def user(self, call: Call) -> Answer:
+        """One person; their departments only with the scope for that field."""
+        self._needs("contact:contact.base:readonly", "contact:contact:readonly_as_app")
+        if call.query.get("user_id_type", "open_id") != "open_id":
+            raise error(40001, "param error")
+        about: dict[str, Any] = {"open_id": call.params["user"], "name": call.params["user"]}
+        if "contact:user.department:readonly" in self.scopes:
+            about["department_ids"] = self.departments.get(call.params["user"], ["0"])
+        return Answer(200, {"code": 0, "msg": "success", "data": {"user": about}})
+
+    @route("GET", r"/open-apis/contact/v3/departments/parent")
+    def parents(self, call: Call) -> Answer:
+        """The departments above one."""
+        self._needs("contact:contact.base:readonly", "contact:contact:readonly_as_app")
+        if call.query.get("department_id_type") != "open_department_id" or int(call.query.get("page_size", "20")) > 50:
+            raise error(40001, "param error")
+        items = [{"open_department_id": d, "name": d} for d in self.above.get(call.query.get("department_id", ""), ())]
+        return Answer(200, {"code": 0, "msg": "success", "data": {"items": items, "has_more": False}})
 
     # --- doctor ---
 

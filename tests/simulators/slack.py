@@ -38,9 +38,14 @@ LIMITS: Mapping[str, tuple[int, float]] = {
     "conversations.replies": (50, 60.0),
     "conversations.history": (50, 60.0),
 }
-"""Calls in so many seconds: posts by channel (about one a second, with short bursts), the rest in the whole workspace."""
+"""Calls in so many seconds: posts by channel (about one a second), the rest in the whole workspace."""
 
-FORM_ONLY = frozenset({"conversations.replies", "conversations.history", "files.getUploadURLExternal", "files.info"})
+FORM_ONLY = frozenset(
+    {
+        "conversations.replies", "conversations.history", "files.getUploadURLExternal", "files.info", "conversations.members",
+        "usergroups.list",
+    }
+)  # fmt: skip
 
 
 @dataclass
@@ -107,6 +112,8 @@ class SlackSimulator(Simulator):
         self.channels: dict[str, Channel] = {}
         self.statuses: list[tuple[str, str, str]] = []
         self.files: dict[str, dict[str, Any]] = {}
+        self.groups: dict[str, list[str]] = {}
+        """User groups and who is in them."""
         self.used_urls: dict[str, tuple[int, float]] = {}
         self.called: dict[tuple[str, str], list[float]] = {}
         self._count = 0
@@ -564,6 +571,24 @@ class SlackSimulator(Simulator):
         if not user.startswith("U"):
             return self._no("user_not_found")
         return self._ok(channel={"id": self._direct(user).id})
+
+    @route("POST", "/api/conversations.members")
+    def members(self, call: Call) -> Answer:
+        """A page of a conversation's members, bots too."""
+        asked = call.form()
+        place = self._place(asked.get("channel"), member=False)
+        self._need("im:read" if place.id.startswith("D") else "channels:read" if place.public else "groups:read")
+        every, start, size = sorted(place.members), int(asked.get("cursor") or 0), min(1000, int(asked.get("limit") or 100))
+        after = str(start + size) if start + size < len(every) else ""
+        return self._ok(members=every[start : start + size], response_metadata={"next_cursor": after})
+
+    @route("POST", "/api/usergroups.list")
+    def usergroups(self, call: Call) -> Answer:
+        """The workspace's user groups."""
+        self._need("usergroups:read")
+        with_users = call.form().get("include_users") == "true"
+        found = [{"id": g, "handle": g, "date_delete": 0} | ({"users": u} if with_users else {}) for g, u in self.groups.items()]
+        return self._ok(usergroups=found)
 
     @route("POST", "/api/conversations.join")
     def join(self, call: Call) -> Answer:

@@ -75,6 +75,8 @@ class Chat:
     sent_at: list[float] = field(default_factory=list)
     closed: str = ""
     streaming: bool = True
+    members: set[str] = field(default_factory=set)
+    """Ids as in `from.id`, the bot not among them."""
 
 
 class TeamsSimulator(Simulator):
@@ -300,6 +302,18 @@ class TeamsSimulator(Simulator):
         post.reply_to = unquote(call.params.get("aid") or "")
         chat.posts.append(post)
         return Answer(201, {"id": post.id})
+
+    @route("GET", "(?:/emea)?/v3/conversations/(?P<cid>[^/]+)/pagedmembers")
+    def members(self, call: Call) -> Answer:
+        """A page of the people in a conversation; the bot is not among them."""
+        chat = self._chat(call)
+        size = int(call.query.get("pageSize", "200"))
+        if not 50 <= size <= 500:
+            return _error(400, "BadArgument", "pageSize is outside 50–500")
+        every, start = sorted(chat.members), int(call.query.get("continuationToken") or 0)
+        page = {"members": [{"id": m, "aadObjectId": m, "name": m} for m in every[start : start + size]]}
+        more = {"continuationToken": str(start + size)} if start + size < len(every) else {}
+        return Answer(200, page | more)
 
     @route("PUT", "(?:/emea)?/v3/conversations/(?P<cid>[^/]+)/activities/(?P<aid>[^/]+)")
     def edit(self, call: Call) -> Answer:

@@ -147,6 +147,9 @@ class WeCom(Simulator):
     def __init__(self, *, clock: Callable[[], float] = time.time, members: tuple[str, ...] = ("lin", "wang", "zhao")) -> None:
         super().__init__(clock=clock)
         self.members = set(members)
+        self.departments: dict[str, list[int]] = {}
+        self.parents: dict[int, int] = {1: 0}
+        """Of departments: the one above."""
         self.chats: dict[str, list[Shown]] = {}
         self.trusted_ip = True
         self.streams: dict[str, Stream] = {}
@@ -534,6 +537,21 @@ class WeCom(Simulator):
             {"errcode": 0, "errmsg": "ok", "agentid": AGENT, "name": "助手", "close": 0, "redirect_domain": ""}
             | {"allow_userinfos": users, "allow_partys": {"partyid": []}, "allow_tags": {"tagid": []}},
         )
+
+    @route("GET", "/cgi-bin/user/get")
+    def user_get(self, call: Call) -> Answer:
+        """One member and their departments."""
+        user = call.query.get("userid", "")
+        if user not in self.members:
+            raise failed(60111, "userid not found")
+        departments = self.departments.get(user, [1])
+        return Answer(200, {"errcode": 0, "errmsg": "ok", "userid": user, "name": user, "department": departments})
+
+    @route("GET", "/cgi-bin/department/simplelist")
+    def departments_list(self, call: Call) -> Answer:
+        """Every department with the one above it."""
+        listed = [{"id": d, "parentid": p, "order": 1} for d, p in self.parents.items()]
+        return Answer(200, {"errcode": 0, "errmsg": "ok", "department_id": listed})
 
     @route("GET", "/cgi-bin/getcallbackip")
     def callback_ip(self, call: Call) -> Answer:

@@ -79,7 +79,10 @@ def down() -> Unavailable:
 
 
 class House:
-    """An assistant on an emulated AWS. `post` is a platform calling; `drain` runs the queue dry; `now` is the clock."""
+    """An assistant on an emulated AWS. `post` is a platform calling; `drain` runs the queue dry; `now` is the clock.
+
+    With the setting `knowledge_folder` it has real knowledge, kept there and in the emulated bucket.
+    """
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class House:
             secrets=GivenSecrets(self.secrets),
             client=self.recorder.client,
             model=self.model,
-            knowledge=pages or Pages(),
+            knowledge=None if self.settings.knowledge_folder else pages or Pages(),
             metrics=self.metrics,
             clock=self.now,
             sleep=self.sleep,

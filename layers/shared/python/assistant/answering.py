@@ -116,7 +116,7 @@ class Question:
     max_tokens: int = 1024
 
 
-NO_MODEL: Final = frozenset({"", "flow", "plugin", "memory", "builtin", "consent", "tool"})
+NO_MODEL: Final = frozenset({"", "flow", "plugin", "memory", "builtin", "consent", "tool", "opinion", "filing"})
 """What answers without a language model."""
 
 

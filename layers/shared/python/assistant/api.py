@@ -128,7 +128,7 @@ def create_app(assistant: Assistant) -> FastAPI:
 
     @app.put("/api/conversations/{conversation}/files")
     async def put_file(
-        who: User, conversation: str, request: Request, name: Annotated[str, Query(min_length=1, max_length=150)]
+        who: Chatter, conversation: str, request: Request, name: Annotated[str, Query(min_length=1, max_length=150)]
     ) -> dict[str, str]:
         body = await request.body()
         return {"file": await run_in_threadpool(_put_file, assistant, who, conversation, name, body)}

@@ -143,7 +143,8 @@ class Dialogue:
         if not (platform.pulls or (platform.remembers and turn.reply and not turn.reply.buttons)):
             self._sessions.mark_sent(turn, sent)
         self._step("before delete")
-        if message.kind == "card_action":
+        aside = turn.reply and turn.reply.private and not message.direct  # told to one person: the card stands for the others
+        if message.kind == "card_action" and not aside:
             self._showing.settle_card(message, session, platform, settled=turn.reply.settled if turn.reply else "")
         if self._summaries and turn.model not in NO_MODEL:
             self._summaries.after(message, session, turn)

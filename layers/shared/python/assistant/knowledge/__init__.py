@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assistant.errors import Refused
 from assistant.knowledge import graph, rank
-from assistant.knowledge.store import Listed, Readers, listed, owners, passages_of, read_passages, token_kinds, visible
+from assistant.knowledge.store import (
+    Listed,
+    Readers,
+    folder_audience,
+    listed,
+    owners,
+    passages_of,
+    read_passages,
+    token_kinds,
+    visible,
+)
 from assistant.messages import Passage
 
 if TYPE_CHECKING:
@@ -101,6 +111,16 @@ class Knowledge:
             direct=known.direct,
             experts=experts,
         )
+
+    def folder_audience(self, folder: str) -> frozenset[str] | None:
+        """The audience that somebody set for the folder, or for the nearest one above it; None where nobody did."""
+        with self._readers.reading() as connection:
+            return folder_audience(connection, folder)
+
+    def has(self, document_id: str) -> bool:
+        """Whether there is a document with this id, whoever may see it."""
+        with self._readers.reading() as connection:
+            return connection.execute("SELECT 1 FROM documents WHERE id = ?", [document_id]).fetchone() is not None
 
     def documents(self, *, audience: frozenset[str] | None = None) -> list[Listed]:
         """The documents that somebody with `audience` may see; None is for administrators and shows all."""

@@ -64,9 +64,10 @@ class Gaps:
         self._table.delete(self._pk, _digest(text))
         return True
 
-    def feedback(self, passage: str, *, good: bool) -> None:
-        """Counts a thumb up or down for a passage that an answer cited."""
-        self._table.update(self._feedback, key(passage), {"passage": passage}, add={"good" if good else "bad": 1})
+    def feedback(self, passage: str, *, good: bool, instead: bool = False) -> None:
+        """Counts a thumb up or down for a passage that an answer cited; `instead`: the same person had thought the opposite."""
+        new, old = ("good", "bad") if good else ("bad", "good")
+        self._table.update(self._feedback, key(passage), {"passage": passage}, add={new: 1} | ({old: -1} if instead else {}))
 
     def judged(self) -> list[dict[str, Any]]:
         """Passages with feedback, the worst first."""

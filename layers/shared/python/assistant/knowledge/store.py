@@ -241,14 +241,7 @@ class Writer:
 
     def folder_audience(self, folder: str) -> frozenset[str]:
         """The audience of what is put into `folder`: its own, the nearest folder's above it, or everyone."""
-        parts = folder.split("/") if folder else []
-        for count in range(len(parts), -1, -1):
-            row = self.connection.execute(
-                "SELECT a.tokens FROM folders f JOIN audiences a ON a.id = f.audience WHERE f.path = ?", ["/".join(parts[:count])]
-            ).fetchone()
-            if row:
-                return frozenset(json.loads(row[0]))
-        return frozenset({EVERYONE})
+        return folder_audience(self.connection, folder) or frozenset({EVERYONE})
 
     def set_folder_audience(self, folder: str, audience: frozenset[str]) -> int:
         """Makes `audience` the default of `folder`; gives how many documents moved to another audience by that."""
@@ -413,6 +406,19 @@ def visible(connection: sqlite3.Connection, everyone_of: Sequence[frozenset[str]
         one = {int(r[0]) for r in rows}
         seen = one if seen is None else seen & one
     return tuple(sorted(seen or ()))
+
+
+def folder_audience(connection: sqlite3.Connection, folder: str) -> frozenset[str] | None:
+    """The audience that was set for the folder, or for the nearest one above it; None where none was."""
+    folder = folder.strip("/")
+    parts = folder.split("/") if folder else []
+    for count in range(len(parts), -1, -1):
+        row = connection.execute(
+            "SELECT a.tokens FROM folders f JOIN audiences a ON a.id = f.audience WHERE f.path = ?", ["/".join(parts[:count])]
+        ).fetchone()
+        if row:
+            return frozenset(json.loads(row[0]))
+    return None
 
 
 def token_kinds(connection: sqlite3.Connection) -> frozenset[str]:

@@ -415,6 +415,14 @@ class Served:
         """Version of what is open now."""
         return self.current().version
 
+    def folder_audience(self, folder: str) -> frozenset[str] | None:
+        """As `Knowledge.folder_audience`."""
+        return self.current().folder_audience(folder)
+
+    def has(self, document_id: str) -> bool:
+        """As `Knowledge.has`."""
+        return self.current().has(document_id)
+
     def kinds(self) -> frozenset[str]:
         """As `Knowledge.kinds`; asked of the file once a version."""
         knowledge = self.current()

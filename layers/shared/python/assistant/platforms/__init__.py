@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from assistant.errors import OutcomeUnknown, Refused, SendError, VerificationError
 from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, StreamState, Webhook
@@ -52,6 +52,13 @@ class Finding:
     url: str = ""
 
 
+class Files(Protocol):
+    """Objects by their paths."""
+
+    def get(self, path: str) -> bytes:
+        """The whole object; KeyError where there is none."""
+
+
 class Platform(ABC):
     """One chat platform: `receive` turns its webhooks into messages, `send` puts a reply where the message came from.
 
@@ -84,6 +91,8 @@ class Platform(ABC):
         self.sleep = sleep
         self.replay_window = replay_window
         self._cache = cache
+        self.files: Callable[[], Files] | None = None
+        """Where files lie that people put in through our own page; set by the assembly."""
 
     def secret(self, name: str) -> str:
         """The secret field `name`; a missing one fails closed with VerificationError."""
@@ -184,6 +193,11 @@ class Platform(ABC):
     def asks_opinions(self, message: Message) -> bool:
         """Whether buttons under an answer to `message` are quiet enough to stand under every one."""
         return True
+
+    def opinion(self, message: Message, asked: Callable[[], Sequence[str]]) -> tuple[str, bool] | None:
+        """Where `message` is an opinion told in the platform's own way: which of the messages `asked` its answer belongs to, and
+        whether it is good. None for everything else."""
+        return None
 
     def noted(self, name: str, act: Callable[[], str]) -> str:
         """The vendor's id of what `act` sends, for vendors that know no repeat; "" where an earlier try may have sent it.

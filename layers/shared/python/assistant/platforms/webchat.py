@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import uuid
 from typing import Any, ClassVar
 
-from assistant.errors import Refused, VerificationError
-from assistant.messages import HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.errors import ContentRefused, MessageRecalled, Refused, VerificationError
+from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.platforms import Finding, Platform
 
 LONGEST_ID = 200
@@ -49,6 +50,12 @@ class WebChat(Platform):
             "sent_at": 0 if given else int(self.clock() * 1000),
             "locale": _text(data, "locale", default=""),
         }
+        if isinstance(file := data.get("file"), str) and file:
+            key = _text(data, "file")
+            about = data.get("text")
+            name = key.rpartition("/")[2]
+            said = about.strip() if isinstance(about, str) else ""
+            return Message(kind="file", text=said, file_key=key, file_name=name, **common)
         action = data.get("action")
         if isinstance(action, dict):
             return Message(kind="card_action", action_key=_text(action, "key"), action_value=action.get("value"), **common)
@@ -63,6 +70,23 @@ class WebChat(Platform):
         """Nothing to do: the page reads the stored turn."""
         return Sent(ids=(key,))
 
+    def fetch(self, message: Message, *, limit: int) -> File:
+        """The file that was put in by `PUT /api/conversations/…/files`, where it was put into this very conversation."""
+        from assistant.platforms.files import content_type
+
+        place = upload_path(message.conversation, message.file_key)
+        if self.files is None or not message.file_key or ".." in message.file_key.split("/"):
+            raise ContentRefused("webchat: the message carries no file", platform=self.name)
+        try:
+            content = self.files().get(place)
+        except KeyError:
+            raise MessageRecalled(
+                "webchat: the file is no longer there; it is kept for a day, please send it again", platform=self.name
+            ) from None
+        if len(content) > limit:
+            raise ContentRefused(f"webchat: the file has {len(content)} bytes; at most {limit} are read", platform=self.name)
+        return File(name=message.file_name, content=content, content_type=content_type(content, name=message.file_name))
+
     def diagnose(self) -> list[Finding]:
         """Whether an API key is set."""
         if self.secrets.get("api_key"):
@@ -70,6 +94,11 @@ class WebChat(Platform):
         return [
             Finding(check="api key", state="fault", detail="not set", fix='store {"api_key": "…"} as the secret of webchat'),
         ]
+
+
+def upload_path(conversation: str, key: str) -> str:
+    """Where in the bucket a file lies that was put into the conversation; nobody reaches another conversation's by its key."""
+    return f"chat/{hashlib.sha256(conversation.encode('utf-8', 'replace')).hexdigest()[:32]}/{key}"
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -117,7 +117,9 @@ class WeCom(Platform):
             return Received((message,), self._seal(webhook, {"msgtype": "text", "text": {"content": say("welcome", LOCALE)}}))
         if stream := self.stream_id(message):
             shown = f"{stream}{message.sent_at // 1000:x}"
-            return Received((message,), self._seal(webhook, _stream(shown, "", finish=False)))
+            first = _stream(shown, "", finish=False)
+            first["stream"]["feedback"] = {"id": shown}  # WeCom shows its thumbs below, and names this
+            return Received((message,), self._seal(webhook, first))
         return Received((message,), _NOTHING)
 
     def answer_pull(self, webhook: Webhook, received: Received, *, text: str, final: bool) -> HttpReply:
@@ -134,8 +136,7 @@ class WeCom(Platform):
         """
         if message.channel != "bot" or message.kind not in _STREAMED or self.clock() - message.sent_at / 1000 >= WINDOW:
             return ""
-        named = "\n".join((message.conversation, message.dedup_id))
-        return hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:_STREAM_KEY]
+        return _stream_key(message.conversation, message.dedup_id)
 
     def _open(self, webhook: Webhook, sealed: str) -> bytes:
         """The plain bytes of a callback: signature first, then time, then padding, length and receiver."""
@@ -377,8 +378,22 @@ class WeCom(Platform):
         return tuple(f"department:{d}" for d in every)
 
     def asks_opinions(self, message: Message) -> bool:
-        """Never: buttons are a card of their own, beside the answer."""
+        """Never: buttons are a card of their own, beside the answer; under a bot's answers WeCom shows thumbs itself."""
         return False
+
+    def opinion(self, message: Message, asked: Callable[[], Sequence[str]]) -> tuple[str, bool] | None:
+        """What somebody thinks of a bot's answer; taking an opinion back is none.
+
+        Source: developer.work.weixin.qq.com/document/path/101027
+        """
+        said = message.action_value
+        kind = said.get("type") if isinstance(said, dict) else None
+        if message.kind != "other" or message.action_key != "feedback" or kind not in (1, 2):
+            return None
+        for id_ in asked():
+            if message.message_id.startswith(_stream_key(message.conversation, id_)):
+                return id_, kind == 1
+        return None
 
     def upload(self, file: File, *, to: Message, key: str) -> Sent:
         """Sends a file or picture as an app message to the asker; a bot's group cannot be sent one."""
@@ -479,6 +494,10 @@ def _utf8(plain: bytes) -> str:
 
 def _stream(id_: str, content: str, *, finish: bool) -> dict[str, Any]:
     return {"msgtype": "stream", "stream": {"id": id_, "finish": finish, "content": content}}
+
+
+def _stream_key(conversation: str, message_id: str) -> str:
+    return hashlib.sha256(f"{conversation}\n{message_id}".encode("utf-8", "replace")).hexdigest()[:_STREAM_KEY]
 
 
 def _shown_stream(id_: str) -> tuple[str, int]:
