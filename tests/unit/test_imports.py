@@ -15,7 +15,7 @@ HOUSE = ROOT / "layers/shared/python/assistant"
 
 FLOORS = {
     0: {"messages", "errors", "words"},
-    1: {"settings", "observability", "storage", "cache", "valkey", "queue", "secrets", "web", "logpipe", "logsearch"},
+    1: {"settings", "observability", "storage", "cache", "valkey", "queue", "secrets", "web", "invoke", "logpipe", "logsearch"},
     2: {
         "platforms",
         "llm",
@@ -81,7 +81,7 @@ NEIGHBOURS = {
     ("flows", "slots"),
     ("nlu", "slots"),
 }
-BOTO3 = {"storage", "cache", "charts", "valkey", "queue", "secrets", "llm", "oauth", "dev", "assembly"}
+BOTO3 = {"invoke", "storage", "cache", "charts", "valkey", "queue", "secrets", "llm", "oauth", "dev", "assembly"}
 """Rooms that may import boto3; assembly makes the clients."""
 
 
