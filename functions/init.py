@@ -1,4 +1,5 @@
-"""Deployment → first data and a verified health report, whose failure fails the deployment; schedule → a look at the roll-out."""
+"""Deployment → first data and a verified health report, whose failure fails the deployment; schedule → a look at the roll-out or
+at forms that were left open."""
 
 from __future__ import annotations
 
@@ -20,10 +21,13 @@ def assistant() -> Assistant:
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The report of an idempotent initialisation; raises InitialisationFailed where a step is not good.
 
-    An event `{"task": "rollout"}`: what one look at the roll-out's plan has shown.
+    An event `{"task": "rollout"}`: what one look at the roll-out's plan has shown; `{"task": "silence"}`: how many people who
+    left a form open were reminded.
     """
     if event.get("task") == "rollout":
         return look(assistant().promotion)
+    if event.get("task") == "silence":
+        return dict(assistant().reminders.look())
     report = initialise(assistant())
     require_good(report)
     return {"steps": [step.to_dict() for step in report]}

@@ -55,7 +55,7 @@ ledger: list[str] = []
 
 @dataclass
 class Echo:
-    """Answers "Question 7" with "Answer 7."; fails while `left` lasts."""
+    """Answers "Question 7" with "Answer 7.", and several questions with as many answers; fails while `left` lasts."""
 
     random: random.Random
     kind: str = ""
@@ -65,7 +65,7 @@ class Echo:
 
     def stream(self, request: ChatRequest) -> Iterator[Event]:
         """The answer, word by word."""
-        words = request.messages[-1].text.replace("Question", "Answer").split(" ")
+        words = request.messages[-1].text.replace("Question", "Answer").replace("\n", ". ").split(" ", 1)
         fails = self.left > 0 and self.random.random() < 0.6
         self.left -= fails
         if fails and self.kind != "partial":
@@ -74,7 +74,7 @@ class Echo:
         if fails:
             raise Unavailable("the model's answer broke off")
         yield TextDelta(f" {words[1]}.")
-        self.answered.append(words[1])
+        self.answered += re.findall(r"\d+", words[1])
         yield Done(reason="stop", model=self.name)
 
 
@@ -94,6 +94,7 @@ class FaultyHouse(House):
             knowledge=pages or Pages(),
             metrics=RecordedMetrics(),
             clock=self.now,
+            sleep=self.sleep,
             step=step,
             patience=patience,
         )

@@ -19,7 +19,7 @@ from tests.support.house import Pages
 
 
 class Slow:
-    """Answers "Question 7" with "Answer 7.", in `seconds`."""
+    """Answers "Question 7" with "Answer 7.", and several questions with as many answers, in `seconds`."""
 
     name = "slow"
 
@@ -28,7 +28,7 @@ class Slow:
 
     def stream(self, request: ChatRequest) -> Iterator[Event]:
         """The answer, in pieces."""
-        for piece in request.messages[-1].text.replace("Question", "Answer").partition(" "):
+        for piece in request.messages[-1].text.replace("Question", "Answer").replace("\n", ". ").partition(" "):
             yield TextDelta(piece)
             time.sleep(self.seconds / 3)  # a model takes its time: that is when the process is killed
         yield TextDelta(".")

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from assistant.safety import Guard
     from assistant.sessions import Sessions
     from assistant.signin import SignIn
+    from assistant.silence import Reminders
     from assistant.storage import Bucket, Table
     from assistant.summaries import Summaries
     from assistant.thinking import Thinking
@@ -432,6 +433,14 @@ class Assistant:
         return Summaries(self.sessions, queue=lambda: self.queue, count=count, budget=self.settings.history_tokens)
 
     @cached_property
+    def reminders(self) -> Reminders:
+        """Who left a form open."""
+        from assistant.silence import Reminders
+
+        minutes = self.settings.reminder_minutes
+        return Reminders(self.table, self.sessions, queue=lambda: self.queue, minutes=minutes, clock=self.clock)
+
+    @cached_property
     def privacy(self) -> Privacy:
         """All that is known about one person."""
         from assistant.knowledge.gaps import Gaps
@@ -658,6 +667,7 @@ class Assistant:
             people=self.people,
             budgets=self.budgets,
             summaries=self.summaries,
+            reminders=self.reminders,
             memory_scope=scope,
             consent=self.settings.consent,
             step=self._step,

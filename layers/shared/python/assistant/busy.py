@@ -3,8 +3,8 @@
 The queue gives a conversation's messages one after the other. A follow-up that was written before the previous reply was decided
 is stored as `waiting`, and a message of kind `collected` is queued behind whatever else has come by then; when that one is taken,
 all that waits is answered in one turn. The turn names what it has answered, so a second delivery, or a second such message,
-answers nothing twice. Beyond `MOST_WAITING` the person is told once to write slower; what they wrote is kept and counted, not
-answered.
+answers nothing twice. Beyond `MOST_WAITING` in a minute the person is told once to write slower; what they wrote is kept and
+counted, not answered.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from typing import Final, Literal
 from assistant.messages import OURS, Message
 from assistant.sessions import Session, Turn
 
-MOST_WAITING: Final = 5
-"""Follow-ups that one turn answers together."""
+MOST_WAITING: Final = 10
+"""Follow-ups that may wait where they were written within `FLOOD_MS`."""
+
+FLOOD_MS: Final = 60_000
+"""What is written more slowly than this for `MOST_WAITING` messages waits because of us, not because somebody floods us."""
 
 SKEW_MS: Final = 1000
 """A message counts as written meanwhile where it is older than the reply by this much: clocks differ, and what is answered within
@@ -35,11 +38,15 @@ def verdict(message: Message, session: Session) -> Literal["answer", "wait", "fl
     if message.kind not in ("text", "rich_text") or message.file_key or message.text.startswith("/"):
         return "answer"
     ours = [t for t in session.turns if _beside(t, message)]
-    if not any(t.answered > message.sent_at + SKEW_MS for t in ours):
+    before = waiting(session.turns, message)
+    if not before and not any(t.answered > message.sent_at + SKEW_MS for t in ours):
         return "answer"
     if any(t.reason == FLOOD and t.answered > message.sent_at + SKEW_MS for t in ours):
         return "over"
-    return "flood" if len(waiting(session.turns, message)) >= MOST_WAITING else "wait"
+    full = len(before) >= MOST_WAITING or (bool(before) and len(before) == len(session.turns) and not session.complete)
+    if full and message.sent_at - before[-MOST_WAITING:][0].at < FLOOD_MS:
+        return "flood"
+    return "wait"  # behind those that wait, so that the order holds
 
 
 def waiting(turns: Sequence[Turn], message: Message) -> list[Turn]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from assistant import busy
 from assistant.acting import Approval
@@ -32,6 +32,7 @@ from assistant.rollout import Ring, Rollouts
 from assistant.safety import Guard
 from assistant.sessions import Session, Sessions, Stopped, Turn
 from assistant.showing import Showing, fetched
+from assistant.silence import Reminders, is_still
 from assistant.storage import Conflict
 from assistant.summaries import Summaries
 from assistant.thinking import GREETED, Thinking, tongue
@@ -60,6 +61,7 @@ class Dialogue:
         people: People | None = None,
         budgets: Budgets | None = None,
         summaries: Summaries | None = None,
+        reminders: Reminders | None = None,
         memory_scope: str = "topic",
         consent: str = "",
         seen: Callable[..., None] = lambda platform, *ways: None,
@@ -80,6 +82,7 @@ class Dialogue:
         self._people = people
         self._budgets = budgets
         self._summaries = summaries
+        self._reminders = reminders
         self._memory_scope = memory_scope
         self._consent = consent
         self._seen = seen
@@ -95,13 +98,15 @@ class Dialogue:
         """
         ring, refreshed = self._ring(delivery.message)
         message = self._scoped(delivery.message, ring)
+        with self._thinking.hearing(message, ring):
+            self._take(delivery, message, ring, refreshed, seconds)
+
+    def _take(self, delivery: Delivery, message: Message, ring: Ring | None, refreshed: bool, seconds: float) -> None:
         if overtakes(message) and self._overtake(message):
             return
         if message.kind == "summarise":
             self._summarise(delivery, message, ring, seconds or self._answer_seconds)
             return
-        if message.kind not in ("text", "rich_text", "slash", *OURS):
-            self._thinking.hear(message, ring.name if ring else "")
         if message.kind not in ASKING | GREETED | OURS:
             return
         if message.proof and not self._sessions.admit(message):
@@ -117,15 +122,17 @@ class Dialogue:
         known = session.turn_of(message)
         platform = self._platform(message.platform)
         given: Answer | None = None
-        if message.kind == "collected":
-            if known is None and not busy.waiting(self._sessions.turns(message, limit=busy.MOST_READ), message):
-                return
-        elif (become := "wait" if known and known.state == "waiting" else busy.verdict(message, session)) == "wait":
-            if known is None or known.state == "waiting":
-                self._put_off(message, session, delivery, platform, ring)
-                return
-        elif become != "answer" and known is None:
-            given = self._flooded(become, message, session)
+        if known is None or known.state == "waiting":
+            match self._becomes(message, session, known):
+                case "nothing":
+                    return
+                case "wait":
+                    self._put_off(message, session, delivery, platform, ring)
+                    return
+                case "flood" | "over" as how:
+                    given = self._flooded(how, message, session)
+                case "remind":
+                    given = self._thinking.remind(message, session)
         if known and (known.state == "sent" or (known.state == "saved" and platform.pulls)):
             self._metrics.emit((DUPLICATES, 1), platform=message.platform)
             return
@@ -197,7 +204,7 @@ class Dialogue:
                 asked = busy.waiting(self._sessions.turns(message, limit=busy.MOST_READ), message)
                 message, collects = busy.collected(asked, message), tuple(t.sk for t in asked)
             turn, informs = self._met(self._begun(message, delivery, ring), message, session)
-            turn = replace(turn, collects=collects, reason=busy.FLOOD if given else "")
+            turn = replace(turn, collects=collects, reason=busy.FLOOD if given and given.reason == busy.FLOOD else "")
             spoken = replace(message, kind="text") if message.kind in OURS else message
             growing = Growing(
                 turn,
@@ -223,6 +230,8 @@ class Dialogue:
                 after = {**self._carried(session), **answer.after}
                 reply = _informed(answer.reply, self._consent) if informs and ring else answer.reply
                 turn = replace(growing.turn, reply=reply, model=answer.model, after=after)
+                if self._reminders and after.get("flow") and message.kind != "silence":
+                    self._reminders.note(message, turn)
                 saved = self._sessions.save(turn, claimed=growing.claimed)
             except WarmingUp:
                 if delivery.attempt == 1:
@@ -279,6 +288,17 @@ class Dialogue:
 
     # --- busy conversations ---
 
+    def _becomes(
+        self, message: Message, session: Session, known: Turn | None
+    ) -> Literal["answer", "nothing", "wait", "flood", "over", "remind"]:
+        """What is to be done with a message whose reply is not decided yet."""
+        if message.kind == "collected":
+            left = busy.waiting(self._sessions.turns(message, limit=busy.MOST_READ), message)
+            return "answer" if left else "nothing"
+        if message.kind == "silence":
+            return "remind" if is_still(message, session) else "nothing"
+        return "wait" if known else busy.verdict(message, session)
+
     def _put_off(self, message: Message, session: Session, delivery: Delivery, platform: Platform, ring: Ring | None) -> None:
         """Stores a follow-up that came meanwhile, and queues what answers it with the others."""
         first = not busy.waiting(session.turns, replace(message, dedup_id=""))
@@ -294,7 +314,7 @@ class Dialogue:
         """A polite word, once; what else came with the flood is kept, and told of by that word."""
         self._metrics.emit((FLOODED, 1), platform=message.platform)
         words = say("too_many", tongue(message), count=busy.MOST_WAITING) if become == "flood" else ""
-        return Answer(Reply(text=words, silent=not words), after=session.state)
+        return Answer(Reply(text=words, silent=not words), reason=busy.FLOOD, after=session.state)
 
     # --- what nobody waits for, and what overtakes ---
 

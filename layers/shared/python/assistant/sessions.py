@@ -193,6 +193,11 @@ class Sessions:
             items = list(reversed(self._table.query(pk, limit=limit, descending=True)))
         return [_turn(i) for i in items if str(i["sk"]).startswith("turn#")]
 
+    def newest(self, pk: str) -> str:
+        """Sort key of the newest turn in the partition `pk`; empty where there is none."""
+        items = self._table.query(pk, prefix="turn#", limit=1, descending=True)
+        return str(items[0]["sk"]) if items else ""
+
     # --- the turn ---
 
     def begin(self, message: Message, *, owner: str, days: int = 0) -> Turn:
@@ -414,7 +419,7 @@ class Sessions:
             "reason": turn.reason,
             "noted": turn.noted,
             "thread": turn.thread,
-            "answered": turn.answered,
+            "took": turn.answered - turn.at if turn.answered else 0,
             "collects": turn.collects,
             "zone": turn.zone,
             "after": turn.after,
@@ -473,7 +478,7 @@ def _turn(item: Item) -> Turn:
         reason=body.get("reason", ""),
         noted=body.get("noted", 0),
         thread=body.get("thread", ""),
-        answered=body.get("answered", 0),
+        answered=body["at"] + body["took"] if "took" in body else 0,
         collects=tuple(body.get("collects", ())),
         zone=body.get("zone", ""),
     )

@@ -8,8 +8,12 @@ from typing import NamedTuple, Self
 
 from assistant.errors import InvalidSetting
 
-PLUGIN_API = "1.0"
+PLUGIN_API = "1.1"
 """Version of the plug-in contract."""
+
+
+LOOK_SECONDS = 300
+"""How often the roll-out's plan is looked at."""
 
 
 class Route(NamedTuple):
@@ -69,6 +73,8 @@ class Settings:
     """Names of the plug-ins to load, comma-separated; `*`: all there are."""
     plugin_configs: str = ""
     """JSON: configuration by name of plug-in."""
+    plugin_functions: str = ""
+    """What the names of the functions that isolated plug-ins run in begin with; empty: each in a process of its own, here."""
     link_hosts: str = ""
     """Where links and pictures in a model's answers may lead, comma-separated, with their subdomains; empty: anywhere."""
     sign_in: str = ""

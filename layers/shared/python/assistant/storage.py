@@ -9,6 +9,8 @@
 | a request that waits for a person's consent | same | `wait#<provider>#<ticket>` | query of one person and provider |
 | the ticket of such a request | `Q#<ticket>` | `ask`, and `used#<state>` for each call-back | get, conditional put |
 | the key that signs states, sealed | `SYSTEM#tenant` | `state-key` | get, once a process |
+| quarantine and settings of plug-ins | `SYSTEM#tenant` | `rollout!plugins` | the query that reads the roll-out |
+| a plug-in's configuration | `SYSTEM#tenant` | `plugin#<name>` | get, where its edition has changed |
 | a side effect that a person approved | `W#<approval>` | `act` | conditional put |
 | an API key, its secret as a digest | `KEY#tenant` | its id | query of all, once in 30 s |
 | requests with a key in one minute | `R#tenant#key` | the minute | counted up, never read |
@@ -16,6 +18,7 @@
 | where a person wrote | `Y#platform#user` | `in#tenant#<digest>` | all of one person by query, to export or erase |
 | what a person wants remembered | `U#tenant#platform#user` | `facts` | get, at most once in 60 s |
 | what a person, a ring has spent on a day | same; `SPENT#tenant#ring` | `spent#<day>`; the day | get; counted up |
+| a form that was left open | `DUE#<shard>` | `<second>#<turn>` | what is due, by query, on a schedule |
 | anything cached across instances | `K#<key>` | `cache` | get |
 
 Scalars are attributes of their own where a condition reads them; everything else is one JSON string in `body`.

@@ -111,7 +111,7 @@ class Thinking:
         self._platform = platform
         self._metrics = metrics
         self._plugins = plugins
-        self._flows = Flows(plugins.flows)
+        self._offered: dict[tuple[str, ...], tuple[list[Flow], Flows]] = {}
         self._understander = understander
         self._zone = timezone
         self._prompts = prompts
@@ -124,11 +124,27 @@ class Thinking:
         self._budgets = budgets
         self._summaries = summaries
 
-    def hear(self, message: Message, ring: str = "") -> None:
-        """Tells the plug-ins what happened, and counts what the platform itself was told about an answer."""
+    def remind(self, message: Message, session: Session) -> Answer:
+        """What is said to a person who went silent in the middle of a form; nothing where none is open, or it was said before."""
+        said = next((t.question for t in reversed(session.turns) if t.question), "")
+        around = replace(self._around(message, ""), language=language_of(said, default=tongue(message)))
+        context = Context(now=around.now, sender=Person(id=message.sender, name=message.sender_name))
+        state = State.from_json(session.state.get("flow") or {})
+        nudge = self._flows(around).nudge(state, context=context, language=around.language)
+        if nudge is None or nudge.reply is None:
+            return Answer(Reply(text="", silent=True), model="flow", after=session.state)
+        return Answer(nudge.reply, model="flow", after={**session.state, "flow": nudge.state.to_json()})
+
+    @contextmanager
+    def hearing(self, message: Message, ring: Ring | None) -> Iterator[None]:
+        """Tells the plug-ins what happened, while the block goes on; counts what the platform itself was told about an answer."""
+        if message.kind in ("text", "rich_text", "slash", *OURS):
+            yield
+            return
         if self._opinions and message.kind == "other":
-            self._opinions.hear_native(message, self._platform(message.platform), ring=ring)
-        self._plugins.hear(message, self._around(message, ""))
+            self._opinions.hear_native(message, self._platform(message.platform), ring=ring.name if ring else "")
+        with self._plugins.hearing(message, self._around(message, message.dedup_id, ring)):
+            yield
 
     def think(self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float) -> Answer:
         """The answer, or the private question for the asker's consent; then all stays as it is until the message comes again."""
@@ -160,7 +176,7 @@ class Thinking:
             return Answer(thanks, model="opinion", after=session.state)
         if filed := self._filed(message, session, growing, language):
             return filed
-        around = self._around(message, growing.turn.id)
+        around = self._around(message, growing.turn.id, ring)
         state = State.from_json(session.state.get("flow") or {})
         approval = Approval.from_state(session.state)
         free = message.kind == "card_action" or not state.frames  # a "yes" in words is the running form's
@@ -221,9 +237,17 @@ class Thinking:
 
     # --- flows and plug-ins ---
 
-    def _around(self, message: Message, key: str) -> Around:
+    def _around(self, message: Message, key: str, ring: Ring | None = None) -> Around:
         now = datetime.fromtimestamp(self._clock(), ZoneInfo(self._zone))
-        return Around(language=tongue(message), now=now, key=key)
+        return Around(language=tongue(message), now=now, key=key, only=ring.plugins if ring else ())
+
+    def _flows(self, around: Around) -> Flows:
+        """The flows that the asker's ring offers now."""
+        offered = self._plugins.flows_of(around.only)
+        known = self._offered.get(around.only)
+        if known is None or known[0] != offered:
+            self._offered[around.only] = known = (offered, Flows(offered))
+        return known[1]
 
     def _spelled_out(self, message: Message, around: Around) -> Message:
         """A click on a menu entry as the text that it stands for."""
@@ -238,18 +262,18 @@ class Thinking:
         understood = understander.understand(message.text) if understander else NOTHING_UNDERSTOOD
         said = Said(text=message.text, action_key=message.action_key, action_value=message.action_value)
         context = Context(now=around.now, sender=Person(id=message.sender, name=message.sender_name))
-        return self._flows.step(state, said, understood=understood, context=context, language=around.language)
+        return self._flows(around).step(state, said, understood=understood, context=context, language=around.language)
 
     def _flowed(self, result: FlowResult, message: Message, around: Around) -> Answer:
         """What a flow says and, where it is finished, what its plug-in did."""
         reply = result.reply
         if result.act and result.act.kind == "run":
             try:
-                form = self._flows.form(result.act)
+                form = self._flows(around).form(result.act)
                 done = self._plugins.run_flow(result.act.flow, form, message, around)
             except InvalidSetting:
                 done = None
-            title = spoken(self._flows.flow(result.act.flow).title, around.language)
+            title = spoken(self._flows(around).flow(result.act.flow).title, around.language)
             done = done or Reply(text=say("flow_failed", around.language, title=title))
             reply = done if reply is None or not reply.text else replace(done, text=f"{reply.text}\n\n{done.text}")
         reply = _then(reply or Reply(text=""), result.then)
@@ -290,7 +314,7 @@ class Thinking:
         turns = session.turns
         if acted:  # the question was asked then, and is answered now
             turns = turns[: next((n for n, t in enumerate(turns) if t.id == acted.approval.turn), len(turns))]
-        around = self._around(message, growing.turn.id)
+        around = self._around(message, growing.turn.id, ring)
         desk = self._desk(replace(message, text=text), around, ring)
         answer = self._answering.answer(
             asks,
@@ -342,7 +366,7 @@ class Thinking:
             return Answer(Reply(text=say("approve_nobody_else", language), private=True), after=session.state)
         if decided == "no":
             return Answer(Reply(text=say("approve_declined", language)), after=done)
-        desk = self._desk(message, self._around(message, growing.turn.id), ring)
+        desk = self._desk(message, self._around(message, growing.turn.id, ring), ring)
         try:
             result = desk.act(approval)
         except OutcomeLost:

@@ -207,9 +207,9 @@ class Flows:
         return _stamped(turn.begin(self._known(state)), context.now.timestamp())
 
     def nudge(self, state: State, *, context: Context, language: str) -> FlowResult | None:
-        """What to say to a person who went silent in the middle, once; None where there is no reason to say anything."""
+        """What to say, once, to a person who went silent in the middle; None where nothing is under way or it was said before."""
         frames = self._known(state)
-        if not frames or state.nudged or context.now.timestamp() - state.at < IDLE_SECONDS:
+        if not frames or state.nudged:
             return None
         turn = _Turn(self, "", "", context, language)
         reply = Reply(text=turn.say("flow_still_there", title=turn.title(frames[-1])), buttons=turn.pause_buttons(frames[-1]))
