@@ -90,8 +90,9 @@ def run(args: argparse.Namespace) -> int:
     server = serve(listening, functions)
     source = EventSource(functions, client("sqs"), settings)
     source.start()
-    schedule = Schedule(functions, "init", {"task": "rollout"}, every=LOOK_SECONDS)
-    schedule.start()
+    schedules = [Schedule(functions, "init", {"task": task}, every=LOOK_SECONDS) for task in ("rollout", "silence")]
+    for schedule in schedules:
+        schedule.start()
     (args.data / "url").write_text(url, encoding="ascii")  # where the other commands find this run
     page = stage.serve(f"{url}/webhook") if stage else None
     print(banner(url, key, args, secrets, time.perf_counter() - began, chats=page.url if page else ""), flush=True)
@@ -104,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     if stage:
         stage.stop()
     server.shutdown()
-    schedule.stop()
+    for schedule in schedules:
+        schedule.stop()
     source.stop()
     emulator.stop()
     return 0
