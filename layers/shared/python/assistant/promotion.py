@@ -17,8 +17,6 @@ from assistant.figures import Figures, Source
 from assistant.rollout import Limits, Plan, Rollout, RolloutChanged, Rollouts
 from assistant.words import say
 
-EVERY_SECONDS: Final = 300
-"""How often a plan is looked at."""
 FEW: Final = 3
 WHO: Final = "plan"
 """Stands in the history for whatever a plan did."""
