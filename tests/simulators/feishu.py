@@ -107,6 +107,7 @@ class FeishuSimulator(Simulator):
         self.tokens: dict[str, float] = {}
         self.made_tokens = 0
         self.card_tokens: dict[str, list[Any]] = {}
+        self._posted: dict[str, list[float]] = {}
         self._uuids: dict[str, tuple[float, str]] = {}
 
     # --- what a test does ---
@@ -231,6 +232,11 @@ class FeishuSimulator(Simulator):
         known = self._uuids.get(uuid) if uuid else None
         if known and self.clock() - known[0] < 3600:
             return self._sent(self.messages[known[1]])
+        now = self.clock()
+        recent = self._posted[chat] = [t for t in self._posted.get(chat, ()) if now - t < 1]
+        if len(recent) >= 5:
+            raise error(230020, "This operation triggers the frequency limit", headers={"x-ogw-ratelimit-reset": "1"})
+        recent.append(now)
         content = _decoded(body.get("content"))
         self._check(body.get("msg_type"), content, len(str(body["content"]).encode()))
         shown = Shown(f"om_bot{len(self.messages)}", chat, body["msg_type"], content, self.clock(), parent, thread)

@@ -29,7 +29,7 @@ SCOPES = (
 STREAM_LIFE = 300.0
 
 LIMITS: Mapping[str, tuple[int, float]] = {
-    "chat.postMessage": (4, 1.0),
+    "chat.postMessage": (1, 0.9),
     "chat.postEphemeral": (4, 1.0),
     "chat.update": (50, 60.0),
     "chat.startStream": (20, 60.0),

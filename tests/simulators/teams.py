@@ -24,7 +24,7 @@ ISSUER = "https://api.botframework.com"
 KID = "connector-key-1"
 
 STREAM_LIFE = 120.0
-SENDS_A_SECOND = 7
+SENDS = ((7, 1.0), (8, 2.0), (60, 30.0))
 
 
 @functools.cache
@@ -251,8 +251,8 @@ class TeamsSimulator(Simulator):
 
     def _limited(self, chat: Chat) -> None:
         now = self.clock()
-        chat.sent_at = [t for t in chat.sent_at if t > now - 1]
-        if len(chat.sent_at) >= SENDS_A_SECOND:
+        chat.sent_at = [t for t in chat.sent_at if t > now - 30]
+        if any(sum(t > now - seconds for t in chat.sent_at) >= calls for calls, seconds in SENDS):
             raise BadCall(Answer(429, {"error": {"code": "Throttled", "message": "Too many requests"}}, {"Retry-After": "1"}))
         chat.sent_at.append(now)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -126,7 +125,8 @@ class FeishuDesk:
 
     def ask(self, house: House, text: str, *, message: str = "m1") -> None:
         """Writes to the bot; the event is encrypted and signed."""
-        made = self._made.setdefault(message, int(time.time() * 1000))
+        self.vendor.clock = house.now
+        made = self._made.setdefault(message, int(house.now() * 1000))
         id_ = self.vendor.asked(f"om_{message}")
         event = {
             "schema": "2.0",
@@ -150,7 +150,7 @@ class FeishuDesk:
                 },
             },
         }
-        assert house.receive(feishu_signed(feishu_seal(event, "k"), stamp=int(time.time()), key="k")).status == 200
+        assert house.receive(feishu_signed(feishu_seal(event, "k"), stamp=int(house.now()), key="k")).status == 200
 
     @cached_property
     def _made(self) -> dict[str, int]:
@@ -196,7 +196,7 @@ class DingTalkDesk:
     def ask(self, house: House, text: str, *, message: str = "m1") -> None:
         """Writes to the robot; each delivery is signed anew."""
         self.vendor.clock = house.now
-        made = self._made.setdefault(message, int(time.time() * 1000))
+        made = self._made.setdefault(message, int(house.now() * 1000))
         said = {
             "msgId": message,
             "msgtype": "text",

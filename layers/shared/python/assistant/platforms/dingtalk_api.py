@@ -39,13 +39,13 @@ _EARLY: Final = 300.0
 Budget = Mapping[str, Sequence[Rate]]
 """Names under which a call counts, and how many the vendor takes of each."""
 
-_ALL: Final[Budget] = {"calls": (Rate(10_000, 21.0),)}
-"""What DingTalk takes from one address in 20 seconds before it bans the address for five minutes; a second's margin."""
+_ALL: Final[Budget] = {"calls": (Rate(10_000, 20.0),)}
+"""What DingTalk takes from one address before it bans the address for five minutes."""
 
 
 def of_chat(conversation: str) -> Budget:
-    """A robot's message counts for its conversation. One too many stops the robot there for ten minutes: a second's margin."""
-    return {f"conversation {conversation}": (Rate(20, 61.0),)}
+    """A robot's message counts for its conversation; one too many stops the robot there for ten minutes."""
+    return {f"conversation {conversation}": (Rate(20, 60.0),)}
 
 
 _RATE: Final = frozenset(

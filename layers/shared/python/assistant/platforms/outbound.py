@@ -20,6 +20,9 @@ TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 LONGEST: Final = 8.0
 """Seconds that a call waits for a vendor's limit to end; where it lasts longer, the queue tries again."""
 
+MARGIN: Final = 0.1
+"""Seconds added to every limit's time: one call may be longer on its way than the next."""
+
 MOST_NAMES: Final = 10_000
 """Names that one process counts before it forgets those it has not heard of for an hour."""
 
@@ -180,7 +183,7 @@ class Pace:
         for rate in rates:
             calls = max(1, int(rate.calls * share))
             if len(made) >= calls:
-                free = max(free, made[-calls] + rate.seconds)
+                free = max(free, made[-calls] + rate.seconds + MARGIN)
         return free
 
     def _tidy(self, now: float) -> None:

@@ -104,7 +104,7 @@ class Api:
             return outbound.with_token(act, forget=self.forget_token, check="corp_id, secret and api_base")
 
         pace, each = self._pace(), {path: (outbound.Rate(10_000, 60.0),)}
-        budgets = {**each, f"member {member}": (outbound.Rate(30, 61.0),)} if member else each
+        budgets = {**each, f"member {member}": (outbound.Rate(30, 60.0),)} if member else each
         return outbound.with_retries(lambda: pace.call(once, budgets), repeat=repeat, sleep=pace.sleep)
 
     def media(self, media_id: str, *, limit: int) -> tuple[bytes, Mapping[str, str]]:
