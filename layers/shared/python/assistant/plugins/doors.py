@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from assistant import web
+from assistant.errors import NeedsAuthorisation
 from assistant.messages import JSON, Message, Reply
 from assistant.plugins.contract import (
     Around,
@@ -92,7 +93,10 @@ class Doors:
             raise NotAllowed("nobody can be asked for access here")
         with fence.door():  # the provider's time is not the plug-in's
             if what == "account":
-                return self.authority().account(message, provider)
+                try:
+                    return self.authority().account(message, provider)
+                except NeedsAuthorisation as need:  # asked once, for all that the plug-in will want there
+                    raise NeedsAuthorisation(provider, need.scopes or allowed.tokens[provider]) from need
             again = {"refused": refused} if refused else {}
             token = self.authority().token(message, provider, scopes or allowed.tokens[provider], **again)
         fence.handed.append(token)
