@@ -125,7 +125,7 @@ def test_a_providers_slowness_is_not_the_plugins_fault(aws: Emulator) -> None:
             return ctx.token("okta")
 
     class Slow:
-        def token(self, message: Message, provider: str, scopes: Any = ()) -> str:
+        def token(self, message: Message, provider: str, scopes: Any = (), *, refused: str = "") -> str:
             threading.Event().wait(0.5)
             return "late but there"
 

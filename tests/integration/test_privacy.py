@@ -138,7 +138,7 @@ class Diary(BotPlugin):
     """Keeps what people write."""
 
     name: ClassVar[str] = "diary"
-    permissions: ClassVar[Permissions] = Permissions(store=True, personal=("of-{user}", "page/{platform}/{user}/*"))
+    permissions = Permissions(store=True, personal=("of-{user}", "page/{platform}/{user}/*"))
 
     def handle_message(self, ctx: PluginContext, message: Message) -> str | None:
         ctx.store.put(f"of-{ctx.user}", message.text)

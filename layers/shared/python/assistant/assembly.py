@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from assistant.oauth.authorisation import Authorisations
     from assistant.opinions import Opinions
     from assistant.people import People
-    from assistant.plugins import Plugins
+    from assistant.plugins import Plugins, Records, Remote
+    from assistant.plugins.host import Host
     from assistant.privacy import Privacy
     from assistant.promotion import Promotion
     from assistant.queue import TurnQueue
@@ -94,6 +95,7 @@ class Assistant:
         self._patience = patience
         self._plugins = plugins
         self._models: dict[str, ChatModel] = {}
+        self._understands: tuple[int, Understander | None] | None = None
 
     # --- AWS ---
 
@@ -320,7 +322,8 @@ class Assistant:
         def belongs(message: Message) -> Sequence[str]:
             return self.platform(message.platform).belongs(message.sender)
 
-        return Rollouts(self.table, tenant=self.settings.tenant, clock=self.clock, belongs=belongs)
+        records = self.plugin_records
+        return Rollouts(self.table, tenant=self.settings.tenant, clock=self.clock, belongs=belongs, beside=records.hear)
 
     @cached_property
     def figures(self) -> Source:
@@ -519,17 +522,20 @@ class Assistant:
         """The plug-ins that the settings name; one that cannot be used is refused with its reason."""
         import json
 
-        from assistant.plugins import Loaded, Plugins, find
+        from assistant.plugins import Loaded, Plugins, find, find_isolated, stand_in
 
         if self._plugins is not None:
             return self._plugins
-        found = find()
+        found, isolated = find(), find_isolated()
+        configs = json.loads(self.settings.plugin_configs or "{}")
         wanted = [n.strip() for n in self.settings.plugins.split(",") if n.strip()]
         chosen = found if wanted == ["*"] else {n: found[n] for n in wanted if n in found}
-        missing = [n for n in wanted if n != "*" and n not in found]
+        apart = [m for n, m in isolated.items() if wanted == ["*"] or n in wanted]
+        missing = [n for n in wanted if n != "*" and n not in found and n not in isolated]
         plugins = Plugins.load(
             chosen,
-            json.loads(self.settings.plugin_configs or "{}"),
+            configs,
+            records=self.plugin_records,
             table=self.table,
             secrets=self.secrets.get,
             metrics=self.metrics,
@@ -537,13 +543,46 @@ class Assistant:
             authority=lambda: self.authorisations,
             tell=lambda: self.letters,
         )
+        for manifest in apart:
+            plugins.add(stand_in(manifest, self._remote, configs.get(manifest.name, {})))
         for name in missing:
-            plugins.refuse(Loaded(name=name, state="refused", reason=f"there is no such plug-in; known: {', '.join(found)}"))
+            known = ", ".join([*found, *isolated])
+            plugins.refuse(Loaded(name=name, state="refused", reason=f"there is no such plug-in; known: {known}"))
         return plugins
 
     @cached_property
+    def plugin_records(self) -> Records:
+        """What all instances know of plug-ins."""
+        from assistant.plugins import Records
+
+        return Records(self.table, tenant=self.settings.tenant, clock=self.clock)
+
+    @cached_property
+    def _remote(self) -> Remote:
+        """Where isolated plug-ins run."""
+        from assistant.plugins import Confined, Invoked, find_isolated, plugin_folder
+
+        if prefix := self.settings.plugin_functions:
+            return Invoked(client=lambda: self.client("lambda"), prefix=prefix)
+        return Confined(plugin_folder(), find_isolated(), table=self.table, tenant=self.settings.tenant)
+
+    def plugin_host(self, name: str) -> Host:
+        """The isolated plug-in called `name`, run in this process; raises InvalidSetting where there is none."""
+        from assistant.plugins import plugin_folder
+        from assistant.plugins.host import host_of
+        from assistant.plugins.isolated import FOLDER
+
+        return host_of(plugin_folder() / FOLDER / name, table=self.table, tenant=self.settings.tenant)
+
+    @property
     def understander(self) -> Understander | None:
-        """What tells the plug-ins' intents apart; None where they declare none. Learned in seconds, kept for the next start."""
+        """What tells the plug-ins' intents apart; None where they declare none."""
+        if self._understands is None or self._understands[0] != self.plugins.edition:
+            self._understands = self.plugins.edition, self._learned()
+        return self._understands[1]
+
+    def _learned(self) -> Understander | None:
+        """Learned in seconds, kept for the next start."""
         import hashlib
         import tempfile
         from pathlib import Path

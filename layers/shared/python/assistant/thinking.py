@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,12 +17,12 @@ from assistant.audience import EVERYONE, Audiences, Rights
 from assistant.budgets import Budgets
 from assistant.errors import InvalidSetting, NeedsAuthorisation, SendError, Unavailable
 from assistant.filing import Filings
-from assistant.flows import FlowResult, Flows, Said, State
+from assistant.flows import Flow, FlowResult, Flows, Said, State
 from assistant.flows.forms import spoken
 from assistant.growing import Growing
 from assistant.llm import ChatMessage, ToolCall
 from assistant.memory import Fact, Memory
-from assistant.messages import Message, Passage, Reply
+from assistant.messages import OURS, Message, Passage, Reply
 from assistant.nlu import Understanding
 from assistant.nlu.context import contextualise
 from assistant.notices import Notices
@@ -266,14 +267,14 @@ class Thinking:
 
     def _flowed(self, result: FlowResult, message: Message, around: Around) -> Answer:
         """What a flow says and, where it is finished, what its plug-in did."""
-        reply = result.reply
+        reply, flows = result.reply, self._flows(around)
         if result.act and result.act.kind == "run":
             try:
-                form = self._flows(around).form(result.act)
+                form = flows.form(result.act)
                 done = self._plugins.run_flow(result.act.flow, form, message, around)
             except InvalidSetting:
                 done = None
-            title = spoken(self._flows(around).flow(result.act.flow).title, around.language)
+            title = spoken(flows.flow(result.act.flow).title, around.language)
             done = done or Reply(text=say("flow_failed", around.language, title=title))
             reply = done if reply is None or not reply.text else replace(done, text=f"{reply.text}\n\n{done.text}")
         reply = _then(reply or Reply(text=""), result.then)

@@ -6,6 +6,7 @@ A plug-in that is written for another contract is not loaded; one that raises, h
 
 from __future__ import annotations
 
+from assistant.plugins.confined import Confined as Confined
 from assistant.plugins.contract import MENU as MENU
 from assistant.plugins.contract import Around as Around
 from assistant.plugins.contract import Authority as Authority
@@ -19,11 +20,18 @@ from assistant.plugins.contract import PluginContext as PluginContext
 from assistant.plugins.contract import Store as Store
 from assistant.plugins.contract import Tell as Tell
 from assistant.plugins.contract import offer as offer
+from assistant.plugins.isolated import Invoked as Invoked
+from assistant.plugins.isolated import Remote as Remote
+from assistant.plugins.isolated import stand_in as stand_in
 from assistant.plugins.loading import Loaded as Loaded
 from assistant.plugins.loading import build as build
+from assistant.plugins.loading import config_schema as config_schema
 from assistant.plugins.loading import find as find
+from assistant.plugins.loading import find_isolated as find_isolated
 from assistant.plugins.loading import load_file as load_file
+from assistant.plugins.loading import plugin_folder as plugin_folder
 from assistant.plugins.loading import plugin_in as plugin_in
 from assistant.plugins.loading import satisfies as satisfies
+from assistant.plugins.records import Records as Records
 from assistant.plugins.running import FAULTS as FAULTS
 from assistant.plugins.running import Plugins as Plugins

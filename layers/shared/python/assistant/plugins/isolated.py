@@ -11,7 +11,7 @@ of the table that the function's role can reach.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, Self
@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, Protocol, Self
 from pydantic import BaseModel, ConfigDict
 
 from assistant.errors import AssistantError, InvalidSetting, ToolFailed, Unavailable
+from assistant.invoke import FunctionBroke, invoke
 from assistant.messages import Message, Reply, reply_from_json, to_json
 from assistant.plugins.contract import BotPlugin, Event, MenuItem, Permissions, PluginContext
 from assistant.tools import Tool
@@ -46,6 +47,21 @@ class Remote(Protocol):
 
     def call(self, plugin: str, request: Mapping[str, Any], *, seconds: float) -> Mapping[str, Any]:
         """The answer to a request. Raises Unavailable where nobody answers, Broke where the plug-in brought it down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoked:
+    """Plug-ins in Lambda functions whose names begin with `prefix`. `client` makes a boto3 client of Lambda."""
+
+    client: Callable[[], Any]
+    prefix: str
+
+    def call(self, plugin: str, request: Mapping[str, Any], *, seconds: float) -> Mapping[str, Any]:
+        """The function's answer; its own time-out ends it."""
+        try:
+            return invoke(self.client(), f"{self.prefix}{plugin}:live", request)
+        except FunctionBroke as error:
+            raise Broke(str(error), fatal=True) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +101,7 @@ class Manifest:
             raise InvalidSetting(f"it is no manifest of a plug-in: {error}; write it with assistant plugin isolate") from None
 
 
-def find_isolated(root: Path) -> dict[str, Manifest]:
+def manifests_in(root: Path) -> dict[str, Manifest]:
     """The manifests below `root`, by name of plug-in. Raises InvalidSetting for one that cannot be read."""
     found = {}
     for path in sorted((root / FOLDER).glob("*/manifest.json")):

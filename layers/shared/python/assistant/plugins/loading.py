@@ -20,7 +20,7 @@ from pydantic.errors import PydanticUserError
 from assistant.errors import InvalidSetting
 from assistant.observability import redact
 from assistant.plugins.contract import BotPlugin
-from assistant.plugins.isolated import Isolated
+from assistant.plugins.isolated import Isolated, Manifest, manifests_in
 from assistant.settings import PLUGIN_API
 from assistant.tools import inlined, toolbox, tools_in
 
@@ -86,6 +86,16 @@ def find(package: str = "assistant_plugins") -> dict[str, str]:
     """Names of the modules in `package`, one plug-in each, with the full name of the module."""
     module = import_module(package)
     return {m.name: f"{package}.{m.name}" for m in pkgutil.iter_modules(module.__path__) if not m.name.startswith("_")}
+
+
+def plugin_folder(package: str = "assistant_plugins") -> Path:
+    """Where the plug-ins lie."""
+    return Path(next(iter(import_module(package).__path__)))
+
+
+def find_isolated(package: str = "assistant_plugins") -> dict[str, Manifest]:
+    """The manifests of the plug-ins that run in functions of their own, by name. Raises InvalidSetting for one that is none."""
+    return manifests_in(plugin_folder(package))
 
 
 def plugin_in(module: ModuleType) -> type[BotPlugin]:

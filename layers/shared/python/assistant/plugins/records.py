@@ -2,10 +2,10 @@
 
 | item | pk | sk |
 |---|---|---|
-| quarantine, and the edition of each configuration | `SYSTEM#tenant` | `plugins` |
+| quarantine, and the edition of each configuration | `SYSTEM#tenant` | `rollout!plugins` |
 | a plug-in's configuration | same | `plugin#<name>` |
 
-The first stands right before the roll-out and is read with it, in one query, so a turn asks for neither by itself; a
+The first stands right behind the roll-out and is read with it, in one query, so a turn asks for neither by itself; a
 configuration is read where its edition has changed.
 """
 
@@ -21,7 +21,8 @@ from typing import Any, Final, Self
 from assistant.errors import AssistantError, InvalidSetting
 from assistant.storage import Conflict, Item, Table, key
 
-STATE: Final = "plugins"
+STATE: Final = "rollout!plugins"
+"""Right behind the roll-out's own item."""
 TRIES: Final = 5
 LARGEST_CONFIG: Final = 50_000
 """Characters of JSON that one configuration may have."""
