@@ -227,6 +227,11 @@ class Flows:
         """The fields of a flow, in order."""
         return self._slots[name]
 
+    def filled(self, act: Act, language: str) -> list[tuple[str, str]]:
+        """What an act's form holds, as people read it: name and value of each field that is filled."""
+        slots = [s for s in self._slots.get(act.flow, ()) if act.values.get(s.name) is not None]
+        return [(s.title(language), _worded(s, act.values[s.name], language)) for s in slots]
+
     def __contains__(self, name: object) -> bool:
         return name in self._flows
 
@@ -237,6 +242,13 @@ def _fitting(frame: Frame, slots: Sequence[Slot]) -> Frame:
         return frame
     values = {name: value for name, value in frame.values.items() if name in names}
     return replace(frame, values=values, order=tuple(name for name in frame.order if name in values))
+
+
+def _worded(slot: Slot, value: JSON, language: str) -> str:
+    """A value as people read it."""
+    if slot.kind == "choice" and isinstance(value, str):
+        return slot.label(value, language)
+    return shown(value, slot.kind, language)
 
 
 def _stamped(result: FlowResult, now: float) -> FlowResult:
@@ -314,7 +326,7 @@ class _Turn:
         open_text = slot.kind == "text"
         if value is not None and not (open_text and (elsewhere or question or idle)) and not (question and elsewhere):
             return self.fill(frames, slot, value)
-        if elsewhere:
+        if elsewhere and (question or not kept):  # half of what was asked for is no other wish
             return self.begin(frames)
         if idle and open_text:
             return self.ask_to_go_on(frames)
@@ -638,11 +650,7 @@ class _Turn:
         )
 
     def value(self, slot: Slot, value: JSON) -> str:
-        return (
-            slot.label(value, self.language)
-            if slot.kind == "choice" and isinstance(value, str)
-            else shown(value, slot.kind, self.language)
-        )
+        return _worded(slot, value, self.language)
 
     def title(self, frame: Frame) -> str:
         return spoken(self.flows.flow(frame.flow).title, self.language)

@@ -131,7 +131,7 @@ def slots_of(form: type[BaseModel]) -> tuple[Slot, ...]:
 
 def _slot(form: type[BaseModel], name: str, info: FieldInfo) -> Slot:
     asks = [item for item in info.metadata if isinstance(item, Ask)]
-    ask = next((item for item in reversed(asks) if item.question), None) or Ask(info.description or "")
+    ask = next((item for item in reversed(asks) if item.question or item.name), None) or Ask(info.description or "")
     kind = next((item.kind for item in asks if item.kind), None)
     bare = _bare(info.annotation)
     values: tuple[str, ...] = ()
