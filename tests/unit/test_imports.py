@@ -43,6 +43,7 @@ FLOORS = {
         "answering",
         "busy",
         "silence",
+        "handover",
         "showing",
         "worker",
         "deadletters",
@@ -50,6 +51,7 @@ FLOORS = {
         "growing",
         "notices",
         "attachments",
+        "files",
         "audience",
         "filing",
         "opinions",
@@ -65,6 +67,7 @@ FLOORS = {
         "doors",
         "signin",
         "doctor",
+        "extensions",
         "initialise",
         "openai_door",
         "privacy",
@@ -81,7 +84,7 @@ NEIGHBOURS = {
     ("flows", "slots"),
     ("nlu", "slots"),
 }
-BOTO3 = {"invoke", "storage", "cache", "charts", "valkey", "queue", "secrets", "llm", "oauth", "dev", "assembly"}
+BOTO3 = {"invoke", "storage", "cache", "charts", "figures", "valkey", "queue", "secrets", "llm", "oauth", "dev", "assembly"}
 """Rooms that may import boto3; assembly makes the clients."""
 
 

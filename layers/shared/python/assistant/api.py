@@ -32,7 +32,8 @@ from assistant.doors import (
     RolloutReader,
 )
 from assistant.errors import InvalidSetting, Refused, Unavailable
-from assistant.initialise import components, initialise
+from assistant.extensions import add_extensions
+from assistant.initialise import components, initialise, remedies
 from assistant.messages import Message, Reply, Webhook
 from assistant.openai_door import add_openai, failure
 from assistant.rollout import RolloutChanged
@@ -48,6 +49,12 @@ class Chosen(BaseModel):
 
     ids: list[str] = []
     all: bool = False
+
+
+class Fix(BaseModel):
+    """Whether what is safe is done, or only told."""
+
+    apply: bool = False
 
 
 class RolloutChange(BaseModel):
@@ -144,6 +151,15 @@ def create_app(assistant: Assistant) -> FastAPI:
 
         return dict(doctor.to_json(doctor.report(assistant)))
 
+    @app.post("/api/doctor/fix")
+    def fix(who: Initialiser, asked: Fix) -> dict[str, Any]:
+        found = remedies(assistant)
+        plan = [{"name": r.name, "what": r.what} for r in found]
+        if not asked.apply:
+            return {"would": plan, "done": []}
+        with audit.act(who.id, "doctor fix", " ".join(r.name for r in found)):
+            return {"would": plan, "done": [r.apply().to_dict() for r in found]}
+
     @app.get("/api/rollout")
     def rollout(who: RolloutReader) -> dict[str, Any]:
         return asdict(assistant.rollouts.read())
@@ -230,6 +246,7 @@ def create_app(assistant: Assistant) -> FastAPI:
             return asdict(assistant.privacy.erase(person, tenant=tenant, cursor=cursor))
 
     add_administration(app, assistant)
+    add_extensions(app, assistant)
     add_openai(app, assistant, Needs("user", "chat"))
 
     @app.get("/", include_in_schema=False)

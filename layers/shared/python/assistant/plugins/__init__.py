@@ -12,6 +12,7 @@ from assistant.plugins.contract import Around as Around
 from assistant.plugins.contract import Authority as Authority
 from assistant.plugins.contract import BotPlugin as BotPlugin
 from assistant.plugins.contract import Event as Event
+from assistant.plugins.contract import Keep as Keep
 from assistant.plugins.contract import MenuItem as MenuItem
 from assistant.plugins.contract import NoConfig as NoConfig
 from assistant.plugins.contract import NotAllowed as NotAllowed

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assistant import web
 from assistant.errors import AssistantError
-from assistant.messages import JSON, Message, Reply
+from assistant.messages import JSON, Attachment, Message, Reply
 from assistant.storage import Conflict, Table
 from assistant.tools import Tool, tools_in
 
@@ -53,6 +53,8 @@ class Permissions:
     operator may name one: take them from the configuration, never from a message."""
     tells: bool = False
     """Whether it may write to people who have not asked anything."""
+    files: bool = False
+    """Whether its answers may carry files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,13 @@ class Tell(Protocol):
         """Shows `reply` to the person. Raises Unavailable where a later try makes sense, NotReached where none does."""
 
 
+class Keep(Protocol):
+    """What keeps files for answers."""
+
+    def keep(self, message: Message, name: str, content: bytes) -> Attachment:
+        """A file for the answer to `message`. Raises ContentRefused, Unavailable."""
+
+
 class Authority(Protocol):
     """What gives a plug-in the asker's own authority."""
 
@@ -167,6 +176,7 @@ class PluginContext:
     _as_asker: Callable[..., Any] | None = field(default=None, repr=False)
     _call: Callable[..., web.WebReply] | None = field(default=None, repr=False)
     _tell: Callable[..., None] | None = field(default=None, repr=False)
+    _attach: Callable[[str, bytes], Attachment] | None = field(default=None, repr=False)
 
     @property
     def menu(self) -> tuple[MenuItem, ...]:
@@ -223,6 +233,16 @@ class PluginContext:
             raise NotAllowed("this plug-in may write to nobody; declare Permissions(tells=True)")
         reply = Reply(text=reply) if isinstance(reply, str) else reply
         self._tell(user, reply, platform=platform or self.platform, conversation=conversation, about=about)
+
+    def attach(self, name: str, content: bytes) -> Attachment:
+        """Lets the answer to this message carry a file of at most 4 MiB, whoever words it: this plug-in, or the model after a tool.
+
+        It is shown as a picture or as a file, by what its bytes are; where a chat cannot be sent it, the answer links to it.
+        Raises ContentRefused for an empty or a too large one, Unavailable, NotAllowed.
+        """
+        if self._attach is None:
+            raise NotAllowed("this plug-in's answers carry no files; declare Permissions(files=True)")
+        return self._attach(name, content)
 
     def secret(self, name: str) -> str:
         """The field `name` of the plug-in's secret; raises NotAllowed for one that its permissions do not name."""
@@ -290,6 +310,8 @@ class Around:
     key: str
     only: tuple[str, ...] = ()
     """Plug-ins that the asker's ring offers: names, `name@version` for one of several versions, `*` for all others as well."""
+    attached: list[Attachment] = field(default_factory=list)
+    """Files that plug-ins have let the answer carry."""
 
 
 def offer(method: Callable[..., T], *arguments: Any) -> T:

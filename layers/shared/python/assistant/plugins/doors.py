@@ -6,18 +6,19 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from assistant import web
 from assistant.errors import NeedsAuthorisation
-from assistant.messages import JSON, Message, Reply
+from assistant.messages import JSON, Attachment, Message, Reply
 from assistant.plugins.contract import (
     Around,
     Authority,
     BotPlugin,
+    Keep,
     MenuItem,
     NotAllowed,
     Permissions,
@@ -30,6 +31,9 @@ from assistant.storage import Conflict, Item, Table, key
 
 TOLD_DAYS: Final = 7
 """It is remembered so long that somebody was written to; longer than any delivery comes again."""
+
+MOST_FILES: Final = 10
+"""Files that one answer carries."""
 
 Menu = Callable[[], tuple[MenuItem, ...]]
 
@@ -44,6 +48,7 @@ class Doors:
     authority: Callable[[], Authority] | None
     tell: Callable[[], Tell] | None
     call: Callable[..., web.WebReply]
+    files: Callable[[], Keep] | None = None
 
     def room(self, plugin: str) -> str:
         """The partition of a plug-in's store."""
@@ -73,7 +78,18 @@ class Doors:
             _as_asker=partial(self._as_asker, allowed, message, fence),
             _call=partial(self._request, allowed, fence),
             _tell=partial(self._told, plugin.name, message, around.key, fence) if allowed.tells and self.tell else None,
+            _attach=partial(self._attached, message, around, fence) if allowed.files and self.files else None,
         )
+
+    def _attached(self, message: Message, around: Around, fence: Fence, name: str, content: bytes) -> Attachment:
+        if self.files is None:
+            raise NotAllowed("no files are kept here")
+        if len(around.attached) >= MOST_FILES:
+            raise NotAllowed(f"an answer carries at most {MOST_FILES} files")
+        with fence.door():
+            kept = self.files().keep(message, str(name), bytes(content))
+        around.attached.append(kept)
+        return kept
 
     def _as_asker(
         self,
@@ -147,7 +163,7 @@ class Doors:
         conversation: str,
         about: str,
     ) -> None:
-        """Writes to somebody once: what was sent is noted, so that a turn taken again writes nothing twice."""
+        """Writes to somebody once, in words: what was sent is noted, so that a turn taken again writes nothing twice."""
         if self.tell is None:
             raise NotAllowed("nobody can be written to here")
         name = hashlib.sha256("\n".join((plugin, turn, platform, user, about)).encode()).hexdigest()[:32]
@@ -165,7 +181,13 @@ class Doors:
                         return
                     attempt = 2
             self.tell().tell(
-                reply, platform=platform, user=user, conversation=conversation, tenant=message.tenant, key=name, attempt=attempt
+                replace(reply, attachments=()),
+                platform=platform,
+                user=user,
+                conversation=conversation,
+                tenant=message.tenant,
+                key=name,
+                attempt=attempt,
             )
             if self.table is not None:
                 self.table.put({"pk": where, "sk": f"~told#{name}", "body": '"done"', "expires": ends})

@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
-from assistant.messages import Message, Reply, message_from_json, to_json
+from assistant.messages import Attachment, Message, Reply, message_from_json, to_json
 from assistant.plugins.contract import Around, BotPlugin, MenuItem
 from assistant.plugins.isolated import Manifest
 from assistant.plugins.loading import build, config_schema, load_file, plugin_in
@@ -70,6 +71,7 @@ class Host:
             secrets=lambda name: request.get("secrets") or {},
             authority=lambda: held,
             tell=lambda: held,
+            files=lambda: held,
         )
         try:
             value = _done(running, request, held)
@@ -186,6 +188,11 @@ class _Held:
         """Writes to somebody, from there."""
         where = {"platform": platform, "user": user, "conversation": conversation, "about": key}
         self._value({"what": "tell", "reply": json.loads(to_json(reply)), **where}, "", ())
+
+    def keep(self, message: Message, name: str, content: bytes) -> Attachment:
+        """Keeps a file, over there."""
+        needs = {"what": "attach", "name": name, "content": b64encode(content).decode()}
+        return Attachment(**self._value(needs, "", ()))
 
     def menu(self) -> tuple[MenuItem, ...]:
         """The entries of all plug-ins there."""

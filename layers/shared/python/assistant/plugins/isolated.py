@@ -11,8 +11,9 @@ of the table that the function's role can reach.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, Self
 
@@ -212,8 +213,10 @@ class Isolated(BotPlugin):
                 return {"id": account.id, "name": account.name, "ids": list(account.ids)}
             case "menu":
                 return [asdict(item) for item in ctx.menu]
+            case "attach":
+                return asdict(ctx.attach(str(needs["name"]), b64decode(str(needs["content"]))))
             case "tell":
-                reply = reply_from_json(needs["reply"])
+                reply = replace(reply_from_json(needs["reply"]), attachments=())
                 where = {name: str(needs.get(name, "")) for name in ("platform", "conversation", "about")}
                 ctx.tell(str(needs["user"]), reply, **where)
                 return True

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
-from assistant.errors import AssistantError, InvalidSetting
+from assistant.errors import InvalidSetting, Refused
 from assistant.storage import Conflict, Item, Table, key
 
 STATE: Final = "rollout!plugins"
@@ -28,8 +28,10 @@ LARGEST_CONFIG: Final = 50_000
 """Characters of JSON that one configuration may have."""
 
 
-class RecordsChanged(AssistantError):
+class RecordsChanged(Refused):
     """Somebody else changed the same at the same time, again and again; nothing was changed here."""
+
+    status = 409
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,15 +111,15 @@ class Records:
     def configure(self, name: str, config: Mapping[str, Any] | None) -> None:
         """Stores a checked configuration; None goes back to the deployment's own."""
         where = f"plugin#{name}"
-        if config is None:
-            self._table.delete(self._pk, where)
-        else:
+        if config is not None:
             body = json.dumps(config, ensure_ascii=False)
             if len(body) > LARGEST_CONFIG:
                 raise InvalidSetting(f"the configuration of {name} has {len(body)} characters; at most {LARGEST_CONFIG} are kept")
             self._table.put({"pk": self._pk, "sk": where, "body": body})
         # The value first: who sees the new edition must find the new value.
-        self._change(lambda state: replace(state, configs={**state.configs, name: state.edition + 1}))
+        self._change(lambda state: replace(state, configs=_with(state.configs, name, 0 if config is None else state.edition + 1)))
+        if config is None:
+            self._table.delete(self._pk, where)
 
     def _change(self, change: Callable[[State], State]) -> None:
         for _ in range(TRIES):
@@ -136,3 +138,8 @@ class Records:
                 self.state = after
             return
         raise RecordsChanged("the plug-ins' records are being changed by others; try again")
+
+
+def _with(configs: Mapping[str, int], name: str, edition: int) -> dict[str, int]:
+    """The editions with that of `name` changed; 0 takes it out."""
+    return {**{n: e for n, e in configs.items() if n != name}, **({name: edition} if edition else {})}

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from assistant import web
 from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
 from assistant.messages import Message, Reply
 from assistant.observability import PLUGIN_FAULTS, Metrics, log
-from assistant.plugins.contract import Around, Authority, BotPlugin, Event, MenuItem, NotAllowed, PluginContext, Tell, offer
+from assistant.plugins.contract import Around, Authority, BotPlugin, Event, Keep, MenuItem, NotAllowed, PluginContext, Tell, offer
 from assistant.plugins.doors import Doors
 from assistant.plugins.fence import Fence, Stopped
 from assistant.plugins.isolated import COLD_SECONDS, Broke, Isolated
@@ -52,11 +52,14 @@ class Plugins:
         metrics: Metrics | None = None,
         tenant: str = "default",
         authority: Callable[[], Authority] | None = None,
+        files: Callable[[], Keep] | None = None,
         tell: Callable[[], Tell] | None = None,
         call: Callable[..., web.WebReply] = web.request,
         records: Records | None = None,
         configs: Mapping[str, Mapping[str, Any]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._plugins: dict[str, BotPlugin] = {}
         """By `name@version`, in the order in which they are asked; of one name the oldest version first."""
         self._refused = list(refused)
@@ -66,7 +69,7 @@ class Plugins:
         self._left_out: dict[str, str] = {}
         self._notes: dict[str, dict[str, str]] = {}
         self._lock = threading.RLock()
-        self._doors = Doors(table=table, secrets=secrets, tenant=tenant, authority=authority, tell=tell, call=call)
+        self._doors = Doors(table=table, secrets=secrets, tenant=tenant, authority=authority, tell=tell, call=call, files=files)
         self._metrics = metrics
         self._records = records
         self._configs = configs or {}
@@ -166,8 +169,13 @@ class Plugins:
         ]
         return [*ready, *self._refused]
 
-    def described(self) -> list[dict[str, Any]]:
-        """The report with what each plug-in may use, the JSON Schema of its configuration and how it is set now."""
+    def described(self, *, tools_of: str = "") -> list[dict[str, Any]]:
+        """The report with what each plug-in may use, the JSON Schema of its configuration and how it is set now.
+
+        `tools_of`: the plug-in that is asked which tools it offers as well; it may have to ask a server.
+        """
+        for one in [p for p in self._plugins.values() if p.name == tools_of]:
+            self._tools_of(one)
         found = []
         for loaded in self.report():
             plugin = self._plugins.get(f"{loaded.name}@{loaded.version}")
@@ -180,6 +188,7 @@ class Plugins:
                     "config": plugin.config.model_dump(mode="json") if hasattr(plugin.config, "model_dump") else {},
                     "permissions": asdict(plugin.permissions),
                     "flows": [f.name for f in plugin.flows],
+                    "tools": sorted(self._tools[_id(plugin)]) if _id(plugin) in self._tools else None,
                     "seconds": plugin.seconds,
                     "megabytes": plugin.megabytes,
                 }
@@ -251,8 +260,8 @@ class Plugins:
                 self._left_out.pop(plugin, None)
                 self._faults.pop(plugin, None)
             try:
-                for name in sorted(n for n, edition in now.configs.items() if edition != before.configs.get(n)):
-                    self._reconfigured(name, self._records.config(name))
+                for name in sorted({n for n, _ in before.configs.items() ^ now.configs.items()}):
+                    self._reconfigured(name, self._records.config(name) if name in now.configs else None)
             except Unavailable as error:  # what is in use goes on, and it is tried again with the next call
                 log(logger, logging.WARNING, "a configuration could not be read", event_reason=str(error))
                 return
@@ -432,7 +441,7 @@ class Plugins:
         return self._seen.out[_id(plugin)].reason if _id(plugin) in self._seen.out else ""
 
     def _recent(self, plugin: BotPlugin) -> list[tuple[float, str]]:
-        return [f for f in self._faults.get(_id(plugin), ()) if time.monotonic() - f[0] < FAULT_SECONDS]
+        return [f for f in self._faults.get(_id(plugin), ()) if self._clock() - f[0] < FAULT_SECONDS]
 
     def _call(self, plugin: BotPlugin, method: str, message: Message, around: Around, *offered: Any) -> Any:
         """What the method gives; None where it failed."""
@@ -497,7 +506,7 @@ class Plugins:
     def _fault(self, plugin: BotPlugin, reason: str, *, weight: int = 1) -> None:
         id_ = _id(plugin)
         with self._lock:
-            self._faults[id_] = [*self._recent(plugin), *[(time.monotonic(), reason)] * weight]
+            self._faults[id_] = [*self._recent(plugin), *[(self._clock(), reason)] * weight]
             out = len(self._faults[id_]) >= FAULTS
             new = out and id_ not in self._left_out
             if out:
@@ -535,7 +544,7 @@ class Plugins:
         if len(given.text) > LONGEST_REPLY:
             self._fault(plugin, f"its reply has {len(given.text)} characters; at most {LONGEST_REPLY} are shown")
             return None
-        return given
+        return replace(given, attachments=())  # files come by `ctx.attach` alone: a path could be anybody's
 
 
 @dataclass(slots=True)
