@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import FastAPI, Header, HTTPException, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response
@@ -33,8 +35,9 @@ from assistant.doors import (
 )
 from assistant.errors import InvalidSetting, Refused, Unavailable
 from assistant.extensions import add_extensions
+from assistant.files import LINKS, download_headers
 from assistant.initialise import components, initialise, remedies
-from assistant.messages import Message, Reply, Webhook
+from assistant.messages import File, Message, Reply, Webhook
 from assistant.openai_door import add_openai, failure
 from assistant.rollout import RolloutChanged
 from assistant.sessions import Turn
@@ -139,6 +142,21 @@ def create_app(assistant: Assistant) -> FastAPI:
     ) -> dict[str, str]:
         body = await request.body()
         return {"file": await run_in_threadpool(_put_file, assistant, who, conversation, name, body)}
+
+    @app.get("/api/conversations/{conversation}/files/{number}")
+    def answered_file(
+        who: Chatter,
+        conversation: str,
+        number: Annotated[int, PathParameter(ge=0, le=99)],
+        turn: Annotated[str, Query(max_length=400)],
+    ) -> Response:
+        if who.role != "user" and not who.person:
+            audit.read(who.id, f"webchat:{conversation}")
+        return _download(_answered_file(assistant, who, conversation, turn, number))
+
+    @app.get(LINKS + "{path:path}")
+    def linked_file(path: str) -> Response:
+        return _download(assistant.files.linked(path))
 
     @app.post("/api/init")
     def init(who: Initialiser) -> dict[str, Any]:
@@ -366,7 +384,18 @@ def _event_loop() -> Iterator[None]:
 
 def public_turns(assistant: Assistant, conversation: str, *, after: str, limit: int) -> dict[str, Any]:
     """Turns of a web chat conversation after the cursor, and the cursor to ask with next."""
-    message = Message(
+    found = assistant.sessions.turns(_place(assistant, conversation), after=after, limit=limit)
+    cursor = after
+    for turn in found:  # an open turn is given again with its new text: the cursor stays before it
+        if turn.state == "answering":
+            break
+        cursor = turn.sk
+    return {"turns": [_public(t, conversation) for t in found], "cursor": cursor}
+
+
+def _place(assistant: Assistant, conversation: str) -> Message:
+    """A message in the conversation, as far as it says where its turns are."""
+    return Message(
         kind="text",
         platform="webchat",
         channel="messages",
@@ -375,17 +404,29 @@ def public_turns(assistant: Assistant, conversation: str, *, after: str, limit: 
         dedup_id="",
         tenant=assistant.settings.tenant,
     )
-    found = assistant.sessions.turns(message, after=after, limit=limit)
-    cursor = after
-    for turn in found:  # an open turn is given again with its new text: the cursor stays before it
-        if turn.state == "answering":
-            break
-        cursor = turn.sk
-    return {"turns": [_public(t) for t in found], "cursor": cursor}
 
 
-def _public(turn: Turn) -> dict[str, Any]:
+def _answered_file(assistant: Assistant, who: Identity, conversation: str, cursor: str, number: int) -> File:
+    """A file that an answer in the conversation carries, for whoever may read the answer."""
+    turn = assistant.sessions.find(_place(assistant, conversation), cursor)
+    attachments = turn.reply.attachments if turn and turn.reply else ()
+    if turn and who.person and turn.user != who.person:
+        raise NotPermitted(f"key {who.id} belongs to {who.person}; this conversation is somebody else's")
+    if number >= len(attachments):
+        raise Refused("there is no such file", status=404)
+    try:
+        return assistant.files.read(attachments[number])
+    except KeyError:
+        raise Refused("the file has been deleted", status=404) from None
+
+
+def _download(file: File) -> Response:
+    return Response(file.content, 200, download_headers(file), file.content_type)
+
+
+def _public(turn: Turn, conversation: str) -> dict[str, Any]:
     reply = turn.reply
+    files = f"/api/conversations/{quote(conversation, safe='')}/files"
     if turn.state == "waiting":
         reply = Reply(text=say("answered_together", language_of(turn.question)))
     return {
@@ -400,6 +441,10 @@ def _public(turn: Turn) -> dict[str, Any]:
             {"number": s.number, "title": s.title, "url": s.url, "page": s.page} for s in (reply.sources if reply else ())
         ],
         "buttons": [{"text": b.text, "key": b.key, "value": b.value, "style": b.style} for b in (reply.buttons if reply else ())],
+        "files": [
+            {"name": a.name, "content_type": a.content_type, "size": a.size, "url": f"{files}/{n}?turn={quote(turn.sk, safe='')}"}
+            for n, a in enumerate(reply.attachments if reply else ())
+        ],
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from assistant.errors import SendError, Unavailable
-from assistant.messages import Message, Reply, StreamState
+from assistant.messages import Attachment, Message, Reply, StreamState
 from assistant.observability import log
 from assistant.platforms import Platform
 from assistant.sessions import Sessions, Stopped, Turn
@@ -47,6 +47,8 @@ class Growing:
     ) -> None:
         self.turn = turn
         self.claimed = False
+        self.attached: list[Attachment] = []
+        """Files that the answer carries."""
         self.stream_id = platform.stream_id(message)
         self._message = message
         self._platform = platform

@@ -199,6 +199,16 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that goes out with a reply. Its bytes stand in the bucket at `path`; whoever may read the reply may read them."""
+
+    name: str
+    content_type: str
+    size: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What the assistant says: standard Markdown, rendered by each platform to what it can show."""
 
@@ -210,6 +220,8 @@ class Reply:
     """For the asker's eyes only, also when asked in a group."""
     silent: bool = False
     """Nothing is shown to anybody."""
+    attachments: tuple[Attachment, ...] = ()
+    """Files that follow the text."""
     settled: str = ""
     """What the card whose button was clicked shows from now on, without its buttons; empty: what it showed, and the choice."""
 
@@ -278,6 +290,7 @@ def reply_from_json(data: Mapping[str, Any]) -> Reply:
         settled=data.get("settled", ""),
         sources=tuple(Source(**s) for s in data.get("sources", ())),
         buttons=tuple(Button(**b) for b in data.get("buttons", ())),
+        attachments=tuple(Attachment(**a) for a in data.get("attachments", ())),
     )
 
 

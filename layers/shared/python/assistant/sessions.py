@@ -198,6 +198,11 @@ class Sessions:
         items = self._table.query(pk, prefix="turn#", limit=1, descending=True)
         return str(items[0]["sk"]) if items else ""
 
+    def find(self, message: Message, sk: str) -> Turn | None:
+        """The turn of the conversation with the sort key `sk`."""
+        item = self._table.get(conversation_key(message), sk) if sk.startswith("turn#") else None
+        return _turn(item) if item else None
+
     # --- the turn ---
 
     def begin(self, message: Message, *, owner: str, days: int = 0) -> Turn:

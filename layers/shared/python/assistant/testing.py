@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 from assistant import web
 from assistant.errors import NeedsAuthorisation
 from assistant.flows import Flows, Said, State
-from assistant.messages import Button, Kind, Message, Reply
+from assistant.messages import Attachment, Button, File, Kind, Message, Reply
 from assistant.nlu import Understander, Understanding, train
+from assistant.platforms.files import content_type
 from assistant.plugins import MENU, Around, BotPlugin, MenuItem, Plugins, build
 from assistant.storage import Conflict
 from assistant.words import language_of
@@ -92,7 +93,7 @@ class Talk:
 
     `tokens`: what the asker has allowed, by provider; where it is missing the reply asks for it, as a real one does.
     `answers`: what hosts answer, by the beginning of the address: a function of method, address, headers and body.
-    `told`: what the plug-ins have written to others.
+    `told`: what the plug-ins have written to others. `files`: what they let their answers carry.
     """
 
     plugins: list[BotPlugin]
@@ -103,6 +104,7 @@ class Talk:
     tokens: dict[str, str] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
     told: list[Letter] = field(default_factory=list)
+    files: list[File] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._table = MemoryTable()
@@ -113,6 +115,7 @@ class Talk:
             authority=lambda: self,
             tell=lambda: self,
             call=self._called,
+            files=lambda: self,
         )
         self._flows = Flows(self._all.flows)
         self._state = State()
@@ -144,6 +147,12 @@ class Talk:
     def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, tenant: str, key: str, attempt: int) -> None:
         """Adds to `told`."""
         self.told.append(Letter(platform=platform, user=user, reply=reply))
+
+    def keep(self, message: Message, name: str, content: bytes) -> Attachment:
+        """Adds to `files`."""
+        file = File(name=name, content=content, content_type=content_type(content, name=name))
+        self.files.append(file)
+        return Attachment(name=name, content_type=file.content_type, size=len(content), path=f"test/{len(self.files)}")
 
     def _called(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, **more: Any) -> web.WebReply:
         for start in sorted(self.answers, key=len, reverse=True):

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from assistant.errors import OutcomeUnknown, Refused, SendError, VerificationError
-from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, StreamState, Webhook
+from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, StreamState, Webhook
 from assistant.observability import log
 
 if TYPE_CHECKING:
@@ -172,8 +172,15 @@ class Platform(ABC):
         """An address at which `send` reaches the person with the platform's id `user`, without a message of theirs."""
         return Message(kind="other", platform=self.name, channel=self.channels[0], conversation=user, sender=user, dedup_id=user)
 
-    def upload(self, file: File, *, to: Message, key: str) -> Sent:
-        """Sends `file` where `to` was said. Raises a SendError."""
+    def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
+        """Whether `file` can be sent where `to` was said; where not, the reply links to it instead."""
+        return False
+
+    def upload(self, file: File, *, to: Message, key: str, private: bool = False) -> Sent:
+        """Sends `file` where `to` was said, or to its sender alone. `key` is the same for every try: it is shown once.
+
+        Raises a SendError.
+        """
         raise NotImplementedError(f"{self.name} cannot be sent files")
 
     # --- who reads along ---

@@ -36,7 +36,7 @@ from assistant.errors import (
     VendorUnavailable,
     VerificationError,
 )
-from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.crypto import key_from_text, open_envelope, same, seal_envelope, sorted_sha1
@@ -462,7 +462,12 @@ class DingTalk(Platform):
         """Only on cards: without them the choices would stand as words under every answer."""
         return self._can_make_cards(message)
 
-    def upload(self, file: File, *, to: Message, key: str) -> Sent:
+    def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
+        """Everything that is not too large, but for people whom the robot's API does not reach."""
+        reached = not (to.direct or private) or bool(to.address.get("staff_id"))
+        return reached and 0 < file.size <= _UPLOAD
+
+    def upload(self, file: File, *, to: Message, key: str, private: bool = False) -> Sent:
         """Sends a picture as one, everything else as a file."""
         from assistant.platforms.dingtalk_text import robot_parameters
         from assistant.platforms.files import content_type, safe_name
@@ -482,7 +487,7 @@ class DingTalk(Platform):
                 body = robot_parameters("sampleImageMsg", {"photoURL": media})
             else:
                 body = robot_parameters("sampleFile", {"mediaId": media, "fileName": name, "fileType": ending})
-            return self._robot_send(body, to=to, private=False)
+            return self._robot_send(body, to=to, private=private)
 
         return Sent(ids=tuple(i for i in (self.noted(f"{self.secrets.get('app_key', '')}/{key}-u", act),) if i))
 

@@ -31,7 +31,7 @@ from assistant.errors import (
     UnsupportedType,
     VerificationError,
 )
-from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.crypto import base64_strict, decrypt, same
@@ -452,7 +452,11 @@ class Feishu(Platform):
             above += [str(d.get("open_department_id", "")) for d in found.get("items") or ()]
         return tuple(f"department:{d}" for d in dict.fromkeys([*own, *above]) if d and d != "0")
 
-    def upload(self, file: File, *, to: Message, key: str) -> Sent:
+    def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
+        """Everything that is not too large."""
+        return 0 < file.size <= _FILE
+
+    def upload(self, file: File, *, to: Message, key: str, private: bool = False) -> Sent:
         """Sends a picture as one, everything else as a file."""
         from assistant.platforms.files import content_type, safe_name
 
@@ -471,7 +475,7 @@ class Feishu(Platform):
             kind, content = "file", {"file_key": made.get("file_key", "")}
         else:
             raise ContentRefused(f"feishu takes files up to {_FILE} bytes; {name} has {len(file.content)}", platform="feishu")
-        return Sent(ids=(self._post(kind, _json(content), to=to, uuid=f"{key}-u", private=False),))
+        return Sent(ids=(self._post(kind, _json(content), to=to, uuid=f"{key}-u", private=private),))
 
     # --- doctor ---
 

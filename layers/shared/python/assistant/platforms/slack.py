@@ -31,7 +31,7 @@ from assistant.errors import (
     VendorUnavailable,
     VerificationError,
 )
-from assistant.messages import Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.messages import Attachment, Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.slack_events import (
     REPEATED,
@@ -681,11 +681,20 @@ class Slack(Platform):
         groups: Mapping[str, Sequence[str]] = json.loads(self.cache.get(f"slack/groups/{self.secrets.get('team_id', '')}", load))
         return tuple(f"group:{g}" for g, users in groups.items() if user in users)
 
-    def upload(self, file: File, *, to: Message, key: str) -> Sent:
-        """Shares the file where `to` was said. A repeat is recognised by the file's title, which ends with `key`."""
+    def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
+        """Every file."""
+        return file.size > 0
+
+    def upload(self, file: File, *, to: Message, key: str, private: bool = False) -> Sent:
+        """Shares the file where `to` was said. A repeat is recognised by the file's name, which ends with a mark of `key`.
+
+        What is for the asker alone, and what answers a command in a channel that the bot may be no member of, goes to their
+        own chat: files cannot be shown to one person among others.
+        """
         from assistant.platforms import outbound
 
-        place = self._place(to)
+        aside = not to.direct and (private or to.kind == "slash")
+        place = (self._chat_with(to.sender), "") if aside else self._place(to)
         mark = hashlib.sha256(key.encode()).hexdigest()[:10]
         stem, dot, extension = file.name.rpartition(".")
         named = f"{stem}-{mark}{dot}{extension}" if stem else f"{file.name}-{mark}"

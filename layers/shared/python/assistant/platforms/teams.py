@@ -33,7 +33,7 @@ from assistant.errors import (
     VendorUnavailable,
     VerificationError,
 )
-from assistant.messages import Button, File, Message, Received, Reply, Sent, Webhook
+from assistant.messages import Attachment, Button, File, Message, Received, Reply, Sent, Webhook
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.teams_events import VALUE, json_object, object_of, received, text_of
 from assistant.platforms.teams_token import OPENID_METADATA, Keys, prove
@@ -53,6 +53,9 @@ LONGEST: Final = 20_000
 
 BIGGEST_PICTURE: Final = 48 * 1024
 """Bytes of a picture that is sent inside a message."""
+
+PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif"})
+"""What Teams shows of pictures inside a message."""
 
 STREAM_LIFE: Final = 110.0
 """Seconds for which a reply is streamed; Teams ends a stream after two minutes."""
@@ -383,9 +386,13 @@ class Teams(Platform):
                 return tuple(found) if len(found) <= most else None
         return None
 
-    def upload(self, file: File, *, to: Message, key: str) -> Sent:
-        """Shows a small picture in the chat. Other files need the asker's consent or a place in SharePoint: UnsupportedType."""
-        if not file.content_type.startswith("image/") or len(file.content) > BIGGEST_PICTURE:
+    def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
+        """Small pictures; other files need the asker's consent or a place in SharePoint."""
+        return file.content_type in PICTURES and 0 < file.size <= BIGGEST_PICTURE
+
+    def upload(self, file: File, *, to: Message, key: str, private: bool = False) -> Sent:
+        """Shows a small picture in the chat; for all else UnsupportedType."""
+        if file.content_type not in PICTURES or len(file.content) > BIGGEST_PICTURE:
             raise UnsupportedType(
                 f"teams: a bot can post pictures up to {BIGGEST_PICTURE} bytes, not {file.content_type} of "
                 f"{len(file.content)} bytes; post a link instead",
@@ -394,7 +401,9 @@ class Teams(Platform):
         inline = f"data:{file.content_type};base64,{b64encode(file.content).decode()}"
         attachment = {"contentType": file.content_type, "contentUrl": inline, "name": file.name}
         activity = {"type": "message", "attachments": [attachment]}
-        return Sent(ids=(self._post(to, to.conversation, activity),))
+        conversation = self._chat_with(to) if private and not to.direct else to.conversation
+        posted = self.noted(f"{key}/u", partial(self._post, to, conversation, activity))
+        return Sent(ids=(posted,) if posted else ())
 
     # --- the connector ---
 
@@ -454,7 +463,9 @@ class Teams(Platform):
         from assistant.platforms import outbound
 
         url = self._service(to) + path
-        body: dict[str, Any] = {} if content is None else {"content": json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")}
+        body: dict[str, Any] = (
+            {} if content is None else {"content": json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")}
+        )
 
         def ask() -> httpx.Response:
             headers = {"authorization": f"Bearer {self._token()}", "content-type": "application/json; charset=utf-8"}

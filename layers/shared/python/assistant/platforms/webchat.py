@@ -9,7 +9,7 @@ import uuid
 from typing import Any, ClassVar
 
 from assistant.errors import ContentRefused, MessageRecalled, Refused, VerificationError
-from assistant.messages import File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.platforms import Finding, Platform
 
 LONGEST_ID = 200
@@ -86,6 +86,14 @@ class WebChat(Platform):
         if len(content) > limit:
             raise ContentRefused(f"webchat: the file has {len(content)} bytes; at most {limit} are read", platform=self.name)
         return File(name=message.file_name, content=content, content_type=content_type(content, name=message.file_name))
+
+    def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
+        """Every file: the page offers it."""
+        return True
+
+    def upload(self, file: File, *, to: Message, key: str, private: bool = False) -> Sent:
+        """Nothing to do: the page fetches it where the turn is read."""
+        return Sent()
 
     def diagnose(self) -> list[Finding]:
         """Whether an API key is set."""

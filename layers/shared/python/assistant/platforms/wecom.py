@@ -28,7 +28,7 @@ from assistant.errors import (
     VendorUnavailable,
     VerificationError,
 )
-from assistant.messages import Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.messages import Attachment, Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.crypto import decrypt, key_from_text, open_envelope, same, seal_envelope, sorted_sha1
 from assistant.platforms.wecom_api import Api, result
@@ -395,13 +395,17 @@ class WeCom(Platform):
                 return id_, kind == 1
         return None
 
-    def upload(self, file: File, *, to: Message, key: str) -> Sent:
+    def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
+        """Files to one member, where there is an app to send them."""
+        return (to.direct or private) and self._has_app() and 5 < file.size <= UPLOADS[_kind(file.content_type)]
+
+    def upload(self, file: File, *, to: Message, key: str, private: bool = False) -> Sent:
         """Sends a file or picture as an app message to the asker; a bot's group cannot be sent one."""
-        if not to.direct:
+        if not (to.direct or private):
             raise UnsupportedType("wecom: files can be sent to one member only, not into a group", platform=self.name)
         if not self._has_app():
             raise UnsupportedType("wecom: files need the app: set corp_id, agent_id and secret", platform=self.name)
-        kind = "image" if file.content_type in ("image/png", "image/jpeg") else "file"
+        kind = _kind(file.content_type)
         if not 5 < len(file.content) <= UPLOADS[kind]:
             limit = UPLOADS[kind]
             raise ContentRefused(f"wecom: {len(file.content)} bytes; a {kind} has 6 to {limit}", platform=self.name)
@@ -547,6 +551,11 @@ def _button(button: Button) -> dict[str, Any]:
     if len(key.encode("utf-8", "replace")) > KEY_BYTES:
         raise ContentRefused(f"wecom: the key and value of a button have more than {KEY_BYTES} bytes", platform="wecom")
     return {"text": button.text, "style": {"primary": 1, "danger": 3}.get(button.style, 2), "key": key}
+
+
+def _kind(content_type: str) -> str:
+    """As what WeCom is given a file."""
+    return "image" if content_type in ("image/png", "image/jpeg") else "file"
 
 
 _INVISIBLE: Final = "\u200b\u200c\u2060\ufeff"

@@ -235,7 +235,7 @@ class PluginContext:
         self._tell(user, reply, platform=platform or self.platform, conversation=conversation, about=about)
 
     def attach(self, name: str, content: bytes) -> Attachment:
-        """Lets the answer to this message carry a file of at most 4 MiB, whoever words it: this plug-in, or the model after a tool.
+        """Lets the answer to this message carry a file of at most 4 MiB, whoever words it: the plug-in, or the model after a tool.
 
         It is shown as a picture or as a file, by what its bytes are; where a chat cannot be sent it, the answer links to it.
         Raises ContentRefused for an empty or a too large one, Unavailable, NotAllowed.
