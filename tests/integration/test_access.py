@@ -67,6 +67,7 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("GET", "/api/dead-letters"): ("operator", "/api/dead-letters", None),
     ("POST", "/api/dead-letters/replay"): ("operator", "/api/dead-letters/replay", {"ids": ["none"]}),
     ("GET", "/api/doctor"): ("operator", "/api/doctor", None),
+    ("POST", "/api/doctor/fix"): ("admin", "/api/doctor/fix", {}),
     ("GET", "/api/authorisations"): ("operator", "/api/authorisations?person=webchat:ann", None),
     ("DELETE", "/api/authorisations/{person}"): ("admin", "/api/authorisations/webchat:ann", None),
     ("GET", "/api/rollout"): ("operator", "/api/rollout", None),

@@ -72,6 +72,7 @@ FLOORS = {
         "openai_door",
         "privacy",
         "promotion",
+        "checks",
     },
     5: {"testing", "dev"},
 }

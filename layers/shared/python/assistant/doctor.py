@@ -1,6 +1,7 @@
 """What stands in the way of a working assistant: one line a check, each with its exact fix.
 
-The same report is a command (`assistant doctor`), a route (`GET /api/doctor`) and a chat command for administrators.
+What is safe is mended on request: whatever only creates what is missing, or tells a vendor again what it should know. The same
+report is a command (`assistant doctor`), a route (`GET /api/doctor`) and a chat command for administrators.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from assistant.checks import house
 from assistant.errors import AssistantError
 from assistant.platforms import PLATFORMS, Finding, Platform
-from assistant.queue import waiting
 from assistant.storage import key
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _seen_key(platform: str) -> tuple[str, str]:
 
 def report(assistant: Assistant) -> list[Line]:
     """Everything that can be looked at from where this runs, worst first within each component."""
-    lines = [Line("assistant", f) for f in _house(assistant)]
+    lines = [Line("assistant", f) for f in house(assistant)]
     seen = Seen(assistant.table, clock=assistant.clock)
     lines += platforms(
         assistant.platform,
@@ -177,40 +178,6 @@ def to_markdown(lines: Sequence[Line], *, language: str = "en") -> str:
 
 
 # --- single checks -----------------------------------------------------------------------------
-
-
-def _house(assistant: Assistant) -> list[Finding]:
-    settings = assistant.settings
-    findings = [_works("table", lambda: assistant.table.get("health", "health", consistent=False), settings.table_name)]
-    for check, url, bad in (
-        ("queue", settings.turns_queue_url, ""),
-        (
-            "dead letters",
-            settings.dead_letters_url,
-            "look at them with `assistant dlq list`, repair, then `assistant dlq replay`",
-        ),
-    ):
-        if url:
-            findings.append(_queue(assistant, check, url, fix=bad))
-    return findings
-
-
-def _works(check: str, look: Callable[[], object], name: str) -> Finding:
-    try:
-        look()
-    except AssistantError as error:
-        return Finding(check=check, state="fault", detail=str(error), fix=f"does {name!r} exist, and may this function read it?")
-    return Finding(check=check, state="ok", detail=name)
-
-
-def _queue(assistant: Assistant, check: str, url: str, *, fix: str) -> Finding:
-    try:
-        count = waiting(url, client=assistant.client("sqs"))
-    except AssistantError as error:
-        return Finding(check=check, state="fault", detail=str(error), fix="does it exist, and may this function read it?")
-    if fix and count:
-        return Finding(check=check, state="warning", detail=f"{count} messages wait", fix=fix)
-    return Finding(check=check, state="ok", detail=f"{count} messages wait")
 
 
 def _secret(assistant: Assistant, name: str) -> Mapping[str, str]:

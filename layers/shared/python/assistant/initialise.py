@@ -55,6 +55,35 @@ def initialise(assistant: Assistant, *, progress: Callable[[Step], None] = lambd
     return report
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """Something that can be mended without asking anybody: doing it twice, or needlessly, does no harm."""
+
+    name: str
+    what: str
+    """What is done, in the words of a plan."""
+    act: Callable[[], tuple[Literal["created", "kept"], str]]
+
+    def apply(self) -> Step:
+        """Does it."""
+        return _attempt(self.name, self.act, fix="ask again; the log of this moment says more")
+
+
+def remedies(assistant: Assistant) -> list[Remedy]:
+    """What is missing and can be created, and what a vendor can be told again."""
+    found: list[Remedy] = []
+    if assistant.table.get("SYSTEM", "parameters") is None:
+        what = "write the system parameters"
+        found.append(Remedy(name="system parameters", what=what, act=partial(_parameters, assistant)))
+    if assistant.knowledge_versions.catalogue().served is None:
+        what = "publish the product's guides as the first version of the knowledge"
+        found.append(Remedy(name="default knowledge", what=what, act=partial(_knowledge, assistant)))
+    for name in configured(assistant):
+        what = f"tell {name} again where the assistant listens: {assistant.settings.public_url}"
+        found.append(Remedy(name=f"platform {name}", what=what, act=partial(_announced, assistant, name)))
+    return found
+
+
 def require_good(report: Sequence[Step]) -> None:
     """Raises InitialisationFailed where a step of the report is not good."""
     if bad := [s for s in report if s.state == "fault"]:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,3 +73,42 @@ def local_url(data: Path) -> str:
     """Where the local run over the folder `data` listens, as it noted itself; the usual address where it did not."""
     noted = data / "url"
     return noted.read_text(encoding="ascii").strip() if noted.is_file() else "http://127.0.0.1:8080"
+
+
+SOON = 0.8
+"""Seconds after which something that goes on is worth a word."""
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on the terminal that something goes on, where it takes long; nothing in a pipe, and nothing is left behind."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    ended = threading.Event()
+
+    def show() -> None:
+        began = time.monotonic()
+        if ended.wait(SOON):
+            return
+        while not ended.wait(0.2):
+            print(f"\r{what}… {time.monotonic() - began:.0f} s ", end="", file=sys.stderr, flush=True)
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=show, name="working", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def confirmed(question: str) -> bool:
+    """Whether somebody at the terminal says yes; in a pipe nobody does."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes", "是", "好")
+    except EOFError:
+        return False

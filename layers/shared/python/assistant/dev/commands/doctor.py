@@ -1,12 +1,17 @@
 """Looks for what keeps the assistant from working, on every configured platform, and says how to mend it.
 
 Asks a running assistant, so that calls leave from its own address and with its own permissions; with --secrets it looks from
-this machine instead, before anything is deployed.
+this machine instead, before anything is deployed. --fix says what is missing and can safely be created, or told to a platform
+again, and does it after a yes (in a script: --fix --yes).
+
+exit status: 0 no fault, 1 something is at fault, 2 it could not look
 
 examples:
   assistant doctor
   assistant doctor --url https://assistant.example.com --api-key KEY --json
   assistant doctor --secrets secrets.json --platform wecom
+  assistant doctor --fix                            # what would be mended, and a question
+  assistant doctor --fix --yes --json
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from assistant.dev.client import add_options, connect
+from assistant.dev.client import add_options, confirmed, connect, working
 from assistant.doctor import Line, from_json, platforms, state, to_json
 from assistant.errors import InvalidSetting
 from assistant.platforms import PLATFORMS, Platform, platform_class
@@ -34,12 +39,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--secrets", type=Path, metavar="FILE", help="look from this machine with these secrets")
     parser.add_argument("--public-url", default="", metavar="URL", help="with --secrets: the address that platforms call")
     parser.add_argument("--platform", action="append", choices=sorted(PLATFORMS), help="only this one; may be repeated")
+    parser.add_argument("--fix", action="store_true", help="mend what is safe; says first what that is")
+    parser.add_argument("--yes", action="store_true", help="with --fix: do it without a question")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the report; 1 where something is at fault."""
-    lines = _from_here(args) if args.secrets else _from_there(args)
+    if args.fix and args.secrets:
+        raise InvalidSetting("--fix mends a running assistant; leave --secrets out")
+    if args.fix:
+        return _fix(args)
+    with working("looking"):
+        lines = _from_here(args) if args.secrets else _from_there(args)
     if args.platform:
         lines = [line for line in lines if line.component in args.platform]
     if args.json:
@@ -55,6 +67,33 @@ def _from_there(args: argparse.Namespace) -> list[Line]:
             return from_json(remote.call("GET", "/api/doctor", timeout=60))
     except ValueError:
         raise InvalidSetting(f"{args.url} gave no report; is its version older than this command's?") from None
+
+
+def _fix(args: argparse.Namespace) -> int:
+    """Says what can be mended, does it after a yes; 1 where a remedy failed."""
+    with connect(args) as remote:
+        would = remote.call("POST", "/api/doctor/fix", json={"apply": False})["would"]
+        if not args.json:
+            for remedy in would:
+                print(f"would {remedy['what']}")
+            if not would:
+                print("nothing is missing that could be mended without asking you; see: assistant doctor")
+        if not would or not (args.yes or (not args.json and confirmed("Do it?"))):
+            if args.json:
+                print(json.dumps({"would": would, "done": []}, ensure_ascii=False))
+            elif would:
+                print("nothing was done; to do it, add --yes")
+            return 0
+        with working("mending"):
+            done = remote.call("POST", "/api/doctor/fix", json={"apply": True}, timeout=60)["done"]
+    if args.json:
+        print(json.dumps({"would": would, "done": done}, ensure_ascii=False))
+    else:
+        for step in done:
+            print(
+                f"{step['state']:8} {step['name']:20} {step['detail']}" + (f"\n         → {step['fix']}" if step["fix"] else "")
+            )
+    return 1 if any(step["state"] == "fault" for step in done) else 0
 
 
 def _from_here(args: argparse.Namespace) -> list[Line]:

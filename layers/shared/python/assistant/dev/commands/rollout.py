@@ -87,7 +87,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_set(action: argparse.ArgumentParser) -> None:
-    action.add_argument("ring", nargs="?", choices=ORDER, default="")
+    choices = (*ORDER, "")  # argparse compares the default with them too
+    action.add_argument(
+        "ring", nargs="?", choices=choices, default="", metavar="RING", help=f"{', '.join(ORDER)}; none: the state"
+    )
     action.add_argument("--on", action=argparse.BooleanOptionalAction, help="serve the people of the ring, or do not")
     action.add_argument("--people", nargs="*", metavar="PLATFORM:USER")
     action.add_argument("--chats", nargs="*", metavar="PLATFORM:CHAT", help="whoever writes there")
