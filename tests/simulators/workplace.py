@@ -258,7 +258,7 @@ class Workplace(Simulator):
     @route("GET", r"/v1\.0/users")
     def graph_users(self, call: Call) -> Answer:
         self._graph(call, "User.ReadBasic.All", "User.Read.All")
-        people = [p for p in self.people.values() if "-" in p.id]
+        people = [p for p in self.people.values() if _at_microsoft(p)]
         if search := call.query.get("$search"):
             if call.headers.get("consistencylevel") != "eventual":
                 return Answer(400, {"error": {"code": "Request_UnsupportedQuery", "message": "ConsistencyLevel header"}})
@@ -316,7 +316,7 @@ class Workplace(Simulator):
             return Answer(400, {"error": {"code": "ErrorInvalidTimeInterval"}})
         value = []
         for mail in asked["schedules"]:
-            person = next((p for p in self.people.values() if p.mail == mail and "-" in p.id), None)
+            person = next((p for p in self.people.values() if p.mail == mail and _at_microsoft(p)), None)
             busy = self.rooms.get(mail) if person is None else person.busy
             if busy is None:
                 value.append({"scheduleId": mail, "error": {"responseCode": "ErrorMailRecipientNotFound"}})
@@ -396,6 +396,10 @@ class Workplace(Simulator):
         name, leader = self.departments[id_]
         result = {"dept_id": int(id_), "name": name, "dept_manager_userid_list": [leader] if leader else []}
         return Answer(200, {"errcode": 0, "result": result})
+
+
+def _at_microsoft(person: Person) -> bool:
+    return not person.id.startswith(("ou_", "staff"))
 
 
 def _rfc3339(text: str) -> datetime:

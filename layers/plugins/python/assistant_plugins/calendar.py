@@ -176,12 +176,8 @@ class Meeting(BaseModel):
             length=LENGTH,
         ),
     ]
-    topic: Annotated[
-        str, Ask("", name={"en": "topic", "zh-CN": "主题"}, find=topic_in)
-    ] = ""
-    room: Annotated[
-        str, Ask("", name={"en": "room", "zh-CN": "会议室"}, find=room_in)
-    ] = ""
+    topic: Annotated[str, Ask("", name={"en": "topic", "zh-CN": "主题"}, find=topic_in)] = ""
+    room: Annotated[str, Ask("", name={"en": "room", "zh-CN": "会议室"}, find=room_in)] = ""
 
 
 class FreeBusy(BaseModel):
