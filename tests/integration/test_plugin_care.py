@@ -368,7 +368,7 @@ def service() -> Iterator[Register]:
 @pytest.mark.parametrize(
     "way",
     [
-        pytest.param(lambda url: httpx.get(url), id="httpx"),
+        pytest.param(httpx.get, id="httpx"),
         pytest.param(lambda url: socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))), id="socket"),
         pytest.param(lambda url: subprocess.run(["/bin/true"], check=True), id="program"),
         pytest.param(lambda url: os.system("true"), id="shell"),  # what is tried

@@ -12,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from assistant.errors import Unavailable
+from assistant.errors import InvalidSetting, Unavailable
 from assistant.plugins.isolated import FOLDER, Broke, Manifest
 from assistant.storage import Conflict, Table, key
+
+DESCRIBING_MEGABYTES: Final = 512
 
 MOST_IDLE: Final = 2
 """Processes of one plug-in that are kept for the next call."""
@@ -84,6 +86,23 @@ class Confined:
                 except Conflict as met:
                     return dict(met.item)
         return None
+
+
+def describe(folder: Path, *, seconds: float = 60.0) -> Manifest:
+    """The manifest of `plugin.py` in `folder`, found out in a process with limits. Raises InvalidSetting where it has none."""
+    process = _Process(folder, DESCRIBING_MEGABYTES)
+    watch = threading.Timer(seconds, process.kill)
+    watch.start()
+    try:
+        answer = process.ask({"method": "describe"}, lambda question: None)
+    except Broke as error:
+        raise InvalidSetting(f"the plug-in cannot be described: {error}") from error
+    finally:
+        watch.cancel()
+        process.kill()
+    if "invalid" in answer or "value" not in answer:
+        raise InvalidSetting(str(answer.get("invalid") or answer.get("fault") or "the plug-in does not describe itself"))
+    return Manifest.of(answer["value"])
 
 
 class _Process:

@@ -237,7 +237,7 @@ class PluginContext:
     def attach(self, name: str, content: bytes) -> Attachment:
         """Lets the answer to this message carry a file of at most 4 MiB, whoever words it: the plug-in, or the model after a tool.
 
-        It is shown as a picture or as a file, by what its bytes are; where a chat cannot be sent it, the answer links to it.
+        Where this call fails or gives no answer, neither do its files. It is shown as a picture or as a file, by what its bytes are; where a chat cannot be sent it, the answer links to it.
         Raises ContentRefused for an empty or a too large one, Unavailable, NotAllowed.
         """
         if self._attach is None:

@@ -296,9 +296,11 @@ class Plugins:
     def handle(self, message: Message, around: Around, *, only: Sequence[str] = ()) -> Reply | None:
         """The first reply that a plug-in gives; `only`: as in `Around`."""
         for plugin in self._chosen(message.platform, only or around.only):
+            attached = len(around.attached)
             given = self._call(plugin, "handle_message", message, around, message)
             if given is not None and (reply := self._reply(plugin, given)):
                 return reply
+            del around.attached[attached:]  # no reply, no files
         return None
 
     def menu(self, message: Message, around: Around) -> tuple[MenuItem, ...]:
@@ -368,12 +370,15 @@ class Plugins:
             raise ToolFailed(f"there is no tool {name[:64]!r}")
         made = self._tools_of(owner)[name]
         arguments = read_arguments(made, raw)
+        attached = len(around.attached)
         call = self._begun(owner, f"tool {name}", message, around, act=lambda ctx: made.run(ctx, arguments), seconds=made.seconds)
         try:
             outcome = self._ended(call)
         except web.NotReached as error:
+            del around.attached[attached:]
             raise ToolFailed(str(error)) from error
         if not outcome:
+            del around.attached[attached:]
             raise ToolFailed("the tool broke; its owner has been told")
         return shown(outcome[0], hidden=call.fence.handed)
 

@@ -1,9 +1,12 @@
-"""Writes a new plug-in, checks one before it is installed, lists those there are.
+"""Writes a new plug-in, checks one before it is installed, sets and restores those that run.
 
 examples:
   assistant plugin new canteen
   assistant plugin check canteen.py
+  assistant plugin isolate ~/Downloads/parcels.py
   assistant plugin list --json
+  assistant plugin config canteen dishes='["Curry"]'
+  assistant plugin restore canteen --why "the menu service is back"
 """
 
 from __future__ import annotations
@@ -12,17 +15,23 @@ import argparse
 import inspect
 import json
 import re
-from dataclasses import asdict
+import shutil
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from urllib.parse import quote
 
+from assistant.dev.client import Remote, add_options, connect
 from assistant.errors import InvalidSetting
 from assistant.messages import KINDS, Reply
 from assistant.plugins import BotPlugin, Plugins, build, find, load_file, plugin_in
+from assistant.plugins.confined import describe
+from assistant.plugins.isolated import FOLDER as ISOLATED
+from assistant.plugins.isolated import Manifest
 from assistant.settings import PLUGIN_API
 from assistant.testing import Talk
 
-HELP = "write, check and list plug-ins"
+HELP = "write, check, set and restore plug-ins"
 
 FOLDER: Final = Path("layers/plugins/python/assistant_plugins")
 
@@ -104,28 +113,132 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument("path", type=Path)
     check.add_argument("--config", default="{}", help="its configuration as JSON")
     check.add_argument("--json", action="store_true")
+    apart = actions.add_parser("isolate", help="install a plug-in that is not trusted: it runs in a function of its own")
+    apart.add_argument("path", type=Path)
+    apart.add_argument("--folder", type=Path, default=FOLDER, help=f"where plug-ins lie (default {FOLDER})")
+    apart.add_argument("--json", action="store_true")
     listed = actions.add_parser("list", help="what is installed, and whether it is ready")
-    listed.add_argument("--json", action="store_true")
+    restored = actions.add_parser("restore", help="let a plug-in work again that was left out")
+    settings = actions.add_parser("config", help="show or change how a plug-in is set; everywhere within 30 s")
+    settings.add_argument("name")
+    settings.add_argument("values", nargs="*", metavar="FIELD=VALUE", help="VALUE is JSON, or else a text")
+    settings.add_argument("--file", type=Path, help="the whole configuration, as a file of JSON")
+    settings.add_argument("--reset", action="store_true", help="back to what the deployment sets")
+    restored.add_argument("name")
+    for action in (restored, settings):
+        action.add_argument("--why", default="", help="for the audit log")
+    for action in (listed, restored, settings):
+        action.add_argument("--json", action="store_true")
+        add_options(action)
 
 
 def run(args: argparse.Namespace) -> int:
     """Does what was asked; 1 where a plug-in is not good."""
     if args.action == "new":
         return _new(args.name, args.folder, args.tests)
-    if args.action == "list":
-        report = Plugins.load(find(), {}).report()
-        if args.json:
-            print(json.dumps({"plugins": [asdict(p) for p in report]}, ensure_ascii=False))
-        else:
-            for plugin in report:
-                print(f"{plugin.state:12} {plugin.name:20} {plugin.version:8} {plugin.reason}")
-        return 1 if any(p.state != "ready" for p in report) else 0
+    if args.action == "isolate":
+        manifest = isolate(args.path, args.folder)
+        print(json.dumps(json.loads(manifest.to_json()), ensure_ascii=False) if args.json else _allowed(manifest, args.folder))
+        return 0
+    if args.action in ("list", "restore", "config"):
+        return _cared_for(args)
     findings = check(args.path, args.config)
     if args.json:
         print(json.dumps({"plugin": str(args.path), "faults": findings}, ensure_ascii=False))
     else:
         print("\n".join(f"fault: {f}" for f in findings) or f"{args.path} keeps the contract {PLUGIN_API}")
     return 1 if findings else 0
+
+
+def _cared_for(args: argparse.Namespace) -> int:
+    """What is asked of a running assistant; without one, `list` tells what is installed here."""
+    running = args.url or args.api_key or (args.data / "api-key").is_file()
+    if args.action == "list" and not running:
+        said: dict[str, Any] = {"plugins": Plugins.load(find(), {}).described()}
+    else:
+        with connect(args) as remote:
+            said = _asked(args, remote)
+    if args.json:
+        print(json.dumps(said, ensure_ascii=False))
+    elif args.action == "config":
+        print(json.dumps(said["plugins"][0].get("config", {}), ensure_ascii=False, indent=2))
+    else:
+        for plugin in said["plugins"]:
+            print(f"{plugin['state']:12} {plugin['name']:20} {plugin['version']:8} {plugin['reason']}")
+            for note in plugin["notes"]:
+                print(f"{'':12} {note}")
+    return 1 if any(p["state"] != "ready" for p in said["plugins"]) else 0
+
+
+def _asked(args: argparse.Namespace, remote: Remote) -> dict[str, Any]:
+    said: dict[str, Any]
+    if args.action == "list":
+        said = remote.call("GET", "/api/plugins")
+        return said
+    where = f"/api/plugins/{quote(args.name, safe='')}"
+    if args.action == "restore":
+        said = remote.call("POST", f"{where}/restore", json={"why": args.why})
+    elif args.reset:
+        said = remote.call("DELETE", f"{where}/config", params={"why": args.why})
+    else:
+        said = remote.call("GET", where)
+        if args.values or args.file:
+            config = _config(args, said["plugins"][0].get("config") or {})
+            said = remote.call("PUT", f"{where}/config", json={"config": config, "why": args.why})
+    return said
+
+
+def _config(args: argparse.Namespace, now: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that the arguments ask for; raises InvalidSetting for what is none."""
+    if args.file:
+        try:
+            now = json.loads(args.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InvalidSetting(f"{str(args.file)!r} is no file of JSON: {error}") from None
+        if not isinstance(now, dict):
+            raise InvalidSetting(f"{str(args.file)!r} must hold one JSON object")
+    for pair in args.values:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InvalidSetting(f"{pair!r} is no FIELD=VALUE, as seats=4")
+        try:
+            now[name] = json.loads(value)
+        except ValueError:
+            now[name] = value
+    return now
+
+
+def isolate(path: Path, folder: Path) -> Manifest:
+    """Installs the plug-in in the file at `path` below `folder`, to run apart. Raises InvalidSetting where it cannot be."""
+    if not path.is_file():
+        raise InvalidSetting(f"{str(path)!r} is no Python file; name the plug-in's file")
+    with TemporaryDirectory() as trial:
+        shutil.copyfile(path, Path(trial) / "plugin.py")
+        manifest = describe(Path(trial))
+    target = folder / ISOLATED / manifest.name
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target / "plugin.py")
+    (target / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
+    return manifest
+
+
+def _allowed(manifest: Manifest, folder: Path) -> str:
+    """What a person should read before they deploy it."""
+    allowed = manifest.permissions
+    tokens = [f"{provider}: {' '.join(scopes) or 'who somebody is'}" for provider, scopes in allowed.tokens.items()]
+    lines = [
+        f"{manifest.name} {manifest.version} is installed in {folder / ISOLATED / manifest.name} and may use:",
+        f"  messages of      {', '.join(allowed.platforms) or 'every platform'}",
+        f"  tokens           {'; '.join(tokens) or 'none'}",
+        f"  secrets          {', '.join(f'plugin-{manifest.name}.{s}' for s in allowed.secrets) or 'none'}",
+        f"  hosts            {', '.join((*allowed.hosts, *allowed.inside)) or 'none'}",
+        f"  the table        {'a room of its own' if allowed.store else 'no'}",
+        f"  write to others  {'yes' if allowed.tells else 'no'}",
+        f"  tools            {', '.join(str(t['name']) for t in manifest.tools) or 'none'}",
+        f"  time and memory  {manifest.seconds:g} s, {manifest.megabytes} MB",
+        "next: read it, then make deploy; it gets a function and a role of its own",
+    ]
+    return "\n".join(lines)
 
 
 def _new(name: str, folder: Path, tests: Path) -> int:

@@ -1,0 +1,23 @@
+"""One isolated plug-in, in a function and a role of its own: answers what its stand-in in the dialogue asks."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from assistant.assembly import start
+
+if TYPE_CHECKING:
+    from assistant.plugins.host import Host
+
+
+@cache
+def host() -> Host:
+    """This process's plug-in."""
+    return start("plugin", os.environ).plugin_host(os.environ["PLUGIN"])
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """The answer to one request."""
+    return host().answer(event)
