@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sections; 1 where a count (not a time) misses its goal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", choices=["cold", "ack", "turn", "load", []], help="default: all")
+    parser.add_argument("sections", nargs="*", choices=["cold", "ack", "turn", "load", "growth", []], help="default: all")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     args = parser.parse_args(argv)
@@ -50,9 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     def load() -> Section:
         from tests.benchmarks.load import measure
 
-        return measure((20,) if quick else (50, 200), turns=2 if quick else 4, progress=progress)
+        return measure((20,) if quick else (50, 200, 1000), turns=2 if quick else 4, think=5 if quick else 90, progress=progress)
 
-    known: dict[str, Callable[[], Section]] = {"cold": cold, "ack": ack, "turn": turn, "load": load}
+    def growth() -> Section:
+        from tests.benchmarks.growth import measure
+
+        return measure(10 if quick else 50, (10, 100) if quick else (10, 100, 1000), progress=progress)
+
+    known: dict[str, Callable[[], Section]] = {"cold": cold, "ack": ack, "turn": turn, "load": load, "growth": growth}
     sections: list[Section] = []
     for name in args.sections or known:
         sections.append(known[name]())

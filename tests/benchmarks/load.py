@@ -3,85 +3,154 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 
+from tests.benchmarks.crowd import CROWDS, Crowd, address
 from tests.benchmarks.report import Row, Section
-from tests.simulators.openai_server import ModelServer, Plan
+from tests.simulators.openai_server import ModelServer, Plan, pieces
 from tests.support.running import Running
 
+FIRST_TOKEN: Final = 0.4
+GAP: Final = 0.01
+END: Final = "thatisall"
+REST: Final = " ".join([*["word"] * 98, END])
+MODEL_SECONDS: Final = FIRST_TOKEN + GAP * len(pieces(f"tag1x1 {REST}"))
+"""What the model alone takes for an answer."""
+LOOK: Final = 0.05
+"""Seconds between two looks at a chat: how exactly the time of an answer is known."""
+PATIENCE: Final = 120.0
 
-def measure(sessions: tuple[int, ...], *, turns: int, progress: Callable[[str], None]) -> Section:
-    """A row for each number of concurrent conversations."""
+
+@dataclass
+class Seen:
+    """What one run brought."""
+
+    acknowledged: list[float] = field(default_factory=list)
+    added: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    memory: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds since the beginning, MiB of the functions' process."""
+    lasted: float = 0.0
+
+
+def plan_for(body: dict[str, Any]) -> Plan:
+    """An answer that names its question, so that everybody can see which reply is whose."""
+    asked = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
+    tags = re.findall(r"tag\d+x\d+", str(asked))
+    return Plan(text=f"{tags[-1] if tags else 'untagged'} {REST}", first_token=FIRST_TOKEN, gap=GAP)
+
+
+def measure(sessions: Sequence[int], *, turns: int, think: float, progress: Callable[[str], None]) -> Section:
+    """A row for each number of concurrent conversations; `think` is the mean time in seconds that a person takes."""
     rows = []
     for count in sessions:
         progress(f"load with {count} conversations")
-        plan = Plan(text="A word of an answer. " * 30, first_token=0.4, gap=0.01)
-        with tempfile.TemporaryDirectory() as folder, ModelServer(plan=plan, model="bench") as model:
-            options = ("--model", f"openai:bench@{model.base}/v1")
-            with Running(Path(folder) / "state", *options) as running:
-                rows.append(asyncio.run(_many(running, count, turns)))
-    how = f"{turns} turns each with think time through `assistant dev`, on the same machine as the load and the model's double"
+        seen = crowd(count, turns=turns, think=think)
+        rows.append(_row(f"{count} conversations", seen))
+    how = (
+        f"{turns} turns each with {think:.0f} s of thought on average, five platforms mixed, through `assistant dev`, on the "
+        f"same machine as the load, the vendors and the model's double ({FIRST_TOKEN} s to the first token, "
+        f"{MODEL_SECONDS:.1f} s in all)"
+    )
     return Section(title="Load", how=how, rows=rows)
 
 
-async def _many(running: Running, count: int, turns: int) -> Row:
-    acknowledged: list[float] = []
-    answered: list[float] = []
-    wrong: list[str] = []
-    headers = {"authorization": f"Bearer {running.key}"}
-    limits = httpx.Limits(max_connections=100)
-    async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=60, limits=limits) as http:
+def crowd(count: int, *, turns: int, think: float, seed: int = 7, watch: float = 10.0) -> Seen:
+    """Lets `count` people hold `turns` turns each, spread over the platforms."""
+    crowds: list[Crowd] = [made() for made in CROWDS]
+    for each in crowds:
+        each.start()
+    try:
+        with tempfile.TemporaryDirectory() as folder, ModelServer(model="bench") as model:
+            model.answer = plan_for
+            secrets = {each.name: dict(each.secrets) for each in crowds}
+            with Running(Path(folder) / "state", "--model", f"openai:bench@{model.base}/v1", secrets=secrets) as running:
+                return asyncio.run(_everybody(running, crowds, count, turns, think, random.Random(seed), watch))
+    finally:
+        for each in crowds:
+            each.stop()
 
-        async def converse(n: int) -> None:
-            await asyncio.sleep(n * 2.0 / count)
-            for turn in range(turns):
-                began = time.perf_counter()
-                body = {"conversation": f"load-{n}", "user": f"u{n}", "text": f"Question {turn} of conversation {n}"}
-                accepted = await http.post("/webhook/webchat/messages", json=body)
-                acknowledged.append((time.perf_counter() - began) * 1000)
-                if accepted.status_code != 202:
-                    wrong.append(f"{accepted.status_code}")
-                    return
-                if not await _answer(http, f"load-{n}", accepted.json()["id"]):
-                    wrong.append("no answer")
-                    return
-                answered.append(time.perf_counter() - began)
-                await asyncio.sleep(0.5)
-            page = (await http.get(f"/api/conversations/load-{n}/turns")).json()["turns"]
-            asked = [t["question"] for t in page]
-            if asked != [f"Question {turn} of conversation {n}" for turn in range(turns)]:
-                wrong.append(f"order or number: {len(asked)}")
 
+async def _everybody(
+    running: Running, crowds: Sequence[Crowd], count: int, turns: int, think: float, dice: random.Random, watch: float
+) -> Seen:
+    seen = Seen()
+    began = time.perf_counter()
+    async with httpx.AsyncClient(base_url=running.url, timeout=60, limits=httpx.Limits(max_connections=200)) as http:
+        watching = asyncio.create_task(_watch(running, seen, began, watch))
+        people = [
+            _person(http, crowds[n % len(crowds)], n, turns, think, random.Random(dice.random()), seen) for n in range(count)
+        ]
+        await asyncio.gather(*people)
+        watching.cancel()
+    seen.lasted = time.perf_counter() - began
+    return seen
+
+
+async def _watch(running: Running, seen: Seen, began: float, interval: float) -> None:
+    while True:
+        seen.memory.append((time.perf_counter() - began, running.memory()))
+        await asyncio.sleep(interval)
+
+
+async def _person(
+    http: httpx.AsyncClient, crowd: Crowd, n: int, turns: int, think: float, dice: random.Random, seen: Seen
+) -> None:
+    await asyncio.sleep(dice.uniform(0, think))
+    for turn in range(turns):
+        tag = f"tag{n}x{turn}"
+        webhook = crowd.webhook(n, f"Question {tag}, please.")
         began = time.perf_counter()
-        await asyncio.gather(*(converse(n) for n in range(count)))
-        lasted = time.perf_counter() - began
-    acknowledged.sort()
-    answered.sort()
-    figures: dict[str, float | str] = {
-        "messages": float(len(answered)),
-        "wrong": float(len(wrong)),
-        "ack p50 ms": acknowledged[len(acknowledged) // 2],
-        "ack p99 ms": acknowledged[int(len(acknowledged) * 0.99)],
-        "answer p50 s": answered[len(answered) // 2] if answered else 0.0,
-        "answer p99 s": answered[int(len(answered) * 0.99)] if answered else 0.0,
-        "messages/s": len(answered) / lasted,
-    }
-    return Row(name=f"{count} conversations", figures=figures, goal="counted: 0 wrong", met=not wrong)
+        answer = await http.post(address(webhook), content=webhook.body, headers=dict(webhook.headers))
+        seen.acknowledged.append((time.perf_counter() - began) * 1000)
+        if answer.status_code not in (200, 202):
+            seen.wrong.append(f"{crowd.name}: {answer.status_code}")
+            return
+        if not await _landed(crowd, n, tag, until=began + PATIENCE):
+            seen.wrong.append(f"{crowd.name}: no answer to {tag}")
+            return
+        seen.added.append((time.perf_counter() - began - MODEL_SECONDS) * 1000)
+        await asyncio.sleep(dice.uniform(0.5, 1.5) * think)
+    shown = [found for text in crowd.seen(n) for found in re.findall(r"tag\d+x\d+", text)]
+    if shown != [f"tag{n}x{turn}" for turn in range(turns)]:
+        seen.wrong.append(f"{crowd.name}: {shown} for {turns} questions")
 
 
-async def _answer(http: httpx.AsyncClient, conversation: str, id_: str) -> bool:
-    until = time.perf_counter() + 120
-    cursor = ""
+async def _landed(crowd: Crowd, n: int, tag: str, *, until: float) -> bool:
     while time.perf_counter() < until:
-        page = (await http.get(f"/api/conversations/{conversation}/turns", params={"after": cursor})).json()
-        cursor = page["cursor"]
-        for turn in page["turns"]:
-            if turn["id"] == id_ and turn["state"] != "answering":
-                return bool(turn["state"] == "sent")
-        await asyncio.sleep(0.25)
+        if any(tag in text and END in text for text in crowd.seen(n)):
+            return True
+        await asyncio.sleep(LOOK)
     return False
+
+
+def _row(name: str, seen: Seen) -> Row:
+    figures: dict[str, float | str] = {
+        "messages": float(len(seen.added)),
+        "wrong": float(len(seen.wrong)),
+        "ack p50 ms": _percentile(seen.acknowledged, 0.5),
+        "ack p99 ms": _percentile(seen.acknowledged, 0.99),
+        "added p50 ms": _percentile(seen.added, 0.5),
+        "added p99 ms": _percentile(seen.added, 0.99),
+        "messages/s": len(seen.added) / seen.lasted,
+        "MiB at first": seen.memory[min(1, len(seen.memory) - 1)][1],
+        "MiB at last": seen.memory[-1][1],
+    }
+    if seen.wrong:
+        figures["what"] = "; ".join(f"{count} × {what}" for what, count in Counter(seen.wrong).most_common(3))
+    return Row(name=name, figures=figures, goal="counted: 0 wrong", met=not seen.wrong)
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

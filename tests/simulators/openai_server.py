@@ -20,7 +20,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -91,6 +91,8 @@ class ModelServer:
     ) -> None:
         self.plan = plan or Plan(text=text)
         self.plans: deque[Plan] = deque()
+        self.answer: Callable[[dict[str, Any]], Plan] | None = None
+        """Makes the plan of each request from its body, where given."""
         self.model = model
         self.api_key = api_key
         self.engine = engine
@@ -232,7 +234,7 @@ class ModelServer:
         if fault := self._fault(body, sagemaker=bool(sagemaker)):
             self.refused += 1
             return await front.refuse(*fault, {})
-        plan = self.plans.popleft() if self.plans else self.plan
+        plan = self.plans.popleft() if self.plans else self.answer(body) if self.answer else self.plan
         self.asked.append(Asked(path=path, headers=headers, body=body, raw=raw, at=time.monotonic()))
         self._tell()
         if plan.hang_up:

@@ -184,6 +184,11 @@ class House:
                 )
         return failed
 
+    def delete(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Takes records that were finished off the queue."""
+        for record in records:
+            client(self.aws, "sqs").delete_message(QueueUrl=self.settings.turns_queue_url, ReceiptHandle=record["receiptHandle"])
+
     def drain(self, *, limit: int = 100) -> int:
         """Runs the queue until nothing is left; gives the number of batches."""
         for done in range(limit):

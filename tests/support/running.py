@@ -90,6 +90,12 @@ class Running:
         """What it has printed."""
         return self._log.read_text(errors="replace")
 
+    def memory(self) -> float:
+        """MiB that the process holds now."""
+        assert self._process
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return float(status.partition("VmRSS:")[2].split()[0]) / 1024
+
     def kill(self) -> None:
         """SIGKILL."""
         assert self._process

@@ -228,7 +228,7 @@ class EventSource:
     """SQS → function, as Lambda's event source mapping does it: batches, side by side, partial failures left in the queue."""
 
     def __init__(
-        self, functions: Functions, client: Any, settings: Settings, *, function: str = "dialogue", side_by_side: int = 20
+        self, functions: Functions, client: Any, settings: Settings, *, function: str = "dialogue", side_by_side: int = 64
     ):
         self._functions = functions
         self._client = client

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -38,6 +39,10 @@ def estimate(text: str) -> int:
     The vocabularies of today's open models (150,000 entries) hold most Chinese words of two characters and most common
     English words whole; digits stand alone, and a rare sign takes one token per byte or two.
     """
+    return _remembered(text) if len(text) <= _SHORT else _estimate(text)
+
+
+def _estimate(text: str) -> int:
     total = 0.0
     for match in _KIND.finditer(text):
         run = match[0]
@@ -57,6 +62,11 @@ def estimate(text: str) -> int:
             case _:
                 total += 1 if ord(run) < 0x10000 else 2.5
     return math.ceil(total)
+
+
+_SHORT: Final = 4096
+_remembered = lru_cache(maxsize=1024)(_estimate)
+"""A turn counts the same history several times, and so does the next one; at most 4 MB are held."""
 
 
 class EstimatedTokens:
