@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from assistant.dialogue import Dialogue
     from assistant.doctor import Seen
     from assistant.figures import Source
+    from assistant.files import Files
     from assistant.filing import Filings
     from assistant.growing import Step
+    from assistant.handover import HandOvers
     from assistant.intake import Intake
     from assistant.knowledge.service import Service
     from assistant.knowledge.vectors import Semantic
@@ -307,12 +309,49 @@ class Assistant:
         import tempfile
         from pathlib import Path
 
+        from assistant.knowledge.default import FOLDER
         from assistant.knowledge.gaps import Gaps
         from assistant.knowledge.service import Service
 
         folder = Path(self.settings.knowledge_folder or tempfile.gettempdir()) / "knowledge"
         gaps = Gaps(self.table, tenant=self.settings.tenant, clock=self.clock)
-        return Service(self.knowledge_versions, start=self._guides(folder), gaps=gaps, semantic=self.semantic, clock=self.clock)
+        reads = self.settings.knowledge_facts == "yes" and self.settings.model.partition(":")[0] != "builtin"
+        return Service(
+            self.knowledge_versions,
+            start=self._guides(folder),
+            gaps=gaps,
+            semantic=self.semantic,
+            ask=self._ask if reads else None,
+            unread_folders=frozenset({FOLDER}),
+            clock=self.clock,
+        )
+
+    def _ask(self, prompt: str) -> str:
+        """The model's whole answer. Raises Unavailable, also where only the built-in engine is left, or ModelError."""
+        from contextlib import closing
+
+        from assistant.errors import Unavailable
+        from assistant.llm import ChatMessage, ChatRequest, Done, TextDelta
+        from assistant.observability import COMPLETION_TOKENS, PROMPT_TOKENS
+
+        request = ChatRequest(
+            system="You read documents and answer with JSON.",
+            messages=(ChatMessage(role="user", text=prompt),),
+            max_tokens=1000,
+            temperature=0.0,
+            seconds=60.0,
+            tenant=self.settings.tenant,
+        )
+        text = ""
+        with closing(self.model.stream(request)) as events:  # type: ignore[type-var]  # models give generators
+            for event in events:
+                if isinstance(event, TextDelta):
+                    text += event.text
+                elif isinstance(event, Done) and event.model != "builtin":
+                    used = event.usage
+                    self.metrics.emit((PROMPT_TOKENS, used.prompt), (COMPLETION_TOKENS, used.completion), model=event.model)
+                    return text
+        raise Unavailable("the model does not answer")
 
     @cached_property
     def rollouts(self) -> Rollouts:
@@ -436,6 +475,23 @@ class Assistant:
         return Summaries(self.sessions, queue=lambda: self.queue, count=count, budget=self.settings.history_tokens)
 
     @cached_property
+    def handovers(self) -> HandOvers:
+        """Persons in place of the assistant."""
+        from assistant.handover import HandOvers, desks_of
+
+        desks_of(self.settings.hand_over)  # a mistake is told at the start
+        return HandOvers(
+            self.table,
+            queue=lambda: self.queue,
+            platform=self.platform,
+            desks=self.settings.hand_over,
+            rings=lambda: self.rollouts.current()[0].rings,
+            language=self.settings.language,
+            tenant=self.settings.tenant,
+            clock=self.clock,
+        )
+
+    @cached_property
     def reminders(self) -> Reminders:
         """Who left a form open."""
         from assistant.silence import Reminders
@@ -452,6 +508,7 @@ class Assistant:
 
         def elsewhere(tenant: str, platform: str, user: str) -> None:
             person = Person(tenant, platform, user)
+            self.files.forget(tenant, platform, user)
             for grant in self.authorisations.vault.grants(person):
                 self.authorisations.revoke(person, grant.provider)
             if self.settings.dead_letters_url:
@@ -467,6 +524,13 @@ class Assistant:
             erasers=[elsewhere],
             tenant=self.settings.tenant,
         )
+
+    @cached_property
+    def files(self) -> Files:
+        """Files that answers carry."""
+        from assistant.files import Files
+
+        return Files(lambda: self.bucket, public_url=self.settings.public_url, clock=self.clock)
 
     @cached_property
     def notices(self) -> Notices:
@@ -541,6 +605,7 @@ class Assistant:
             metrics=self.metrics,
             tenant=self.settings.tenant,
             authority=lambda: self.authorisations,
+            files=lambda: self.files,
             tell=lambda: self.letters,
         )
         for manifest in apart:
@@ -636,6 +701,7 @@ class Assistant:
             memory=self.memory,
             budgets=self.budgets,
             summaries=self.summaries,
+            handovers=self.handovers,
             audiences=self.audiences,
             filings=lambda: self.filings,
             opinions=self.opinions,
@@ -696,7 +762,8 @@ class Assistant:
             platform=self.platform,
             queue=lambda: self.queue,
             thinking=self.thinking,
-            showing=Showing(metrics=self.metrics, notices=self.notices),
+            showing=Showing(metrics=self.metrics, notices=self.notices, files=lambda: self.files, step=self._step),
+            handovers=self.handovers,
             metrics=self.metrics,
             models=self.model_of,
             rollouts=self.rollouts,

@@ -22,6 +22,7 @@ from assistant.answering import NO_MODEL, Answer
 from assistant.budgets import Budgets
 from assistant.errors import SendError, Unavailable
 from assistant.growing import PATIENCE, Growing, Step
+from assistant.handover import HandOvers
 from assistant.llm import ChatModel, WarmingUp
 from assistant.messages import ASKING, OURS, Message, Reply
 from assistant.observability import DUPLICATES, FIRST_REPLY, FLOODED, TURN_RESUMED, TURN_TIME, TURNS, WITHOUT_MODEL, Metrics, log
@@ -54,6 +55,7 @@ class Dialogue:
         queue: Callable[[], TurnQueue],
         thinking: Thinking,
         showing: Showing,
+        handovers: HandOvers,
         metrics: Metrics,
         models: Callable[[str], ChatModel],
         clock: Callable[[], float] = time.time,
@@ -75,6 +77,7 @@ class Dialogue:
         self._queue = queue
         self._thinking = thinking
         self._showing = showing
+        self._handovers = handovers
         self._metrics = metrics
         self._models = models
         self._clock = clock
@@ -133,6 +136,8 @@ class Dialogue:
                     given = self._flooded(how, message, session)
                 case "remind":
                     given = self._thinking.remind(message, session)
+                case "relay":
+                    given = self._handovers.deliver(message, session)
         if known and (known.state == "sent" or (known.state == "saved" and platform.pulls)):
             self._metrics.emit((DUPLICATES, 1), platform=message.platform)
             return
@@ -141,12 +146,16 @@ class Dialogue:
             turn = known
             if (stream := platform.stream_id(message)) and known.reply:  # what is fetched may not have been stored any more
                 self._sessions.show(platform.name, stream, fetched(known.reply, message), final=True)
+        elif given:
+            turn = self._decided(given, message, session, delivery, ring)
         else:
-            turn = self._answer(message, session, known, platform, delivery, ring, seconds or self._answer_seconds, given)
+            turn = self._answer(message, session, known, platform, delivery, ring, seconds or self._answer_seconds)
         self._step("after save")
-        spoken = replace(message, kind="text") if message.kind in OURS else message
-        sent = self._showing.show(turn, spoken, platform, attempt=2 if known else delivery.attempt)
+        sent = self._showing.show(turn, self._spoken(message), platform, attempt=2 if known else delivery.attempt)
         self._step("after send")
+        if message.kind == "relay":
+            self._handovers.shown(message, sent)
+            self._step("after relay")
         if not (platform.pulls or (platform.remembers and turn.reply and not turn.reply.buttons)):
             self._sessions.mark_sent(turn, sent)
         self._step("before delete")
@@ -192,19 +201,15 @@ class Dialogue:
         delivery: Delivery,
         ring: Ring | None,
         seconds: float,
-        given: Answer | None,
     ) -> Turn:
-        """The saved turn with its decided reply; asked again with the new text when the question was edited meanwhile.
-
-        `given`: what is said without a thought.
-        """
+        """The saved turn with its decided reply; asked again with the new text when the question was edited meanwhile."""
         while True:
             collects: tuple[str, ...] = ()
             if message.kind == "collected":
                 asked = busy.waiting(self._sessions.turns(message, limit=busy.MOST_READ), message)
                 message, collects = busy.collected(asked, message), tuple(t.sk for t in asked)
             turn, informs = self._met(self._begun(message, delivery, ring), message, session)
-            turn = replace(turn, collects=collects, reason=busy.FLOOD if given and given.reason == busy.FLOOD else "")
+            turn = replace(turn, collects=collects)
             spoken = replace(message, kind="text") if message.kind in OURS else message
             growing = Growing(
                 turn,
@@ -219,8 +224,8 @@ class Dialogue:
             self._step("after claim")
             try:
                 with growing:
-                    if given:
-                        answer = given
+                    if message.kind == "collected" and not collects:  # all of it was taken back meanwhile
+                        answer = Answer(Reply(text="", silent=True), after=session.state)
                     elif ring:
                         answer = self._thinking.think(spoken, session, growing, ring, seconds)
                     else:
@@ -228,9 +233,10 @@ class Dialogue:
                 self._step("after model")
                 self._metrics.emit((WITHOUT_MODEL, float(answer.model in NO_MODEL)), platform=platform.name)
                 after = {**self._carried(session), **answer.after}
-                reply = _informed(answer.reply, self._consent) if informs and ring else answer.reply
+                reply = self._showing.enclosed(answer.reply, message, platform)
+                reply = _informed(reply, self._consent) if informs and ring else reply
                 turn = replace(growing.turn, reply=reply, model=answer.model, after=after)
-                if self._reminders and after.get("flow") and message.kind != "silence":
+                if self._reminders and after.get("flow"):
                     self._reminders.note(message, turn)
                 saved = self._sessions.save(turn, claimed=growing.claimed)
             except WarmingUp:
@@ -249,11 +255,29 @@ class Dialogue:
                 self._sessions.show(platform.name, stream, fetched(saved.reply or Reply(text=""), message), final=True)
             return replace(saved, stream=growing.turn.stream)
 
+    def _decided(self, given: Answer, message: Message, session: Session, delivery: Delivery, ring: Ring | None) -> Turn:
+        """The saved turn of a message that needs no thought."""
+        turn = replace(
+            self._begun(message, delivery, ring),
+            reply=given.reply,
+            model=given.model,
+            after={**self._carried(session), **given.after},
+            reason=busy.FLOOD if given.reason == busy.FLOOD else "",
+        )
+        self._step("after model")
+        try:
+            return self._sessions.save(turn, claimed=False)
+        except Conflict as met:
+            raise Unavailable("another delivery of this message decides its reply") from met
+
     def _ring(self, message: Message) -> tuple[Ring | None, bool]:
         """The asker's ring (None: outside all that are served), and whether the table was asked."""
         if self._rollouts is None:
             return EVERYONE, False
-        return self._rollouts.ring_of(message)
+        ring, refreshed = self._rollouts.ring_of(message)
+        if ring is None and (message.kind == "relay" or self._handovers.is_desk(message)):
+            ring = EVERYONE  # a person answers, or is answered
+        return ring, refreshed
 
     def ring_name(self, message: Message) -> str:
         """Under which ring a message is counted: its asker's, or `outside`."""
@@ -284,17 +308,26 @@ class Dialogue:
     def _carried(self, session: Session) -> dict[str, Any]:
         """What outlives a turn that has nothing to do with it: an approval that is still open."""
         approval = Approval.from_state(session.state)
-        return {"approval": approval.to_state()} if approval and approval.is_open(self._clock()) else {}
+        kept = {"approval": approval.to_state()} if approval and approval.is_open(self._clock()) else {}
+        return kept | self._handovers.carried(session)
+
+    def _spoken(self, message: Message) -> Message:
+        """Where the reply to `message` is shown: our own kinds are something that was said."""
+        if message.kind == "relay":
+            return self._handovers.address(message)
+        return replace(message, kind="text") if message.kind in OURS else message
 
     # --- busy conversations ---
 
     def _becomes(
         self, message: Message, session: Session, known: Turn | None
-    ) -> Literal["answer", "nothing", "wait", "flood", "over", "remind"]:
+    ) -> Literal["answer", "nothing", "wait", "flood", "over", "remind", "relay"]:
         """What is to be done with a message whose reply is not decided yet."""
         if message.kind == "collected":
             left = busy.waiting(self._sessions.turns(message, limit=busy.MOST_READ), message)
             return "answer" if left else "nothing"
+        if message.kind == "relay":
+            return "relay"
         if message.kind == "silence":
             return "remind" if is_still(message, session) else "nothing"
         return "wait" if known else busy.verdict(message, session)

@@ -88,6 +88,8 @@ class Ring:
     """Names of those that work; `NAME@1.2` for one version of several."""
     memory: str = ""
     """What remembers together: `chat`, `topic` or `member`; empty: as configured."""
+    hand_over: str = ""
+    """Support chats for its people, as in the settings; empty: as configured."""
     days: int = 0
     """Days for which turns are kept, where that is shorter than configured; 0: as configured."""
     person_tokens: int = 0
@@ -707,7 +709,8 @@ def _checked_ring(ring: Ring, changes: Mapping[str, Any]) -> Ring:
         limit, kinds = getattr(changed, name), int | float if name.endswith("money") else int
         if isinstance(limit, bool) or not isinstance(limit, kinds) or not 0 <= limit < float("inf"):
             raise InvalidSetting(f"{name} {limit!r} must be a {'whole ' if kinds is int else ''}number, 0 for no limit")
-    for entry in (*changed.people, *changed.chats, *changed.departments, *changed.groups):
+    desks = [e.strip() for e in str(changed.hand_over).split(",") if e.strip()]
+    for entry in (*changed.people, *changed.chats, *changed.departments, *changed.groups, *desks):
         if not all(entry.partition(":")[::2]):
             raise InvalidSetting(f"{entry!r} must be PLATFORM:ID, as slack:U123")
     return changed

@@ -94,8 +94,9 @@ class Session:
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """What the conversation knew after its last answered turn."""
-        return next((t.after for t in reversed(self.turns) if t.state in ("saved", "sent")), {})
+        """What the conversation knew after the turn that was decided last: vendors' clocks do not tell, some count in seconds."""
+        decided = [t for t in self.turns if t.state in ("saved", "sent")]
+        return max(reversed(decided), key=lambda t: t.answered or t.at).after if decided else {}
 
 
 def conversation_key(message: Message) -> str:

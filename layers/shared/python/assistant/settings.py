@@ -67,6 +67,8 @@ class Settings:
     model: str = "builtin"
     embedder: str = ""
     """SPEC of what turns text into vectors, as for `model`; empty: search by words alone."""
+    knowledge_facts: str = "yes"
+    """`yes`: a model other than `builtin` reads facts for the graph out of each new document; `no`: it does not."""
     vector_index: str = ""
     """`bucket/index` of Amazon S3 Vectors; empty: a file beside the knowledge, for one process."""
     plugins: str = "*"
@@ -109,6 +111,8 @@ class Settings:
     """Newest turns read back for a new one."""
     history_tokens: int = 6000
     """Tokens of earlier turns that go to the model; from 80 % of it on the older ones are summarised."""
+    hand_over: str = ""
+    """Support chats for people who ask for a person: `PLATFORM:CONVERSATION`, comma-separated; empty: there are none."""
     reminder_minutes: int = 30
     """After this silence in the middle of a form its person is reminded, once; 0: never."""
     answer_seconds: int = 120

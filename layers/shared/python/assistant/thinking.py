@@ -17,9 +17,10 @@ from assistant.audience import EVERYONE, Audiences, Rights
 from assistant.budgets import Budgets
 from assistant.errors import InvalidSetting, NeedsAuthorisation, SendError, Unavailable
 from assistant.filing import Filings
-from assistant.flows import Flow, FlowResult, Flows, Said, State
+from assistant.flows import Act, Flow, FlowResult, Flows, Said, State
 from assistant.flows.forms import spoken
 from assistant.growing import Growing
+from assistant.handover import HandOvers
 from assistant.llm import ChatMessage, ToolCall
 from assistant.memory import Fact, Memory
 from assistant.messages import OURS, Message, Passage, Reply
@@ -101,6 +102,7 @@ class Thinking:
         memory: Memory | None = None,
         budgets: Budgets | None = None,
         summaries: Summaries | None = None,
+        handovers: HandOvers | None = None,
         audiences: Audiences | None = None,
         filings: Callable[[], Filings] | None = None,
         opinions: Opinions | None = None,
@@ -124,6 +126,7 @@ class Thinking:
         self._memory = memory
         self._budgets = budgets
         self._summaries = summaries
+        self._handovers = handovers
 
     def remind(self, message: Message, session: Session) -> Answer:
         """What is said to a person who went silent in the middle of a form; nothing where none is open, or it was said before."""
@@ -150,7 +153,9 @@ class Thinking:
     def think(self, message: Message, session: Session, growing: Growing, ring: Ring, seconds: float) -> Answer:
         """The answer, or the private question for the asker's consent; then all stays as it is until the message comes again."""
         try:
-            return self._think(message, session, growing, ring, seconds)
+            answer = self._think(message, session, growing, ring, seconds)
+            carried = replace(answer.reply, attachments=tuple(growing.attached)) if growing.attached else answer.reply
+            return replace(answer, reply=carried)
         except NeedsAuthorisation as need:
             if self._consents is None:
                 raise
@@ -162,7 +167,9 @@ class Thinking:
         language = tongue(message)
         if message.kind in GREETED:
             return Answer(Reply(text=say("welcome", language)))
-        if overtakes(message):
+        if self._handovers and (passed := self._handovers.hear(message, session, turn=growing.turn.id, language=language)):
+            return passed
+        if overtakes(message) and not session.state.get("flow"):
             return Answer(Reply(text=say("nothing_to_stop", language)))
         if len(message.text) > LONGEST_QUESTION:
             return Answer(Reply(text=say("too_long", language, length=len(message.text), limit=LONGEST_QUESTION)))
@@ -177,7 +184,7 @@ class Thinking:
             return Answer(thanks, model="opinion", after=session.state)
         if filed := self._filed(message, session, growing, language):
             return filed
-        around = self._around(message, growing.turn.id, ring)
+        around = self._within(message, growing, ring)
         state = State.from_json(session.state.get("flow") or {})
         approval = Approval.from_state(session.state)
         free = message.kind == "card_action" or not state.frames  # a "yes" in words is the running form's
@@ -186,6 +193,8 @@ class Thinking:
         message = self._spelled_out(message, around)
         flowing = self._flow(message, state, around)
         if flowing.handled:
+            if flowing.act and flowing.act.kind == "hand_over":
+                return self._handed_over(flowing.act, message, session, growing, ring, around)
             return self._flowed(flowing, message, around)
         kept = {"flow": flowing.state.to_json()} if flowing.state.frames else {}
         if reply := self._plugins.handle(message, around, only=ring.plugins):
@@ -238,6 +247,10 @@ class Thinking:
 
     # --- flows and plug-ins ---
 
+    def _within(self, message: Message, growing: Growing, ring: Ring) -> Around:
+        """What surrounds the calls of one turn; the files that they attach go out with its answer."""
+        return replace(self._around(message, growing.turn.id, ring), attached=growing.attached)
+
     def _around(self, message: Message, key: str, ring: Ring | None = None) -> Around:
         now = datetime.fromtimestamp(self._clock(), ZoneInfo(self._zone))
         return Around(language=tongue(message), now=now, key=key, only=ring.plugins if ring else ())
@@ -280,6 +293,17 @@ class Thinking:
         reply = _then(reply or Reply(text=""), result.then)
         return Answer(reply, model="flow", after={"flow": result.state.to_json()} if result.state.frames else {})
 
+    def _handed_over(self, act: Act, message: Message, session: Session, growing: Growing, ring: Ring, around: Around) -> Answer:
+        """A person is got, and told what was under way."""
+        if self._handovers is None:
+            return Answer(Reply(text=say("person_nobody", around.language)), model="flow")
+        flows = self._flows(around)
+        language = around.language
+        title = spoken(flows.flow(act.flow).title, language) if act.flow else ""
+        about = flows.filled(act, language) if act.flow else []
+        turn = growing.turn.id
+        return self._handovers.open(message, session, ring, turn=turn, title=title, about=about, language=language)
+
     # --- the model ---
 
     def _ask_model(
@@ -315,7 +339,7 @@ class Thinking:
         turns = session.turns
         if acted:  # the question was asked then, and is answered now
             turns = turns[: next((n for n, t in enumerate(turns) if t.id == acted.approval.turn), len(turns))]
-        around = self._around(message, growing.turn.id, ring)
+        around = self._within(message, growing, ring)
         desk = self._desk(replace(message, text=text), around, ring)
         answer = self._answering.answer(
             asks,
@@ -367,7 +391,7 @@ class Thinking:
             return Answer(Reply(text=say("approve_nobody_else", language), private=True), after=session.state)
         if decided == "no":
             return Answer(Reply(text=say("approve_declined", language)), after=done)
-        desk = self._desk(message, self._around(message, growing.turn.id, ring), ring)
+        desk = self._desk(message, self._within(message, growing, ring), ring)
         try:
             result = desk.act(approval)
         except OutcomeLost:
