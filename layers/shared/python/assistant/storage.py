@@ -18,6 +18,7 @@
 | where a person wrote | `Y#platform#user` | `in#tenant#<digest>` | all of one person by query, to export or erase |
 | what a person wants remembered | `U#tenant#platform#user` | `facts` | get, at most once in 60 s |
 | what a person, a ring has spent on a day | same; `SPENT#tenant#ring` | `spent#<day>`; the day | get; counted up |
+| a case of somebody who asked for a person | `H#platform#chat` | `case#<reference>`, `at#<id>` | get, from either side |
 | a form that was left open | `DUE#<shard>` | `<second>#<turn>` | what is due, by query, on a schedule |
 | anything cached across instances | `K#<key>` | `cache` | get |
 
@@ -238,6 +239,32 @@ class Bucket:
     def delete(self, path: str) -> None:
         """Removes the object; removing what is not there is no error."""
         self._call("delete_object", Key=path)
+
+    def purge(self, prefix: str, *, keep: frozenset[str] = frozenset()) -> int:
+        """Deletes every version, also those that S3 keeps of what was deleted or replaced, of all paths that start with `prefix`
+        and are not in `keep`, and gives how many. Of what is kept, the older versions go.
+
+        Raises Unavailable where one could not be deleted.
+        """
+        gone = [(path, version) for path, version, latest in self._every(prefix) if not (latest and path in keep)]
+        for start in range(0, len(gone), 1000):
+            part = [{"Key": path, "VersionId": version} for path, version in gone[start : start + 1000]]
+            answer = self._call("delete_objects", Delete={"Objects": part, "Quiet": True})
+            if failed := answer.get("Errors"):
+                raise Unavailable(f"bucket {self.name}: {len(failed)} versions could not be deleted: {failed[0].get('Code')}")
+        return len(gone)
+
+    def _every(self, prefix: str) -> Iterable[tuple[str, str, bool]]:
+        """Path, version, and whether it is what `get` gives, of everything under `prefix`, deletion marks too."""
+        request: dict[str, Any] = {"Prefix": prefix}
+        while True:
+            page = self._call("list_object_versions", **request)
+            for found in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                marks = "ETag" not in found
+                yield found["Key"], found["VersionId"], bool(found.get("IsLatest")) and not marks
+            if not page.get("IsTruncated"):
+                return
+            request |= {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 
     def list(self, prefix: str) -> Iterable[str]:
         """Paths that start with `prefix`, in order."""
