@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from assistant.errors import Refused, Unavailable, VerificationError
 from assistant.messages import JSON, HttpReply, Received, Webhook, stamped
-from assistant.observability import ACCEPTED, ACK_TIME, REFUSED, Metrics, log
+from assistant.observability import ACCEPTED, ACK_TIME, REFUSED, Metrics, log, traced
 from assistant.platforms import PLATFORMS, Platform
 from assistant.queue import TurnQueue
 
@@ -49,6 +49,10 @@ class Intake:
 
     def handle(self, webhook: Webhook) -> HttpReply:
         """The HTTP answer to `webhook`; whatever it held is queued by then, or refused with a reason."""
+        with traced(webhook.trace):
+            return self._handle(webhook)
+
+    def _handle(self, webhook: Webhook) -> HttpReply:
         began = time.perf_counter()
         known = webhook.platform if webhook.platform in PLATFORMS else "unknown"
         try:

@@ -13,7 +13,9 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, TextIO
 
 NAMESPACE: Final = "Assistant"
@@ -76,6 +78,26 @@ def redact(text: str) -> str:
     return _SECRET.sub("[redacted]", text)
 
 
+_TRACE: Final[ContextVar[str]] = ContextVar("trace", default="")
+_ROOT = re.compile(r"(?:^|;)\s*Root=([0-9A-Za-z-]{1,64})")
+
+
+@contextmanager
+def traced(header: str) -> Iterator[None]:
+    """Every line of log and every metric in here bears the trace id in `header`, a value of X-Amzn-Trace-Id."""
+    token = _TRACE.set(trace_id(header))
+    try:
+        yield
+    finally:
+        _TRACE.reset(token)
+
+
+def trace_id(header: str) -> str:
+    """The id in a value of X-Amzn-Trace-Id, as `Root=1-67891233-abcdef012345678912345678`; empty where there is none."""
+    found = _ROOT.search(header)
+    return found[1] if found else ""
+
+
 class EcsFormatter(logging.Formatter):
     """One JSON object a line in Elastic Common Schema field names."""
 
@@ -87,6 +109,7 @@ class EcsFormatter(logging.Formatter):
             "log.logger": record.name,
             "message": redact(record.getMessage()),
             "ecs.version": "8.11",
+            **({"trace.id": trace} if (trace := _TRACE.get()) else {}),
         }
         for key, value in getattr(record, "ecs", {}).items():
             line[key] = redact(value) if isinstance(value, str) else value
@@ -156,6 +179,7 @@ class Metrics:
             },
             "service": self._service,
             **({"ring": of_ring} if of_ring else {}),
+            **({"trace.id": trace} if (trace := _TRACE.get()) else {}),  # to be searched for; no dimension
             **dimensions,
         }
         for metric, value in values:

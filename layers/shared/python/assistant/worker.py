@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from assistant.errors import AssistantError, Unavailable
-from assistant.observability import DEAD_LETTERED, TURN_FAILED, Metrics, log, redact
+from assistant.observability import DEAD_LETTERED, TURN_FAILED, Metrics, log, redact, traced
 from assistant.queue import QUEUE, Delivery, delivery
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class Worker:
         except ValueError as error:
             log(logger, logging.ERROR, "no message in the queue's record", event_reason=str(error), event_id=record["messageId"])
             return self._bury(record, "the body is not a message")
+        with traced(came.message.trace):
+            return self._take(came, record, until)
+
+    def _take(self, came: Delivery, record: Mapping[str, Any], until: float) -> bool:
         message = came.message
         try:
             self._dialogue.take_turn(came, seconds=max(1.0, until - time.monotonic()))
@@ -88,7 +92,6 @@ class Worker:
                 extra={
                     "ecs": {
                         "event.id": message.event_id,
-                        "trace.id": message.trace,
                         "attempt": came.attempt,
                         "platform": message.platform,
                     }
