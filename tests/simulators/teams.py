@@ -193,7 +193,7 @@ class TeamsSimulator(Simulator):
         """The bot's messages in order, a growing one last."""
         chat = self.chats[conversation]
         growing = [s.text or s.informative for s in chat.streams if s.state == "open"]
-        return [p.text for p in chat.posts] + growing
+        return [p.text or "".join(f"[image {a['name']}]" for a in p.attachments if "name" in a) for p in chat.posts] + growing
 
     def posts(self, conversation: str) -> list[Post]:
         """The bot's messages."""

@@ -133,7 +133,7 @@ class Store:
 class Tell(Protocol):
     """What writes to somebody who has not asked."""
 
-    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, tenant: str, key: str, attempt: int) -> None:
+    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, beside: Message, key: str, attempt: int) -> None:
         """Shows `reply` to the person. Raises Unavailable where a later try makes sense, NotReached where none does."""
 
 
@@ -235,10 +235,10 @@ class PluginContext:
         self._tell(user, reply, platform=platform or self.platform, conversation=conversation, about=about)
 
     def attach(self, name: str, content: bytes) -> Attachment:
-        """Lets the answer to this message carry a file of at most 4 MiB, whoever words it: the plug-in, or the model after a tool.
+        """Lets the answer to this message carry a file of at most 4 MiB, whether the plug-in words it or the model after a tool.
 
-        Where this call fails or gives no answer, neither do its files. It is shown as a picture or as a file, by what its bytes are; where a chat cannot be sent it, the answer links to it.
-        Raises ContentRefused for an empty or a too large one, Unavailable, NotAllowed.
+        It is shown as a picture or as a file, by what its bytes are; a chat that takes no files gets a link. A call that fails or
+        gives no answer attaches nothing. Raises ContentRefused for an empty or a too large one, Unavailable, NotAllowed.
         """
         if self._attach is None:
             raise NotAllowed("this plug-in's answers carry no files; declare Permissions(files=True)")
