@@ -60,7 +60,7 @@ class Shelf:
     def __init__(self) -> None:
         self._items: dict[tuple[str, str], Mapping[str, Any]] = {}
 
-    def get(self, pk: str, sk: str) -> Mapping[str, Any] | None:
+    def get(self, pk: str, sk: str, *, consistent: bool = True) -> Mapping[str, Any] | None:
         """The item, or None."""
         return self._items.get((pk, sk))
 
@@ -68,10 +68,12 @@ class Shelf:
         """Keeps the item; nobody else writes here, so conditions hold."""
         self._items[item["pk"], item["sk"]] = item
 
-    def query(self, pk: str, *, prefix: str, descending: bool, limit: int) -> list[Mapping[str, Any]]:
+    def query(
+        self, pk: str, *, prefix: str = "", descending: bool = False, limit: int = 0, consistent: bool = True
+    ) -> list[Mapping[str, Any]]:
         """The items below `prefix`."""
         found = sorted(sk for p, sk in self._items if p == pk and sk.startswith(prefix))
-        return [self._items[pk, sk] for sk in (reversed(found) if descending else found)][:limit]
+        return [self._items[pk, sk] for sk in (reversed(found) if descending else found)][: limit or None]
 
 
 class Unanswered:
@@ -95,6 +97,8 @@ class FakeApi(Simulator):
     def __init__(self) -> None:
         super().__init__()
         self.key = KEY
+        self.role = "admin"
+        self.model = "builtin"
         self.script: dict[str, dict[str, Any]] = {}
         self.default: dict[str, Any] = {"steps": ["Fourteen days."]}
         self.turns: dict[str, list[FakeTurn]] = {}
@@ -130,7 +134,11 @@ class FakeApi(Simulator):
 
     def before(self, call: Call) -> Answer | None:
         """The key is needed for everything but the page and its health."""
-        if call.path.startswith(("/api/", "/webhook/")) and call.headers.get("authorization") != f"Bearer {self.key}":
+        if (
+            call.path.startswith("/api/")
+            and call.path != "/api/sign-in"
+            and call.headers.get("authorization") != f"Bearer {self.key}"
+        ):
             return Answer(401, {"error": "the Authorization header must be 'Bearer' and the API key"})
         return None
 
@@ -225,10 +233,40 @@ class FakeApi(Simulator):
         self.letters = [letter for letter in self.letters if letter["id"] not in gone]
         return Answer(200, {"replayed": gone, "missing": [i for i in asked.get("ids", []) if i not in gone]})
 
-    @route("POST", r"/webhook/webchat/messages")
+    @route("GET", r"/api/session")
+    def session(self, call: Call) -> Answer:
+        """Who holds the key."""
+        return Answer(
+            200, {"id": "webchat", "name": "the web chat's key", "role": self.role, "person": "", "scopes": [], "by": "key"}
+        )
+
+    @route("GET", r"/api/sign-in")
+    def ways(self, call: Call) -> Answer:
+        """Accounts that one could sign in with."""
+        return Answer(200, {"providers": []})
+
+    @route("GET", r"/api/setup")
+    def setup(self, call: Call) -> Answer:
+        """What the installation is made of."""
+        platforms = [
+            {"name": n, "connected": False, "callbacks": [f"https://chat.acme.com/webhook/{n}/events"]}
+            for n in ("webchat", "feishu", "slack", "teams")
+        ]
+        return Answer(
+            200,
+            {
+                "public_url": "https://chat.acme.com",
+                "platforms": platforms,
+                "providers": [],
+                "sign_in": [],
+                "settings": {"model": self.model, "retention_days": 180},
+            },
+        )
+
+    @route("POST", r"/api/conversations/(?P<conversation>[^/]+)/messages")
     def message(self, call: Call) -> Answer:
         """Takes a message once for its id."""
-        data = call.json()
+        data = call.json() | {"conversation": call.params["conversation"]}
         turns = self.turns.setdefault(data["conversation"], [])
         if data.get("text") == "stop" and any(t.hold for t in turns):
             for turn in turns:

@@ -215,7 +215,7 @@ def test_an_answer_can_be_stopped_and_the_stop_is_no_question_of_its_own(open_pa
 def test_a_message_whose_receipt_was_lost_is_sent_again_with_the_same_id_and_answered_once(open_page: Open, api: FakeApi) -> None:
     page = open_page()
     page.wait_for_selector(".empty")
-    api.fail("POST /webhook", times=2, status=0, after=True)
+    api.fail("POST /api", times=2, status=0, after=True)
     ask(page, "Once only")
     answered(page, "Fourteen days.", timeout=15000)
     posts = [c.json() for c in api.calls if c.method == "POST"]
@@ -228,7 +228,7 @@ def test_a_message_whose_receipt_was_lost_is_sent_again_with_the_same_id_and_ans
 def test_what_could_not_be_sent_survives_a_reload_and_goes_out_by_itself(open_page: Open, api: FakeApi) -> None:
     page = open_page()
     page.wait_for_selector(".empty")
-    api.fail("POST /webhook", times=1)
+    api.fail("POST /api", times=1)
     ask(page, "Kept")
     page.get_by_text("Not sent yet.").wait_for()
     page.reload()
@@ -237,7 +237,7 @@ def test_what_could_not_be_sent_survives_a_reload_and_goes_out_by_itself(open_pa
 
 
 def test_a_refused_message_says_why_and_can_be_taken_back_into_the_field(open_page: Open, api: FakeApi) -> None:
-    api.fail("POST /webhook", times=1, status=400, body={"error": "field 'text' holds nothing to answer"})
+    api.fail("POST /api", times=1, status=400, body={"error": "field 'text' holds nothing to answer"})
     page = open_page()
     ask(page, "Strange")
     page.get_by_text("Not sent. The server did not accept this: field 'text' holds nothing to answer").first.wait_for()
@@ -498,7 +498,7 @@ def test_every_state_of_the_page_passes_axe_and_fits_the_screen(
     field.press("Enter")
     page.locator(".turn").nth(2).locator(".thinking").wait_for()
     api.fail("GET /api", times=1000)
-    api.fail("POST /webhook", times=1000)
+    api.fail("POST /api", times=1000)
     field.fill("Unsent")
     field.press("Enter")
     page.wait_for_selector(".banner:visible")

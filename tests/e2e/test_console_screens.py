@@ -257,15 +257,16 @@ def test_the_graph_is_walked_from_one_entity_to_the_next(open_page: Open, api: F
 def test_the_first_steps_show_what_is_done_and_lead_to_what_is_next(open_page: Open, api: FakeApi) -> None:
     api.findings = [f for f in FINDINGS if f["component"] != "feishu"]
     page = open_page(at="#/start")
-    steps = page.locator(".steps li")
+    steps = page.locator(".walk li")
     steps.first.wait_for()
-    assert steps.locator(".badge").all_inner_texts() == ["open"] * 4
+    assert steps.locator(".badge").all_inner_texts() == ["open"] * 5
     api.knowledge().add([Upload(name="travel.md", content=POLICY)])
     api.findings = FINDINGS
     api.rollouts.set({"reached": "internal"}, who="Ann", why="first")
+    api.model = "openai:qwen3@http://127.0.0.1:8000/v1"
     page.reload()
     steps.first.wait_for()
-    assert steps.locator(".badge").all_inner_texts() == ["open", "done", "done", "done"]
+    assert steps.locator(".badge").all_inner_texts() == ["open", "done", "done", "done", "done"]
     assert "Connected: feishu." in steps.nth(2).inner_text()
     page.get_by_role("link", name="To the rings").click()
     page.get_by_role("button", name="Serve “Department” as well").wait_for()
@@ -274,8 +275,8 @@ def test_the_first_steps_show_what_is_done_and_lead_to_what_is_next(open_page: O
 def test_one_part_that_cannot_be_looked_at_does_not_hide_the_others(open_page: Open, api: FakeApi) -> None:
     api.fail("GET /api/doctor", times=5)
     page = open_page(at="#/start")
-    page.locator(".steps .badge").first.wait_for()
-    assert page.locator(".steps .badge").all_inner_texts() == ["open", "not known", "open", "open"]
+    page.locator(".walk .badge").first.wait_for()
+    assert page.locator(".walk .badge").all_inner_texts() == ["open", "open", "not known", "open", "open"]
 
 
 def test_without_dead_letters_the_screen_says_what_would_stand_there(open_page: Open) -> None:
@@ -331,7 +332,7 @@ def test_the_screens_pass_axe_and_fit(open_page: Open, api: FakeApi, axe: str, n
         "docs/guides/en/connecting.md": ".guide table",
         "docs/guides/zh-CN/plugins.md": ".guide pre",
         "platforms": ".doctor-card",
-        "start": ".steps",
+        "start": ".walk",
         "rings": ".ring-cards",
         "knowledge": ".kb table",
         "knowledge/add": ".drop",

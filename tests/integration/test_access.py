@@ -85,6 +85,7 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("GET", "/api/sign-in/{provider}/callback"): ("anybody", "/api/sign-in/okta/callback", None),
     ("GET", "/api/session"): ("user", "/api/session", None),
     ("DELETE", "/api/session"): ("user", "/api/session", None),
+    ("GET", "/api/menu"): ("user", "/api/menu", None),
     ("GET", "/api/setup"): ("operator", "/api/setup", None),
     ("GET", "/api/figures"): ("operator", "/api/figures?hours=1", None),
     ("GET", "/api/archive"): ("admin", "/api/archive", None),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -29,7 +31,9 @@ from assistant.doors import (
 from assistant.errors import InvalidSetting
 from assistant.messages import Message
 from assistant.platforms import PLATFORMS, platform_class
+from assistant.plugins import Around
 from assistant.signin import BEGUN_SECONDS, SESSION_SECONDS, NotSignedIn
+from assistant.words import nearest
 
 if TYPE_CHECKING:
     from assistant.assembly import Assistant
@@ -124,6 +128,14 @@ def _add_machine(app: FastAPI, assistant: Assistant) -> None:
     @app.get("/api/setup")
     def setup(who: Installer) -> dict[str, Any]:
         return setup_of(assistant)
+
+    @app.get("/api/menu")
+    def menu(who: Somebody, language: Annotated[str, Query(max_length=20)] = "en") -> dict[str, Any]:
+        now = datetime.fromtimestamp(assistant.clock(), ZoneInfo(assistant.settings.timezone))
+        person = who.person or "menu"
+        message = Message(kind="menu", platform="webchat", channel="", conversation=person, sender=person, dedup_id="")
+        items = assistant.plugins.menu(message, Around(language=nearest(language), now=now, key="menu"))
+        return {"items": [{"title": item.title, "text": item.text} for item in items]}
 
     @app.get("/api/figures")
     def figures(who: Watcher, hours: int = 24) -> dict[str, Any]:

@@ -39,6 +39,42 @@ export const key = {
   },
 };
 
+const whoStore = kept(sessionStorage, "who", null);
+
+/** Who has signed in, as the server said: {id, name, role, person, scopes, by}; null before it was asked. */
+export const session = {
+  get: () => whoStore.get(),
+  /** Asks the server who this is. */
+  async load() {
+    const who = await api.get("/api/session", { seconds: 10 });
+    whoStore.set(who);
+    return who;
+  },
+  forget() {
+    whoStore.clear();
+    keyStore.clear();
+  },
+  /** Ends it here and, for an account, on the server; true where that worked. */
+  async end() {
+    const by = whoStore.get()?.by;
+    try {
+      if (by === "account" && !keyStore.get()) await api.remove("/api/session");
+    } finally {
+      this.forget();
+    }
+  },
+};
+
+const INCLUDES = { user: ["user"], editor: ["user", "editor"], operator: ["user", "operator"], admin: ["user", "editor", "operator", "admin"] };
+
+/** Whether who has signed in may do what `role` may, in `area`. The server decides; this only spares people dead ends. */
+export function may(role, area = "", change = false) {
+  const who = whoStore.get();
+  if (!who) return true;
+  if (!INCLUDES[who.role]?.includes(role)) return false;
+  return !area || !who.scopes?.length || who.scopes.includes(area) || (!change && who.scopes.includes(`${area}:read`));
+}
+
 async function request(method, path, { body, seconds = 15, withKey = true, signal } = {}) {
   // Not AbortSignal.any and .timeout: web views inside chat clients are often some years old.
   const control = new AbortController();
@@ -49,8 +85,9 @@ async function request(method, path, { body, seconds = 15, withKey = true, signa
   }, seconds * 1000);
   const giveUp = () => control.abort();
   signal?.addEventListener("abort", giveUp);
-  const headers = { accept: "application/json" };
-  if (withKey) headers.authorization = `Bearer ${key.get()}`;
+  const headers = { accept: "application/json", "x-requested-with": "assistant" };
+  const own = withKey && key.get();
+  if (own) headers.authorization = `Bearer ${own}`;
   const file = body instanceof Blob;
   if (body !== undefined) headers["content-type"] = file ? "application/octet-stream" : "application/json";
   let response;
@@ -61,7 +98,7 @@ async function request(method, path, { body, seconds = 15, withKey = true, signa
       headers,
       body: body === undefined || file ? body : JSON.stringify(body),
       cache: "no-store",
-      credentials: "omit",
+      credentials: own || !withKey ? "omit" : "same-origin",
       referrerPolicy: "no-referrer",
       signal: control.signal,
     });
@@ -75,13 +112,12 @@ async function request(method, path, { body, seconds = 15, withKey = true, signa
     signal?.removeEventListener("abort", giveUp);
   }
   if (response.ok) return data ?? {};
+  throw failed(response.status, data, Number(response.headers.get("retry-after")) || 0);
+}
+
+function failed(status, data, retryAfter) {
   const said = data?.error?.message ?? data?.error ?? data?.reason ?? data?.detail ?? data?.message;
-  throw new ApiError(kindOf(response.status), {
-    status: response.status,
-    reason: typeof said === "string" ? said.replace(/^webchat: /, "") : "",
-    retryAfter: Number(response.headers.get("retry-after")) || 0,
-    data,
-  });
+  return new ApiError(kindOf(status), { status, reason: typeof said === "string" ? said.replace(/^webchat: /, "") : "", retryAfter, data });
 }
 
 /** The JSON in `text`; null where it is something else and the status alone tells. */
@@ -103,8 +139,26 @@ function kindOf(status) {
   return "refused";
 }
 
-/** Sends a file's bytes. */
-export const upload = (path, file) => request("PUT", path, { body: file, seconds: 120 });
+/** Sends a file's bytes; `onProgress` hears the part of them, 0 to 1, that has gone out. */
+export function upload(path, file, onProgress = () => {}) {
+  return new Promise((resolve, reject) => {
+    const call = new XMLHttpRequest(); // fetch tells nothing about what has been sent
+    call.open("PUT", path);
+    call.timeout = 120_000;
+    call.setRequestHeader("content-type", "application/octet-stream");
+    call.setRequestHeader("x-requested-with", "assistant");
+    if (key.get()) call.setRequestHeader("authorization", `Bearer ${key.get()}`);
+    call.upload.onprogress = (event) => { if (event.lengthComputable) onProgress(event.loaded / event.total); };
+    call.onerror = () => reject(new ApiError("offline"));
+    call.ontimeout = () => reject(new ApiError("timeout"));
+    call.onload = () => {
+      const data = parse(call.responseText);
+      if (call.status >= 200 && call.status < 300) resolve(data ?? {});
+      else reject(failed(call.status, data, Number(call.getResponseHeader("retry-after")) || 0));
+    };
+    call.send(file);
+  });
+}
 
 export const api = {
   get: (path, options) => request("GET", path, options),
@@ -112,7 +166,7 @@ export const api = {
   put: (path, body, options) => request("PUT", path, { body, ...options }),
   remove: (path, options) => request("DELETE", path, options),
 
-  send: (message) => request("POST", "/webhook/webchat/messages", { body: message }),
+  send: (message) => request("POST", `/api/conversations/${encodeURIComponent(message.conversation)}/messages`, { body: message }),
   turns: (conversation, after, options) =>
     request("GET", `/api/conversations/${encodeURIComponent(conversation)}/turns${after ? `?after=${encodeURIComponent(after)}` : ""}`, options),
   health: () => request("GET", "/health", { withKey: false, seconds: 8 }),

@@ -1,6 +1,6 @@
 // The page's frame: sign-in, menu, language, appearance, and the screen that the address names.
 
-import { api, key } from "./api.js";
+import { api, key, may, session } from "./api.js";
 import { Chat, currentConversation, listConversations, newConversation, openConversation, removeConversation } from "./chat.js";
 import { announce, el, icon, iconButton, kept } from "./dom.js";
 import { currentLanguage, errorText, setLanguage, t } from "./words.js";
@@ -9,25 +9,38 @@ const THEMES = ["system", "light", "dark"];
 const theme = kept(localStorage, "theme", "system");
 const root = document.getElementById("app");
 
-/** Screens beside the chat: the address `#/name` or `#/name/rest` shows what `load` gives. `open`: also without a key. */
+/**
+ * Screens beside the chat: the address `#/name` or `#/name/rest` shows what `load` gives. `open`: also without a key; `role` and
+ * `area`: who finds it in the menu.
+ */
 const SCREENS = [
-  { name: "start", icon: "check", label: "nav_start", load: () => import("./start.js") },
-  { name: "docs", icon: "book", label: "nav_docs", load: () => import("./docs.js"), open: true },
-  { name: "knowledge", icon: "search", label: "nav_knowledge", load: () => import("./knowledge.js") },
-  { name: "platforms", icon: "plug", label: "nav_platforms", load: () => import("./doctor.js") },
-  { name: "rings", icon: "rings", label: "nav_rings", load: () => import("./rings.js") },
-  { name: "letters", icon: "inbox", label: "nav_letters", load: () => import("./letters.js") },
-  { name: "health", icon: "pulse", label: "nav_health", load: () => import("./health.js") },
+  { name: "start", group: "setup", icon: "check", label: "nav_start", role: "operator", area: "platforms", load: () => import("./start.js") },
+  { name: "platforms", group: "setup", icon: "plug", label: "nav_platforms", role: "operator", area: "platforms", load: () => import("./doctor.js") },
+  { name: "knowledge", group: "setup", icon: "search", label: "nav_knowledge", role: "editor", area: "knowledge", load: () => import("./knowledge.js") },
+  { name: "rings", group: "setup", icon: "rings", label: "nav_rings", role: "operator", area: "rollout", load: () => import("./rings.js") },
+  { name: "plugins", group: "setup", icon: "puzzle", label: "nav_plugins", role: "operator", area: "plugins", load: () => import("./plugins.js") },
+  { name: "health", group: "run", icon: "pulse", label: "nav_health", role: "user", load: () => import("./health.js") },
+  { name: "letters", group: "run", icon: "inbox", label: "nav_letters", role: "operator", area: "letters", load: () => import("./letters.js") },
+  { name: "archive", group: "people", icon: "archive", label: "nav_archive", role: "admin", area: "conversations", load: () => import("./archive.js") },
+  { name: "authorisations", group: "people", icon: "shield", label: "nav_authorisations", role: "user", load: () => import("./authorisations.js") },
+  { name: "privacy", group: "people", icon: "people", label: "nav_privacy", role: "admin", area: "people", load: () => import("./privacy.js") },
+  { name: "keys", group: "people", icon: "key", label: "nav_keys", role: "admin", area: "keys", load: () => import("./keys.js") },
+  { name: "audit", group: "people", icon: "list", label: "nav_audit", role: "admin", area: "audit", load: () => import("./audit.js") },
+  { name: "docs", group: "help", icon: "book", label: "nav_docs", open: true, role: "user", load: () => import("./docs.js") },
 ];
+const GROUPS = ["setup", "run", "people", "help"];
 
 let screen = null; // what is shown now: {node, start(), stop()}
 let frame = null; // the parts of the frame that change
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** Sets the appearance by name, also where it follows the system: the stylesheet has each colour once for each. */
 function applyTheme() {
   const wanted = theme.get();
-  if (wanted === "system") document.documentElement.removeAttribute("data-theme");
-  else document.documentElement.setAttribute("data-theme", wanted);
+  document.documentElement.setAttribute("data-theme", wanted === "system" ? (dark.matches ? "dark" : "light") : wanted);
 }
+dark.addEventListener("change", applyTheme);
 
 function languageButton() {
   return el("button", {
@@ -58,6 +71,7 @@ function themeButton() {
 
 function showSignIn(reason = "") {
   leave();
+  session.forget();
   root.classList.add("alone");
   const problem = el("p", { class: "problem", role: "alert", id: "key-problem", hidden: !reason }, reason);
   const input = el("input", {
@@ -72,6 +86,8 @@ function showSignIn(reason = "") {
     input.setAttribute("aria-invalid", "true");
     input.focus();
   };
+  const ways = el("div", { class: "ways", hidden: true });
+  offerAccounts(ways);
   const form = el("form", {
     class: "card", novalidate: true,
     onsubmit: async (event) => {
@@ -84,13 +100,11 @@ function showSignIn(reason = "") {
       const before = key.get();
       key.set(given);
       try {
-        await api.turns(currentConversation(), "");
+        await session.load();
       } catch (error) {
-        if (error.kind !== "missing") {
-          key.set(before);
-          complain(errorText(error));
-          return undefined;
-        }
+        key.set(before);
+        complain(errorText(error));
+        return undefined;
       } finally {
         button.disabled = false;
         button.textContent = t("sign_in");
@@ -101,6 +115,7 @@ function showSignIn(reason = "") {
     el("div", { class: "mark large", "aria-hidden": "true" }, icon("chat")),
     el("h1", {}, t("sign_in")),
     el("p", { class: "muted" }, t("sign_in_more")),
+    ways,
     el("label", { for: "api-key" }, t("key_label")),
     input,
     el("label", { class: "check", for: "show-key" }, reveal, t("key_show")),
@@ -114,12 +129,33 @@ function showSignIn(reason = "") {
   input.focus();
 }
 
+/** Buttons for the company accounts that one can sign in with, where there are any. */
+async function offerAccounts(place) {
+  let providers = [];
+  try {
+    ({ providers = [] } = await api.get("/api/sign-in", { withKey: false, seconds: 8 }));
+  } catch { /* a key still works */ }
+  if (!providers.length) return;
+  place.replaceChildren(...providers.map((p) => el("a", { class: "secondary account", href: `/api/sign-in/${encodeURIComponent(p.name)}` }, icon("shield"), t("sign_in_with", { name: p.title }))),
+    el("p", { class: "or muted small" }, t("sign_in_or")));
+  place.hidden = false;
+}
+
+/** Why a sign-in with an account came to nothing, as the address says; taken out of it. */
+function problemFromAddress() {
+  const found = /^#problem=([\w-]+)$/.exec(location.hash)?.[1];
+  if (!found) return "";
+  history.replaceState(null, "", location.pathname);
+  const words = t(`sign_in_${found.replaceAll("-", "_")}`);
+  return words.startsWith("sign_in_") ? t("sign_in_provider_refused") : words;
+}
+
 // --- frame -------------------------------------------------------------------------------------
 
 function buildFrame() {
   const closeMenu = () => menu(false);
   const list = el("ul", { class: "conversations" });
-  const nav = el("ul", { class: "screens" });
+  const nav = el("div", { class: "screens" });
   const side = el(
     "nav",
     { id: "side", class: "side", "aria-label": t("menu") },
@@ -129,7 +165,7 @@ function buildFrame() {
     el("h2", { class: "side-title" }, t("conversations")),
     list,
     nav,
-    el("div", { class: "side-end" }, el("button", { type: "button", class: "quiet", onclick: signOut }, icon("out"), t("sign_out"))),
+    el("div", { class: "side-end" }, whoAmI(), el("button", { type: "button", class: "quiet", onclick: signOut }, icon("out"), t("sign_out"))),
   );
   const opener = iconButton("menu", t("open_menu"), () => menu(true), { class: "icon-button phone-only", "aria-controls": "side", "aria-expanded": "false" });
   const title = el("h1", { class: "title", dir: "auto" });
@@ -149,6 +185,11 @@ function buildFrame() {
   document.documentElement.lang = currentLanguage();
   phone.onchange = () => menu(false, { keepFocus: true });
   menu(false, { keepFocus: true });
+}
+
+function whoAmI() {
+  const who = session.get();
+  return who ? el("p", { class: "who small", dir: "auto" }, el("strong", {}, who.name), el("span", { class: "muted" }, t(`role_${who.role}`))) : null;
 }
 
 const phone = matchMedia("(max-width: 760px)");
@@ -187,10 +228,12 @@ function fillMenu() {
     else fillMenu();
     frame.side.querySelector(".new").focus();
   }, { class: "icon-button small remove" }))) : [el("li", { class: "muted small" }, t("no_conversations"))]));
-  frame.nav.replaceChildren(
-    el("li", {}, el("a", { href: "#/", "aria-current": name === "" ? "page" : null }, icon("chat"), t("nav_chat"))),
-    ...SCREENS.map((s) => el("li", {}, el("a", { href: `#/${s.name}`, "aria-current": name === s.name ? "page" : null }, icon(s.icon), t(s.label)))),
-  );
+  const line = (href, current, sign, label) => el("li", {}, el("a", { href, "aria-current": current ? "page" : null }, icon(sign), t(label)));
+  frame.nav.replaceChildren(el("ul", {}, line("#/", name === "", "chat", "nav_chat")), ...GROUPS.map((group) => {
+    const shown = SCREENS.filter((s) => s.group === group && may(s.role, s.area));
+    return shown.length ? el("section", {}, el("h2", { class: "side-title", id: `group-${group}` }, t(`group_${group}`)),
+      el("ul", { "aria-labelledby": `group-${group}` }, shown.map((s) => line(`#/${s.name}`, name === s.name, s.icon, s.label)))) : null;
+  }).filter(Boolean));
   setTitle(name === "" ? items.find((item) => item.id === open)?.title || t("new_conversation") : t(SCREENS.find((s) => s.name === name).label));
 }
 
@@ -199,7 +242,7 @@ function setTitle(title) {
   document.title = `${title} · ${t("product")}`;
 }
 
-const restOfAddress = () => /^#\/[\w-]+\/([\w./-]+)/.exec(location.hash)?.[1] ?? "";
+const restOfAddress = () => /^#\/[\w-]+\/([\w./~-]+)/.exec(location.hash)?.[1] ?? "";
 
 function screenName() {
   const name = /^#\/([\w-]+)/.exec(location.hash)?.[1] ?? "";
@@ -226,9 +269,13 @@ function startNew() {
   go("");
 }
 
-function signOut() {
-  key.clear();
-  showSignIn();
+async function signOut() {
+  try {
+    await session.end();
+    showSignIn();
+  } catch {
+    showSignIn(t("sign_out_failed"));
+  }
 }
 
 /** Shows the screen at `#/name`, also where it is the one that is shown. */
@@ -268,11 +315,21 @@ async function render() {
   else if (matchMedia("(pointer: fine)").matches) screen.input.focus();
 }
 
-function show() {
-  if (!key.get()) {
-    if (SCREENS.find((s) => s.name === screenName())?.open) showAlone();
-    else showSignIn();
+async function show() {
+  const reason = problemFromAddress();
+  if (reason) {
+    showSignIn(reason);
     return;
+  }
+  const asked = session.get() ? refresh() : session.load().catch((error) => error);
+  if (!session.get()) {
+    const answer = await asked;
+    if (answer?.kind === "key" || (answer?.kind && !key.get())) {
+      const given = key.get();
+      if (SCREENS.find((s) => s.name === screenName())?.open && !given) showAlone();
+      else showSignIn(given ? t("signed_out_bad_key") : answer.kind === "key" ? "" : errorText(answer));
+      return;
+    }
   }
   root.classList.remove("alone");
   screen?.stop?.();
@@ -280,8 +337,18 @@ function show() {
   render();
 }
 
+/** Looks whether the role has changed since the last time. */
+async function refresh() {
+  const before = JSON.stringify(session.get());
+  try {
+    if (JSON.stringify(await session.load()) !== before && frame) show();
+  } catch (error) {
+    if (error.kind === "key") showSignIn(t("signed_out_bad_key"));
+  }
+}
+
 addEventListener("hashchange", () => {
-  if (key.takeFromAddress() || !key.get()) show();
+  if (takeKey() || !frame || root.classList.contains("alone")) show();
   else if (frame) {
     render();
     menu(false, { keepFocus: true });
@@ -289,6 +356,18 @@ addEventListener("hashchange", () => {
 });
 addEventListener("popstate", () => { if (frame && !location.hash) render(); });
 
+/** Signs in with the key in the address, if there is one. */
+function takeKey() {
+  const before = key.get();
+  if (!key.takeFromAddress()) return false;
+  const now = key.get();
+  if (now !== before) {
+    session.forget(); // whoever it was before
+    key.set(now);
+  }
+  return true;
+}
+
 applyTheme();
-key.takeFromAddress();
+takeKey();
 show();

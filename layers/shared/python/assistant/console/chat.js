@@ -1,7 +1,7 @@
 // The chat. What is shown is always the server's turns plus what still waits in the outbox: a message keeps its id through every
 // retry and reload, so that the server answers it once.
 
-import { api } from "./api.js";
+import { api, may, session } from "./api.js";
 import { announce, copyText, el, icon, iconButton, kept, newId, reducedMotion } from "./dom.js";
 import { renderMarkdown, safeUrl } from "./markdown.js";
 import { clockTime, currentLanguage, dayName, errorText, t } from "./words.js";
@@ -457,6 +457,8 @@ export class Chat {
       el("div", { class: "mark large", "aria-hidden": "true" }, icon("chat")),
       el("h2", {}, t("greeting")),
       el("p", {}, t("greeting_more")),
+      session.get()?.role === "admin" && may("operator", "platforms") && !kept(localStorage, "start.seen", false).get()
+        ? el("div", { class: "first-run" }, el("p", {}, t("first_run")), el("a", { class: "secondary", href: "#/start" }, t("first_run_go"))) : null,
       el("ul", { class: "examples", "aria-label": t("examples") }, examples.map((text) => el("li", {}, el("button", {
         type: "button",
         onclick: () => { this.ask(text); this.input.focus(); },

@@ -3,6 +3,7 @@
 import { api, upload } from "./api.js";
 import { announce, el, icon } from "./dom.js";
 import { renderMarkdown, safeUrl } from "./markdown.js";
+import { table, trouble } from "./ui.js";
 import { addWords, currentLanguage, errorText, t } from "./words.js";
 
 addWords({
@@ -13,8 +14,8 @@ addWords({
     kb_removed: "Removed.", kb_cancel: "Cancel", kb_empty: "No documents yet", kb_empty_more: "Add files or a web page, and the assistant answers from them.", kb_none: "No document fits the filter.",
     kb_drop: "Drop files here, or", kb_choose: "choose files", kb_formats: "Markdown, text, HTML, PDF, Word, PowerPoint, Excel, CSV, or a zip of those. Up to 4 MB each; add larger ones with “assistant kb add”.",
     kb_into: "Folder", kb_into_help: "For example hr/policies. Empty: the top.", kb_who: "Who may see it", kb_who_help: "Separated by spaces: everyone, department:ID, group:ID, user:PLATFORM:ID. Empty: as the folder.",
-    kb_page: "Or a web page", kb_page_add: "Add page", kb_waiting: "waiting", kb_sending: "is being read…", kb_state_added: "added", kb_state_unchanged: "was there already, unchanged", kb_too_large: "is larger than 4 MB", kb_refused: "not added: {reason}",
-    kb_question: "Question", kb_ask: "Search", kb_as: "As somebody who may see", kb_as_help: "Separated by spaces. Empty: what everyone may see.", kb_sure: "Good enough to answer from.", kb_unsure: "Not good enough: the assistant would say that it found nothing.",
+    kb_page: "Or a web page", kb_page_add: "Add page", kb_waiting: "waiting", kb_sending: "is being read…", kb_part: "{part} sent", kb_state_added: "added", kb_state_unchanged: "was there already, unchanged", kb_too_large: "is larger than 4 MB", kb_refused: "not added: {reason}",
+    kb_question: "Question", kb_ask: "Search", kb_as: "As this person", kb_as_help: "PLATFORM:USER, for example slack:U123; or audiences such as department:42, separated by spaces. Empty: what everyone may see.", kb_sure: "Good enough to answer from.", kb_unsure: "Not good enough: the assistant would say that it found nothing.",
     kb_found_none: "Nothing was found.", kb_gaps_intro: "What people asked and got no answer to, most asked first. Write a page, add it, then take the question off the list.", kb_gaps_empty: "No unanswered questions",
     kb_gaps_empty_more: "Questions for which nothing good enough is found will appear here.", kb_times: "Asked", kb_last: "Last", kb_gap_done: "Done", kb_gap_this: "Done: {question}", kb_gap_closed: "Taken off the list.", kb_try: "Try it",
     kb_versions_intro: "Each change publishes a new version. An older one can be served again at any time.", kb_version: "Version", kb_published: "Published", kb_by: "By", kb_note: "Change", kb_served: "served", kb_serve: "Serve again", kb_serve_this: "Serve again: version {name}",
@@ -28,8 +29,8 @@ addWords({
     kb_removed: "已删除。", kb_cancel: "取消", kb_empty: "还没有文档", kb_empty_more: "添加文件或网页后，助手就会根据它们回答。", kb_none: "没有符合筛选条件的文档。",
     kb_drop: "把文件拖到这里，或者", kb_choose: "选择文件", kb_formats: "支持 Markdown、文本、HTML、PDF、Word、PowerPoint、Excel、CSV 以及它们的 zip。每个不超过 4 MB，更大的请用 “assistant kb add” 添加。",
     kb_into: "文件夹", kb_into_help: "例如 hr/policies。留空表示最上层。", kb_who: "可见范围", kb_who_help: "用空格分隔：everyone、department:ID、group:ID、user:平台:ID。留空则与文件夹相同。",
-    kb_page: "或者添加网页", kb_page_add: "添加网页", kb_waiting: "等待中", kb_sending: "正在读取…", kb_state_added: "已添加", kb_state_unchanged: "已存在，没有变化", kb_too_large: "超过 4 MB", kb_refused: "未添加：{reason}",
-    kb_question: "问题", kb_ask: "检索", kb_as: "提问者的可见范围", kb_as_help: "用空格分隔。留空表示所有人可见的内容。", kb_sure: "足以据此回答。", kb_unsure: "不够好：助手会说没有找到。",
+    kb_page: "或者添加网页", kb_page_add: "添加网页", kb_waiting: "等待中", kb_sending: "正在读取…", kb_part: "已上传 {part}", kb_state_added: "已添加", kb_state_unchanged: "已存在，没有变化", kb_too_large: "超过 4 MB", kb_refused: "未添加：{reason}",
+    kb_question: "问题", kb_ask: "检索", kb_as: "以此人的身份", kb_as_help: "格式为 平台:用户，例如 slack:U123；也可以填写 department:42 等可见范围，用空格分隔。留空表示所有人可见的内容。", kb_sure: "足以据此回答。", kb_unsure: "不够好：助手会说没有找到。",
     kb_found_none: "什么都没有找到。", kb_gaps_intro: "用户问过但没有得到回答的问题，问得最多的排在最前。写好页面并添加后，就可以从列表中移除。", kb_gaps_empty: "没有未答上的问题",
     kb_gaps_empty_more: "找不到足够好内容的问题会显示在这里。", kb_times: "次数", kb_last: "最近一次", kb_gap_done: "已处理", kb_gap_this: "已处理：{question}", kb_gap_closed: "已从列表移除。", kb_try: "试问",
     kb_versions_intro: "每次变更都会发布新版本，随时可以恢复使用旧版本。", kb_version: "版本", kb_published: "发布时间", kb_by: "操作人", kb_note: "变更", kb_served: "使用中", kb_serve: "恢复使用", kb_serve_this: "恢复使用：版本 {name}",
@@ -46,6 +47,11 @@ const date = (seconds) => (seconds ? new Intl.DateTimeFormat(currentLanguage(), 
 const query = (values) => {
   const given = Object.entries(values).filter(([, value]) => value);
   return given.length ? `?${new URLSearchParams(given)}` : "";
+};
+/** Audiences of whoever is named: a person stands for themselves and for everyone. */
+const tokens = (text) => {
+  const given = text.split(/\s+/).filter(Boolean).map((word) => (/^(everyone$|department:|group:|user:|ring:)/.test(word) ? word : `user:${word}`));
+  return given.length ? [...new Set(["everyone", ...given])].join(" ") : "";
 };
 const people = (tokens) => (tokens.length === 1 && tokens[0] === "everyone" ? t("kb_everyone") : tokens.join(", "));
 
@@ -64,7 +70,7 @@ export default function knowledge({ onKeyRefused, rest }) {
     } catch (error) {
       if (state.stopped) return undefined;
       if (error.kind === "key") onKeyRefused();
-      else where.replaceChildren(el("p", { class: "verdict bad", role: "alert" }, icon("alert"), errorText(error)));
+      else where.replaceChildren(trouble(error, start));
       return undefined;
     }
   }
@@ -78,9 +84,6 @@ export default function knowledge({ onKeyRefused, rest }) {
 }
 
 const nothing = (title, more, action = null) => el("div", { class: "nothing" }, el("h2", {}, t(title)), el("p", {}, t(more)), action);
-
-const table = (label, heads, rows) => el("div", { class: "table", role: "region", tabindex: "0", "aria-label": t(label) }, el("table", {},
-  el("thead", {}, el("tr", {}, heads.map((head) => (head ? el("th", { scope: "col" }, t(head)) : el("td", {}))))), el("tbody", {}, rows)));
 
 function confirm(host, title, more, label, act) {
   const dialog = el("dialog", { "aria-labelledby": "kb-ask", onclose: () => dialog.remove() }, el("h2", { id: "kb-ask" }, title), el("p", {}, more),
@@ -108,18 +111,17 @@ const SHOW = {
       const wanted = filter.value.trim().toLowerCase();
       const found = documents.filter((d) => `${d.title} ${d.folder} ${d.id}`.toLowerCase().includes(wanted));
       count.textContent = t("kb_shown", { count: found.length });
-      list.replaceChildren(found.length ? table("kb_documents", ["kb_title", "kb_folder", "kb_audience", "kb_passages", "kb_added", ""], found.slice(0, 500).map(row)) : el("p", { class: "muted" }, t("kb_none")));
+      list.replaceChildren(found.length ? table(t("kb_documents"), ["kb_title", "kb_folder", "kb_audience", "kb_passages", "kb_added", ""].map((w) => w && t(w)), found.slice(0, 500).map(row), { ends: [3] }) : el("p", { class: "muted" }, t("kb_none")));
     };
     const row = (d) => {
       const url = safeUrl(d.url);
-      return el("tr", {}, el("th", { scope: "row", dir: "auto" }, url ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, d.title) : d.title), el("td", {}, d.folder), el("td", {}, people(d.audience)),
-        el("td", { class: "align-end" }, String(d.passages)), el("td", {}, date(d.added)),
-        el("td", {}, el("button", { type: "button", class: "icon-button small", "aria-label": t("kb_remove_this", { title: d.title }), title: t("kb_remove"), onclick: () =>
+      return [url ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, d.title) : d.title, d.folder, people(d.audience), String(d.passages), date(d.added),
+        el("button", { type: "button", class: "icon-button small", "aria-label": t("kb_remove_this", { title: d.title }), title: t("kb_remove"), onclick: () =>
           confirm(body, t("kb_remove_ask", { title: d.title }), t("kb_remove_more"), t("kb_remove"), () => attempt(async () => {
             await api.remove(`${BASE}/documents`, { body: { ids: [d.id] }, seconds: 60 });
             announce(t("kb_removed"));
             await SHOW.documents(body, attempt, state);
-          })) }, icon("trash"))));
+          })) }, icon("trash"))];
     };
     fill();
     body.replaceChildren(el("div", { class: "toolbar" }, filter, el("a", { class: "secondary", href: "#/knowledge/add" }, icon("plus"), t("kb_add"))), count, list);
@@ -139,11 +141,19 @@ const SHOW = {
     zone.addEventListener("drop", (event) => { event.preventDefault(); take([...event.dataTransfer.files]); });
     const line = (name) => {
       const said = el("span", { class: "muted" }, t("kb_waiting"));
-      list.append(el("li", {}, el("strong", { dir: "auto" }, name), " ", said));
-      return (text, look = "muted") => {
+      const bar = el("progress", { max: "1", value: "0", "aria-label": name, hidden: true });
+      list.append(el("li", {}, el("strong", { dir: "auto" }, name), " ", said, bar));
+      const say = (text, look = "muted") => {
         said.textContent = text;
         said.className = look;
+        bar.hidden = true;
       };
+      say.part = (part) => {
+        bar.hidden = false;
+        bar.value = part;
+        said.textContent = part < 1 ? t("kb_part", { part: new Intl.NumberFormat(currentLanguage(), { style: "percent" }).format(part) }) : t("kb_sending");
+      };
+      return say;
     };
     const tell = (say, report) => {
       if (report.refused?.length) say(report.refused.map((r) => t("kb_refused", { reason: r.reason })).join(" "), "bad-text");
@@ -158,7 +168,7 @@ const SHOW = {
         }
         said[index](t("kb_sending"));
         try {
-          tell(said[index], await upload(`${BASE}/files${query({ name: file.name, folder: folder.value.trim(), audience: audience.value.trim() })}`, file));
+          tell(said[index], await upload(`${BASE}/files${query({ name: file.name, folder: folder.value.trim(), audience: audience.value.trim() })}`, file, said[index].part));
         } catch (error) {
           said[index](t("kb_refused", { reason: errorText(error) }), "bad-text");
         }
@@ -190,7 +200,7 @@ const SHOW = {
     const who = el("input", { id: "kb-as", class: "line", spellcheck: "false", placeholder: "everyone", "aria-describedby": "kb-as-help" });
     const look = () => attempt(async () => {
       if (!question.value.trim()) return;
-      const answer = await api.get(`${BASE}/search${query({ q: question.value.trim(), audience: who.value.trim() })}`);
+      const answer = await api.get(`${BASE}/search${query({ q: question.value.trim(), audience: tokens(who.value) })}`);
       found.replaceChildren(...hits(answer));
     }, found);
     const form = el("form", { onsubmit: (event) => { event.preventDefault(); look(); } }, el("div", { class: "fields" },
@@ -209,14 +219,14 @@ const SHOW = {
       body.replaceChildren(nothing("kb_gaps_empty", "kb_gaps_empty_more"));
       return;
     }
-    const rows = gaps.map((gap) => el("tr", {}, el("th", { scope: "row", dir: "auto" }, gap.question), el("td", { class: "align-end" }, String(gap.count)), el("td", {}, date(gap.asked)),
-      el("td", {}, el("a", { href: `#/knowledge/search?${new URLSearchParams({ q: gap.question })}` }, t("kb_try"))),
-      el("td", {}, el("button", { type: "button", class: "secondary", "aria-label": t("kb_gap_this", { question: gap.question }), onclick: () => attempt(async () => {
+    const rows = gaps.map((gap) => [gap.question, String(gap.count), date(gap.asked), el("div", { class: "acts" },
+      el("a", { class: "secondary", href: `#/knowledge/search?${new URLSearchParams({ q: gap.question })}` }, t("kb_try")),
+      el("button", { type: "button", class: "secondary", "aria-label": t("kb_gap_this", { question: gap.question }), onclick: () => attempt(async () => {
         await api.remove(`${BASE}/gaps${query({ id: gap.id })}`);
         announce(t("kb_gap_closed"));
         await SHOW.gaps(body, attempt, state);
-      }) }, t("kb_gap_done")))));
-    body.replaceChildren(el("p", { class: "muted" }, t("kb_gaps_intro")), table("kb_gaps", ["kb_question", "kb_times", "kb_last", "", ""], rows));
+      }) }, t("kb_gap_done")))]);
+    body.replaceChildren(el("p", { class: "muted" }, t("kb_gaps_intro")), table(t("kb_gaps"), [t("kb_question"), t("kb_times"), t("kb_last"), ""], rows, { ends: [1] }));
   },
 
   async versions(body, attempt, state) {
@@ -226,13 +236,13 @@ const SHOW = {
       body.replaceChildren(nothing("kb_versions_empty", "kb_versions_empty_more"));
       return;
     }
-    const rows = versions.map((v) => el("tr", {}, el("th", { scope: "row" }, v.name), el("td", {}, date(v.published)), el("td", {}, v.author), el("td", {}, v.note), el("td", { class: "align-end" }, String(v.documents)),
-      el("td", {}, v.name === current ? el("span", { class: "badge good" }, t("kb_served")) : el("button", { type: "button", class: "secondary", "aria-label": t("kb_serve_this", { name: v.name }), onclick: () => attempt(async () => {
+    const rows = versions.map((v) => [v.name, date(v.published), v.author, v.note, String(v.documents),
+      v.name === current ? el("span", { class: "badge good" }, t("kb_served")) : el("button", { type: "button", class: "secondary", "aria-label": t("kb_serve_this", { name: v.name }), onclick: () => attempt(async () => {
         await api.post(`${BASE}/rollback`, { version: v.name });
         announce(t("kb_rolled", { name: v.name }));
         await SHOW.versions(body, attempt, state);
-      }) }, t("kb_serve")))));
-    body.replaceChildren(el("p", { class: "muted" }, t("kb_versions_intro")), table("kb_versions", ["kb_version", "kb_published", "kb_by", "kb_note", "kb_documents", ""], rows));
+      }) }, t("kb_serve"))]);
+    body.replaceChildren(el("p", { class: "muted" }, t("kb_versions_intro")), table(t("kb_versions"), ["kb_version", "kb_published", "kb_by", "kb_note", "kb_documents", ""].map((w) => w && t(w)), rows, { ends: [4] }));
   },
 
   async graph(body, attempt) {
@@ -272,12 +282,12 @@ function around({ entity, nodes, edges }, walk) {
   const about = [entity.kind, others.length ? t("kb_also", { names: others.join(", ") }) : "", entity.description].filter(Boolean).join(" · ");
   const step = (id) => (id === entity.id ? el("strong", {}, entity.name) : el("button", { type: "button", class: "entity", onclick: () => walk(id) }, named.get(id) ?? id));
   const lines = edges.map((edge) => el("li", {}, step(edge.subject), el("span", { class: "muted" }, ` ${edge.kind.replaceAll("_", " ")} `), step(edge.object), edge.source ? el("span", { class: "muted small" }, ` (${t("kb_source", { source: edge.source })})`) : null));
-  return [el("h2", { tabindex: "-1" }, t("kb_around", { name: entity.name })), el("p", { class: "muted", dir: "auto" }, about), picture(entity, named, edges),
+  return [el("h2", { tabindex: "-1" }, t("kb_around", { name: entity.name })), el("p", { class: "muted", dir: "auto" }, about), picture(entity, named, edges, walk),
     lines.length ? el("ul", { class: "edges" }, lines) : el("p", { class: "muted" }, t("kb_nothing_around"))].filter(Boolean);
 }
 
 /** A star of what is around the entity; the list below it says the same to everybody. */
-function picture(entity, named, edges) {
+function picture(entity, named, edges, walk) {
   const others = [...new Set(edges.flatMap((edge) => [edge.subject, edge.object]))].filter((id) => id !== entity.id).slice(0, 14);
   if (!others.length) return null;
   const svg = (tag, attributes, text) => {
@@ -293,8 +303,9 @@ function picture(entity, named, edges) {
   });
   for (const [, x, y] of places) root.append(svg("line", { x1: 0, y1: 0, x2: x, y2: y }));
   for (const [id, x, y] of [[entity.id, 0, 0], ...places]) {
-    root.append(svg("circle", { cx: x, cy: y, r: id === entity.id ? 11 : 7, class: id === entity.id ? "centre" : "" }));
-    root.append(svg("text", { x, y: y + (y < 0 ? -14 : 24), "text-anchor": "middle" }, id === entity.id ? entity.name : named.get(id) ?? id));
+    root.append(svg("circle", { cx: x, cy: y, r: id === entity.id ? 11 : 7, class: id === entity.id ? "centre" : "other" }));
+    root.append(svg("text", { x, y: y + (y < 0 ? -14 : 24), "text-anchor": "middle", class: id === entity.id ? "" : "other" }, id === entity.id ? entity.name : named.get(id) ?? id));
+    if (id !== entity.id) for (const node of [root.lastChild, root.lastChild.previousSibling]) node.addEventListener("click", () => walk(id)); // the list does the same by keyboard
   }
   return root;
 }

@@ -1,7 +1,8 @@
 // Dead letters: messages that failed again and again. An operator reads why, and puts them back into the queue.
 
-import { api } from "./api.js";
-import { announce, el, icon } from "./dom.js";
+import { api, may } from "./api.js";
+import { announce, el, icon, iconButton } from "./dom.js";
+import { ask as askIn, field, refuse, show as showIn, textInput } from "./ui.js";
 import { addWords, currentLanguage, errorText, t } from "./words.js";
 
 addWords({
@@ -12,6 +13,7 @@ addWords({
     letters_when: "When", letters_where: "Where", letters_who: "Who", letters_why: "Why", letters_trace: "Trace",
     letters_ask: "Replay {count} messages?", letters_ask_more: "They go back into the queue and are answered in their chats, as if they had just been written. People may see late answers.",
     letters_yes: "Replay", letters_no: "Cancel", letters_done: "{count} put back into the queue.", letters_missing: "{count} were no longer there.", letters_unknown: "unknown",
+    letters_open: "Read", letters_open_this: "Read the message of {who}", letters_open_why: "Why do you read this message?", letters_reason: "Reason (kept in the audit log)", letters_short: "Say in a few words why.", letters_text: "Message of {who}", letters_no_text: "(no text)",
   },
   "zh-CN": {
     letters_intro: "多次尝试后仍无法回答的消息。这里不显示消息内容。原因排除后可以重新处理，回答会发送到原来的聊天里。",
@@ -20,6 +22,7 @@ addWords({
     letters_when: "时间", letters_where: "位置", letters_who: "发送者", letters_why: "原因", letters_trace: "追踪编号",
     letters_ask: "重新处理 {count} 条消息？", letters_ask_more: "它们会回到队列，像刚发出一样在各自的聊天里得到回答。用户可能会看到迟到的回答。",
     letters_yes: "重新处理", letters_no: "取消", letters_done: "{count} 条已放回队列。", letters_missing: "{count} 条已不存在。", letters_unknown: "未知",
+    letters_open: "查看", letters_open_this: "查看{who}的消息", letters_open_why: "为什么要查看这条消息？", letters_reason: "理由（写入审计日志）", letters_short: "请简单说明理由。", letters_text: "{who}的消息", letters_no_text: "（无文字）",
   },
 });
 
@@ -79,11 +82,12 @@ export default function letters({ onKeyRefused }) {
       boxes.push(box);
       return el("tr", {}, el("td", {}, box), el("td", {}, when),
         el("td", {}, letter.platform ?? t("letters_unknown"), letter.conversation ? el("br") : null, letter.conversation ? el("code", {}, letter.conversation) : null),
-        el("td", {}, el("code", {}, letter.sender ?? t("letters_unknown"))), el("td", { class: "reason" }, letter.reason), el("td", {}, el("code", {}, letter.trace ?? "")));
+        el("td", {}, el("code", {}, letter.sender ?? t("letters_unknown"))), el("td", { class: "reason" }, letter.reason), el("td", {}, el("code", {}, letter.trace ?? "")),
+        may("admin", "letters") ? el("td", {}, iconButton("book", t("letters_open_this", { who: letter.sender ?? t("letters_unknown") }), () => open(letter), { class: "icon-button small" })) : null);
     });
     const heads = ["letters_when", "letters_where", "letters_who", "letters_why", "letters_trace"].map((name) => el("th", { scope: "col" }, t(name)));
     body.replaceChildren(el("div", { class: "toolbar" }, replay, every),
-      el("div", { class: "table", role: "region", tabindex: "0", "aria-label": t("nav_letters") }, el("table", {}, el("thead", {}, el("tr", {}, el("td", {}, all), heads)), el("tbody", {}, rows))));
+      el("div", { class: "table", role: "region", tabindex: "0", "aria-label": t("nav_letters") }, el("table", {}, el("thead", {}, el("tr", {}, el("td", {}, all), heads, may("admin", "letters") ? el("td", {}) : null)), el("tbody", {}, rows))));
     count();
   }
 
@@ -95,6 +99,15 @@ export default function letters({ onKeyRefused }) {
         el("button", { type: "button", class: "primary", onclick: () => { dialog.close(); replayNow(which); } }, t("letters_yes"))));
     node.append(dialog);
     dialog.showModal();
+  }
+
+  function open(letter) {
+    const why = textInput("", { maxlength: "500" });
+    askIn({ host: node, title: t("letters_open_why"), label: t("letters_open"), onKeyRefused, fields: [field(t("letters_reason"), why)], act: async () => {
+      if (why.value.trim().length < 4) throw refuse(t("letters_short"));
+      const { text } = await api.get(`/api/dead-letters/${encodeURIComponent(letter.id)}?${new URLSearchParams({ why: why.value.trim() })}`, { seconds: 30 });
+      showIn({ host: node, title: t("letters_text", { who: letter.sender ?? t("letters_unknown") }), content: [el("p", { class: "asked-text", dir: "auto" }, text || t("letters_no_text")), el("p", { class: "muted small" }, letter.reason)] });
+    } });
   }
 
   async function replayNow(which) {
