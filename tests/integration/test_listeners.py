@@ -44,13 +44,18 @@ class Listening:
         yield from BuiltinModel().stream(request)
 
 
+def vendor_of(stage: Stage) -> Any:
+    """Each one's simulator has calls of its own."""
+    return stage.vendor
+
+
 class Team:
     """A group on one platform in which Ann asks."""
 
     def __init__(self, name: str, aws: Emulator, folder: Path, *, patience: float = 60) -> None:
         self.name = name
         self.stage: Stage = STAGES[name]()
-        self.vendor: Any = self.stage.vendor
+        self.vendor = vendor_of(self.stage)
         self.stage.start()
         if name in GRANTED:
             self.vendor.scopes |= GRANTED[name]

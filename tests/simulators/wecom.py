@@ -121,6 +121,8 @@ class Stream:
     chat: str
     finished: bool = False
     polls: int = 0
+    feedback: str = ""
+    """What WeCom names when somebody presses a thumb below it; thumbs are there where this was given with the first state."""
 
 
 @dataclass
@@ -333,6 +335,10 @@ class WeCom(Simulator):
             return
         if content or not stream.bubble.text:
             stream.bubble.text = content
+        if (thumbs := (state.get("feedback") or {}).get("id", "")) and not stream.polls:
+            if len(thumbs.encode()) > 256:
+                self._problem("a feedback id has more than 256 bytes")
+            stream.feedback = thumbs
         stream.finished, stream.bubble.growing = finish, not finish
 
     def _unsealed(self, reply: HttpReply) -> dict[str, Any] | None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.errors import Unavailable
+from assistant.errors import ModelError, Unavailable
 from assistant.knowledge import Found, open_knowledge
 from assistant.knowledge.build import build
 from assistant.knowledge.documents import Document, Section
-from assistant.knowledge.extract import extract, file_facts
+from assistant.knowledge.extract import file_facts, read
 from assistant.knowledge.graph import Entity, GraphWriter, Relation
 from assistant.knowledge.service import Service, Upload
 from assistant.knowledge.store import Writer
@@ -60,14 +61,16 @@ def relation(subject: str, kind: str, object_: str) -> dict[str, str]:
 def test_only_what_stands_in_the_document_is_taken_from_the_model(tmp_path: Path) -> None:
     def ask(prompt: str) -> str:
         if "Nothing here" in prompt:
-            raise Unavailable("busy")
+            raise ModelError("refused")
         rows = [
             relation("Li Lei", "leads", "Design team"), relation("Li Lei", "leads", "Moon base"),
             relation("Li Lei", "hacks", "Figma"), relation("", "leads", "Figma"), relation("Li Lei", "leads", "Li Lei"),
         ]  # fmt: skip
         return "Here you are:\n```json\n" + json.dumps({"relations": [*rows, "nonsense"]}) + "\n```"
 
-    assert [(r.subject, r.kind, r.object, r.document, r.page) for r, _, _ in extract(ORG, ask)] == [
+    facts = read(ORG, ask, until=math.inf)
+    assert facts
+    assert [(r.subject, r.kind, r.object, r.document, r.page) for r, _, _ in facts] == [
         ("li-lei", "leads", "design-team", "org", 3)
     ]
     path = tmp_path / "k.sqlite"
@@ -75,8 +78,8 @@ def test_only_what_stands_in_the_document_is_taken_from_the_model(tmp_path: Path
         writer.add(ORG)
         graph = GraphWriter(writer)
         graph.put(Entity(id="li-lei", kind="person", name="Li Lei", aliases=("李雷",)))
-        assert file_facts(graph, ORG, ask) == 1
-        assert file_facts(graph, ORG, ask) == 0
+        assert file_facts(graph, facts) == 1
+        assert file_facts(graph, facts) == 0
     knowledge = open_knowledge(path)
     hr = frozenset({"department:hr", "everyone"})
     assert knowledge.search("李雷领导什么？", audience=hr).direct == "Li Lei领导Design team（来源：org, p. 3）"
@@ -86,7 +89,15 @@ def test_only_what_stands_in_the_document_is_taken_from_the_model(tmp_path: Path
 
 def test_an_answer_that_is_no_json_gives_no_facts() -> None:
     for said in ("", "no", "{", '{"relations": 5}', "[1]", '{"relations": [{"subject": 1}]}'):
-        assert list(extract(ORG, lambda prompt, said=said: said)) == []  # type: ignore[misc]  # a default binds the loop's value
+        assert read(ORG, lambda prompt, said=said: said, until=math.inf) == []  # type: ignore[misc]  # a default binds the value
+
+
+def test_what_a_model_did_not_answer_or_had_no_time_for_does_not_count_as_read() -> None:
+    def away(prompt: str) -> str:
+        raise Unavailable("busy")
+
+    assert read(ORG, away, until=math.inf) is None
+    assert read(ORG, lambda prompt: "{}", until=5.0, now=lambda: 6.0) is None
 
 
 WORDS = ["leave", "salary", "bus", "noodles", "laptop", "days", "ninety", "team", "年假", "工资", "班车"]

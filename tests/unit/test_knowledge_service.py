@@ -189,7 +189,7 @@ def test_the_http_door_does_what_the_functions_do(service: Service) -> None:
     assert len(ask(service, "GET", "versions")[1]["versions"]) == 5
     assert ask(service, "POST", "rollback", {}, {"version": "v000001"})[1]["name"] == "v000001"
     assert ask(service, "DELETE", "documents", {}, {"ids": ["hr/leave.md"]})[1]["removed"] == ["hr/leave.md"]
-    assert ask(service, "GET", "gaps") == (200, {"gaps": []})
+    assert ask(service, "GET", "gaps") == (200, {"gaps": [], "feedback": []})
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_the_ingest_function_takes_in_what_lies_in_the_bucket(monkeypatch: pytes
         assert result["added"] == ["hr/leave.md"]
         found = app.knowledge.search("zirconium days", audience=EVERYONE)
         assert [p.document for p in found.passages][:1] == ["hr/leave.md"]
-        app.knowledge.current().close()  # type: ignore[attr-defined]  # the served knowledge, not a fake
+        app.served.current().close()
     ingest.assistant.cache_clear()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from assistant.errors import Refused
 from assistant.knowledge import graph, rank
 from assistant.knowledge.store import (
+    READ,
     Listed,
     Readers,
     folder_audience,
@@ -20,6 +21,7 @@ from assistant.knowledge.store import (
     owners,
     passages_of,
     read_passages,
+    stored,
     token_kinds,
     visible,
 )
@@ -27,6 +29,7 @@ from assistant.messages import Passage
 
 if TYPE_CHECKING:
     from assistant.knowledge.care import Conflict
+    from assistant.knowledge.documents import Document
     from assistant.knowledge.vectors import Semantic
 
 TOGETHER: Final = 20
@@ -134,6 +137,19 @@ class Knowledge:
             if not found:
                 raise Refused(f"no document {document_id!r}; see: assistant kb list", status=404)
             return found[0], passages_of(connection, document_id)
+
+    def unread(self, *, besides: frozenset[str] = frozenset()) -> list[Listed]:
+        """Documents that no model has read facts out of in their present state, without those in the folders `besides`."""
+        with self._readers.reading() as connection:
+            done = dict(connection.execute("SELECT subject, detail FROM history WHERE action = ?", [READ]).fetchall())
+            return [d for d in listed(connection) if done.get(d.id) != d.checksum and d.folder not in besides]
+
+    def whole(self, document_id: str) -> Document:
+        """A document as it was put in, cut into its passages. Raises Refused (404) where there is none."""
+        with self._readers.reading() as connection:
+            for document in stored(connection, document_id):
+                return document
+        raise Refused(f"no document {document_id!r}; see: assistant kb list", status=404)
 
     def entities(self, *, audience: frozenset[str], matching: str = "") -> list[dict[str, str]]:
         """Entities of the graph whose name begins with `matching`."""

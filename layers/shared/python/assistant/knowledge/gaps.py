@@ -4,13 +4,15 @@
 |---|---|---|
 | unanswered question | `G#tenant` | its words' digest |
 | feedback on a passage | `B#tenant` | the passage's id |
+| the last look at all web pages | `B#tenant` | `~pages` |
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from assistant.knowledge.text import COMMON, cut
@@ -18,6 +20,8 @@ from assistant.storage import Table, key
 
 KEPT_DAYS: Final = 90
 LONGEST: Final = 500
+MOST_PAGES: Final = 200
+PAGES: Final = "~pages"
 
 
 class Gaps:
@@ -72,11 +76,23 @@ class Gaps:
     def judged(self) -> list[dict[str, Any]]:
         """Passages with feedback, the worst first."""
         items = self._table.query(self._feedback, consistent=False)
-        found = [(int(i.get("good") or 0), int(i.get("bad") or 0), str(i["passage"])) for i in items]
+        found = [(int(i.get("good") or 0), int(i.get("bad") or 0), str(i["passage"])) for i in items if "passage" in i]
         return [
             {"passage": passage, "good": good, "bad": bad}
             for good, bad, passage in sorted(found, key=lambda f: (f[0] - f[1], f[2]))
         ]
+
+    def note_refresh(self, report: Mapping[str, Any]) -> None:
+        """Keeps what the last look at all web pages gave: what changed, and what could not be fetched."""
+        body = json.dumps(
+            {"changed": report["added"][:MOST_PAGES], "refused": report["refused"][:MOST_PAGES]}, ensure_ascii=False
+        )
+        self._table.put({"pk": self._feedback, "sk": PAGES, "at": self._clock(), "body": body})
+
+    def refreshed(self) -> dict[str, Any]:
+        """When all web pages were last looked at, which had changed, and which could not be fetched, with the reason."""
+        item = self._table.get(self._feedback, PAGES, consistent=False)
+        return {"at": item["at"], **json.loads(str(item["body"]))} if item else {}
 
 
 def _digest(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from assistant.errors import Refused
 from assistant.knowledge.documents import EVERYONE
-from assistant.knowledge.store import Writer
+from assistant.knowledge.store import READ, Writer
 from assistant.knowledge.text import COMMON, cut, is_cjk, squeeze
 
 _EVERYONE: Final = frozenset({EVERYONE})
@@ -478,5 +478,7 @@ def entities(
 
 def history(connection: sqlite3.Connection, *, limit: int = 200) -> list[dict[str, Any]]:
     """The newest changes first, for administrators."""
-    rows = connection.execute("SELECT at, author, action, subject, detail FROM history ORDER BY number DESC LIMIT ?", [limit])
+    rows = connection.execute(
+        "SELECT at, author, action, subject, detail FROM history WHERE action <> ? ORDER BY number DESC LIMIT ?", [READ, limit]
+    )
     return [{"at": r[0], "author": r[1], "action": r[2], "subject": r[3], **json.loads(r[4])} for r in rows]

@@ -13,18 +13,20 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from assistant.errors import ModelError, Refused, Unavailable
-from assistant.knowledge import Knowledge
+from assistant.knowledge import Knowledge, loaders
 from assistant.knowledge.care import STALE_DAYS, stale
 from assistant.knowledge.documents import EVERYONE, Document
+from assistant.knowledge.extract import Ask, Fact, file_facts, read
 from assistant.knowledge.gaps import Gaps
 from assistant.knowledge.graph import GraphWriter
-from assistant.knowledge.loaders import LIMITS, Limits, Loaded, Unreadable, read, suffix, unpack
+from assistant.knowledge.loaders import LIMITS, Limits, Loaded, Unreadable, suffix, unpack
 from assistant.knowledge.store import Listed
 from assistant.knowledge.versions import Edit, Served, Version, Versions
 from assistant.knowledge.web import NotFetched, Page, fetch
@@ -37,6 +39,12 @@ logger = logging.getLogger(__name__)
 
 BATCH: Final = 500
 """Documents after which a long addition is published, so that an interrupted one goes on from there."""
+
+PAGES_SECONDS: Final = 300.0
+"""How long pages are fetched before the rest is left for the next time."""
+
+FACTS_SECONDS: Final = 300.0
+"""How long a model reads documents before the rest is left for the next time."""
 
 _PREFIXES: Final = ("user:", "department:", "group:", "ring:")
 
@@ -97,8 +105,13 @@ class Service:
         fetch_page: Callable[..., Page] = fetch,
         semantic: Semantic | None = None,
         scratch: Path | None = None,
+        ask: Ask | None = None,
+        unread_folders: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`ask`: a model that reads facts out of documents, but not out of those in `unread_folders`."""
+        self._ask = ask
+        self._unread_folders = unread_folders
         self._semantic = semantic
         self._versions = versions
         self._start = start
@@ -139,38 +152,93 @@ class Service:
     def add_page(self, url: str, filing: Filing = Filing()) -> Report:
         """Takes a web page in by its address. What cannot be fetched or read is refused by name."""
         check_audience(filing.audience)
+        return self._add_pages([(url, filing)], author=filing.author, note=f"add {url}")
+
+    def refresh_pages(self, *, author: str = "") -> Report:
+        """Fetches every web page that was taken in again, the one longest untouched first; a page that is gone is reported, not
+        removed. All that changed becomes one version."""
+        pages = [
+            (d.origin, Filing(folder=d.folder, audience=frozenset() if d.inherits else d.audience, owner=d.owner, author=author))
+            for d in sorted(self.documents(), key=lambda d: d.added)
+            if d.origin.startswith(("http://", "https://"))
+        ]
+        report = self._add_pages(pages, author=author, note="refresh")
+        if self.gaps:
+            self.gaps.note_refresh(report.to_dict())
+        return report
+
+    def _add_pages(self, pages: Sequence[tuple[str, Filing]], *, author: str, note: str) -> Report:
         report = Report()
-        try:
-            page = self._fetch(url)
-            loaded = page.load()
-        except (NotFetched, Unreadable) as error:
-            report.refused.append((url, str(error)))
-            return report
-        fingerprint = hashlib.sha256(page.content).hexdigest()
-        with self._versions.edit(author=filing.author, note=f"add {url}", start=self._start) as edit:
-            document = replace(self._document(url, loaded, filing, edit, fingerprint), url=page.url, origin=url)
-            if edit.writer.add(document):
-                edit.changed = True
+        loaded = self._load_pages([url for url, _ in pages])
+        if any(isinstance(found, tuple) for found in loaded.values()):
+            with self._versions.edit(author=author, note=note, start=self._start) as edit:
+                for url, filing in pages:
+                    match loaded[url]:
+                        case str(reason):
+                            report.refused.append((url, reason))
+                        case (page, text):
+                            fingerprint = hashlib.sha256(page.content).hexdigest()
+                            document = self._document(url, text, filing, edit, fingerprint)
+                            changed = edit.writer.add(replace(document, url=page.url, origin=url))
+                            (report.added if changed else report.unchanged).append(url)
+                edit.changed |= bool(report.added)
                 self._file(edit)
-                report.added.append(document.id)
-            else:
-                report.unchanged.append(document.id)
+        else:
+            report.refused += [(url, str(reason)) for url, reason in loaded.items()]
         report.version = self._versions.catalogue().current
         return report
 
-    def refresh_pages(self, *, author: str = "") -> Report:
-        """Fetches every web page that was taken in again; a page that is gone is reported, not removed."""
-        total = Report()
-        for listed in self.documents():
-            if listed.origin.startswith(("http://", "https://")):
-                own = frozenset() if listed.inherits else listed.audience
-                filing = Filing(folder=listed.folder, audience=own, owner=listed.owner, author=author)
-                part = self.add_page(listed.origin, filing)
-                total.added += part.added
-                total.unchanged += part.unchanged
-                total.refused += part.refused
-        total.version = self._versions.catalogue().current
-        return total
+    def _load_pages(self, urls: Sequence[str]) -> dict[str, str | tuple[Page, Loaded]]:
+        """Each page with its text, or the reason why there is none; several at a time, for as long as a writer may take."""
+        end = time.monotonic() + PAGES_SECONDS
+
+        def load(url: str) -> str | tuple[Page, Loaded]:
+            if time.monotonic() > end:
+                return "there was no time left for it; it comes first the next time"
+            try:
+                page = self._fetch(url)
+                return page, page.load()
+            except (NotFetched, Unreadable) as error:
+                return str(error)
+
+        if len(urls) == 1:
+            return {urls[0]: load(urls[0])}
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return dict(zip(urls, pool.map(load, urls), strict=True))
+
+    @property
+    def reads_facts(self) -> bool:
+        """Whether there is a model that reads documents."""
+        return self._ask is not None
+
+    def read_facts(self, *, seconds: float = FACTS_SECONDS) -> dict[str, int]:
+        """Lets the model read what documents state about who and what the company consists of, each document once, and writes it
+        into the graph; gives how many documents were read, how many facts are new, and how many documents are left.
+
+        The model is asked before anything is locked, for at most `seconds`. Raises Refused where there is no model.
+        """
+        if self._ask is None:
+            raise Refused("no model is configured that could read documents; choose one with MODEL, other than builtin")
+        with self._open() as knowledge:
+            waiting = knowledge.unread(besides=self._unread_folders)
+            found: list[tuple[Listed, list[Fact]]] = []
+            end = time.monotonic() + seconds
+            for listed in waiting:
+                if time.monotonic() > end:
+                    break
+                facts = read(knowledge.whole(listed.id), self._ask, until=end)
+                if facts is None:
+                    break  # the model does not answer: the next time goes on here
+                found.append((listed, facts))
+        new = 0
+        if found:
+            with self._versions.edit(author="model", note=f"facts of {len(found)} documents", start=self._start) as edit:
+                graph = GraphWriter(edit.writer, author="model", clock=self._clock)
+                for listed, facts in found:
+                    if edit.writer.mark_read(listed.id, listed.checksum, at=self._clock()):
+                        new += file_facts(graph, facts)
+                        edit.changed = True
+        return {"read": len(found), "facts": new, "left": len(waiting) - len(found)}
 
     def load_graph(
         self, name: str, content: bytes, *, audience: frozenset[str] = frozenset({EVERYONE}), author: str = ""
@@ -280,6 +348,7 @@ class Service:
                 "conflicts": [asdict(c) for c in knowledge.conflicts()],
                 "gaps": self.gaps.open() if self.gaps else [],
                 "feedback": self.gaps.judged() if self.gaps else [],
+                "pages": self.gaps.refreshed() if self.gaps else {},
             }
 
     # --- inside ---
@@ -309,7 +378,7 @@ class Service:
             progress(name, "unchanged")
             return
         try:
-            loaded = read(name, upload.content, limits=self._limits)
+            loaded = loaders.read(name, upload.content, limits=self._limits)
         except Unreadable as error:
             report.refused.append((upload.name, error.reason))
             progress(name, "refused")
@@ -444,6 +513,8 @@ def _answer(service: Service, method: str, path: str, query: Mapping[str, str], 
             return service.add_page(json.loads(body)["url"], filing).to_dict()
         case "POST", "pages/refresh":
             return service.refresh_pages(author=author).to_dict()
+        case "POST", "facts":
+            return service.read_facts(seconds=min(FACTS_SECONDS, float(query.get("seconds", "20"))))
         case "POST", "audience":
             return {"changed": service.set_audience(query.get("folder", ""), audience, author=author)}
         case "GET", "search":
@@ -456,7 +527,8 @@ def _answer(service: Service, method: str, path: str, query: Mapping[str, str], 
             version = service.rebuild(author=author)
             return asdict(version) if version else {}
         case "GET", "gaps":
-            return {"gaps": service.gaps.open() if service.gaps else []}
+            gaps = service.gaps
+            return {"gaps": gaps.open() if gaps else [], "feedback": gaps.judged() if gaps else []}
         case "GET", "care":
             return service.care(days=float(query.get("days", str(STALE_DAYS))))
         case "DELETE", "gaps":

@@ -36,6 +36,8 @@ from assistant.messages import Passage
 SCHEMA_VERSION: Final = "2"
 SHIFT: Final = 32
 SEPARATOR: Final = " › "
+READ: Final = "read"
+"""In `history`: a model has read the document `subject` in the state with the checksum `detail`."""
 FREQUENT: Final = 256
 """A word in fewer passages than this is counted by looking its passages up; in more, by the table `terms`."""
 
@@ -232,6 +234,19 @@ class Writer:
         self.connection.execute("DELETE FROM passages WHERE document = ?", [number])
         self.connection.execute("DELETE FROM documents WHERE number = ?", [number])
         self.connection.execute("DELETE FROM relations WHERE document = ?", [document_id])
+        self.connection.execute("DELETE FROM history WHERE action = ? AND subject = ?", [READ, document_id])
+        return True
+
+    def mark_read(self, document_id: str, checksum: str, *, at: float) -> bool:
+        """Notes that a model has read the document in this state; False where it is another one by now."""
+        row = self.connection.execute("SELECT checksum FROM documents WHERE id = ?", [document_id]).fetchone()
+        if not row or row[0] != checksum:
+            return False
+        self.connection.execute("DELETE FROM history WHERE action = ? AND subject = ?", [READ, document_id])
+        self.connection.execute(
+            "INSERT INTO history (at, author, action, subject, detail) VALUES (?, 'model', ?, ?, ?)",
+            [at, READ, document_id, checksum],
+        )
         return True
 
     def fingerprint(self, document_id: str) -> str:
@@ -266,25 +281,7 @@ class Writer:
 
     def documents(self) -> list[Document]:
         """Every document as it was put in, cut into its passages."""
-        found = []
-        for row in self.connection.execute(
-            "SELECT d.number, d.id, d.title, d.url, a.tokens, d.language, d.folder, d.owner, d.origin, d.fingerprint, d.inherits,"
-            " d.aliases FROM documents d JOIN audiences a ON a.id = d.audience ORDER BY d.number"
-        ).fetchall():
-            passages = self.connection.execute(
-                "SELECT text, path, page FROM passages WHERE document = ? ORDER BY place", [row[0]]
-            )
-            found.append(
-                Document(
-                    id=row[1], title=row[2], url=row[3], audience=frozenset(json.loads(row[4])), language=row[5], folder=row[6],
-                    owner=row[7], origin=row[8], fingerprint=row[9], inherits=bool(row[10]), aliases=tuple(json.loads(row[11])),
-                    sections=tuple(
-                        Section(text=text, path=tuple(path.split(SEPARATOR)) if path else (), page=page)
-                        for text, path, page in passages
-                    ),
-                )
-            )  # fmt: skip
-        return found
+        return list(stored(self.connection))
 
     def rebuild(self) -> None:
         """Cuts and indexes every document anew from its stored text; the graph stays."""
@@ -450,6 +447,24 @@ def owners(connection: sqlite3.Connection, rows: Sequence[int]) -> tuple[str, ..
         ).fetchall()
     )
     return tuple(dict.fromkeys(found[row] for row in rows if row in found))
+
+
+def stored(connection: sqlite3.Connection, document_id: str = "") -> Iterator[Document]:
+    """Every document, or the one with this id, as it was put in, cut into its passages."""
+    where, values = (" WHERE d.id = ?", [document_id]) if document_id else ("", [])
+    for row in connection.execute(
+        "SELECT d.number, d.id, d.title, d.url, a.tokens, d.language, d.folder, d.owner, d.origin, d.fingerprint, d.inherits,"  # noqa: S608  # fixed text
+        f" d.aliases FROM documents d JOIN audiences a ON a.id = d.audience{where} ORDER BY d.number",
+        values,
+    ).fetchall():
+        passages = connection.execute("SELECT text, path, page FROM passages WHERE document = ? ORDER BY place", [row[0]])
+        yield Document(
+            id=row[1], title=row[2], url=row[3], audience=frozenset(json.loads(row[4])), language=row[5], folder=row[6],
+            owner=row[7], origin=row[8], fingerprint=row[9], inherits=bool(row[10]), aliases=tuple(json.loads(row[11])),
+            sections=tuple(
+                Section(text=text, path=tuple(path.split(SEPARATOR)) if path else (), page=page) for text, path, page in passages
+            ),
+        )  # fmt: skip
 
 
 def passages_of(connection: sqlite3.Connection, document_id: str) -> tuple[Passage, ...]:

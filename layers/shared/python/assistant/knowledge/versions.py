@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from assistant.knowledge.vectors import Semantic
 
 LEASE_SECONDS: Final = 300
+UPLOADED: Final = "documents/"
+"""Where files are put into the bucket to be taken in; below it stands the document's id."""
 KEPT: Final = 10
 """Versions that can be gone back to, the served one among them."""
 
@@ -96,6 +98,9 @@ class Objects(Protocol):
 
     def delete(self, path: str) -> None:
         """Removes the object."""
+
+    def purge(self, prefix: str, *, keep: frozenset[str] = frozenset()) -> int:
+        """Removes, with every version that the store itself keeps, what starts with `prefix` and is not in `keep`."""
 
     def list(self, prefix: str) -> Iterable[str]:
         """Paths that start with `prefix`."""
@@ -182,6 +187,13 @@ class Folder:
     def delete(self, path: str) -> None:
         """Removes the file."""
         (self.root / path).unlink(missing_ok=True)
+
+    def purge(self, prefix: str, *, keep: frozenset[str] = frozenset()) -> int:
+        """Removes the files; a folder keeps no older versions."""
+        gone = [path for path in self.list(prefix) if path not in keep]
+        for path in gone:
+            self.delete(path)
+        return len(gone)
 
     def list(self, prefix: str) -> Iterable[str]:
         """Paths below the folder, in order."""
@@ -326,7 +338,7 @@ class Versions:
         """Takes the documents out of every kept version and gives, for each version, what was taken out of it.
 
         Each version that held one is rewritten without a trace of it and published under a new object; the old objects are
-        deleted once no catalogue names them.
+        deleted once no catalogue names them, with every version that the bucket keeps of them, and so is the uploaded file.
         """
         owner = os.urandom(8).hex()
         self._desk.take(owner)
@@ -356,7 +368,10 @@ class Versions:
                 semantic.forget(sorted(set(vectors)))
             if report:
                 self._desk.replace(replace(before, edition=before.edition + 1, versions=tuple(kept)), edition=before.edition)
-                self._drop({v.object for v in before.versions} - {v.object for v in kept})
+            # also what the bucket itself keeps of versions that were dropped long ago: they may hold the document too
+            self._objects.purge(self._prefix, keep=frozenset(v.object for v in kept))
+            for document in document_ids:
+                self._objects.purge(f"{UPLOADED}{document}")
             return report
         finally:
             self._desk.release(owner)

@@ -2,6 +2,24 @@
 
 With --url and --api-key the commands work on that assistant. Without --url they work on the local run over the folder --data
 while there is one, and otherwise on the knowledge in that folder itself, which one process changes at a time.
+
+examples:
+  assistant kb add handbook/ --folder hr --audience "department:feishu:od-1 user:slack:U1"
+  assistant kb add https://intranet.example.com/travel.html
+  assistant kb list
+  assistant kb show hr/leave.md
+  assistant kb search "How long is my leave?" --limit 3
+  assistant kb remove hr/leave.md
+  assistant kb rebuild                              # write the index anew
+  assistant kb refresh                              # fetch the web pages again
+  assistant kb facts                                # let the model read facts for the graph
+  assistant kb versions
+  assistant kb rollback v12
+  assistant kb audience hr --audience everyone
+  assistant kb graph relations.csv                  # or an entity, to look at it
+  assistant kb gaps                                 # what could not be answered
+  assistant kb care --days 180                      # what wants looking after
+  assistant kb eval --passages p.jsonl --questions q.jsonl --json
 """
 
 from __future__ import annotations
@@ -20,7 +38,7 @@ from urllib.parse import urlencode
 
 from assistant.errors import AssistantError, InvalidSetting
 
-HELP = "the knowledge: add, list, show, search, remove, rebuild, versions, rollback, audience, graph, gaps, care, eval"
+HELP = "the knowledge: add, list, show, search, remove, rebuild, refresh, facts, versions, rollback, graph, gaps, care, eval"
 
 _DATA: Final = ".assistant"
 
@@ -52,6 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("documents", nargs="+")
     actions.add_parser("rebuild", parents=[place], help="write the index anew from the stored texts")
     actions.add_parser("refresh", parents=[place], help="fetch the web pages again")
+    actions.add_parser("facts", parents=[place], help="let the model read facts for the graph out of documents it has not read")
     actions.add_parser("versions", parents=[place], help="the kept versions")
     rollback = actions.add_parser("rollback", parents=[place], help="serve an older version")
     rollback.add_argument("version")
@@ -59,7 +78,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     audience.add_argument("folder")
     graph = actions.add_parser("graph", parents=[place, who], help="load entities and relations from CSV or JSON, or look at one")
     graph.add_argument("target", metavar="FILE|ENTITY")
-    actions.add_parser("gaps", parents=[place], help="questions that found nothing good enough")
+    actions.add_parser(
+        "gaps",
+        parents=[place],
+        help="questions that found nothing good enough, and what people think of the passages that were cited",
+    )
     care = actions.add_parser("care", parents=[place], help="stale documents, contradictions and copies")
     care.add_argument("--days", type=float, default=365, help="untouched for longer is stale (default 365)")
 
@@ -181,8 +204,12 @@ def _add(args: argparse.Namespace, call: _Call) -> int:
     query = {"folder": args.folder, "audience": args.audience, "owner": args.owner}
     report: dict[str, Any] = {"added": [], "unchanged": [], "refused": [], "version": ""}
     with _Bar(len(files) + len(urls), shown=not args.json and sys.stderr.isatty()) as bar:
-        if files:
-            report = call.add(((name, path.read_bytes()) for name, path in files), query, bar.step)
+        small, large = _sized(files)
+        if small:
+            report = call.add(((name, path.read_bytes()) for name, path in small), query, bar.step)
+        for name, reason in large:
+            report["refused"].append({"name": name, "reason": reason})
+            bar.step(name, "refused")
         for url in urls:
             status, data = call("POST", "pages", query, json.dumps({"url": url}).encode())
             if status != 200:
@@ -201,6 +228,20 @@ def _add(args: argparse.Namespace, call: _Call) -> int:
             f" version {report['version'] or '(none)'}"
         )
     return 1 if report["refused"] else 0
+
+
+def _sized(files: list[tuple[str, Path]]) -> tuple[list[tuple[str, Path]], list[tuple[str, str]]]:
+    """The files that are not too large to be loaded, and those that are, with the reason."""
+    from assistant.knowledge.loaders import Unreadable, check_size
+
+    small, large = [], []
+    for name, path in files:
+        try:
+            check_size(name, path.stat().st_size)
+            small.append((name, path))
+        except Unreadable as error:
+            large.append((name, error.reason))
+    return small, large
 
 
 def _files(paths: list[Path]) -> Iterator[tuple[str, Path]]:
@@ -274,6 +315,8 @@ def _request(args: argparse.Namespace, call: _Call) -> tuple[int, Any]:
             return call("GET", "care", {"days": str(args.days)})
         case "refresh":
             return call("POST", "pages/refresh")
+        case "facts":
+            return call("POST", "facts")
         case "rollback":
             return call("POST", "rollback", {}, json.dumps({"version": args.version}).encode())
         case "audience":
@@ -315,9 +358,11 @@ def _lines(args: argparse.Namespace, data: Any) -> Iterator[str]:
                 yield f"{mark} {v['name']}  {at}  {held}  {v['note']}"
         case "gaps":
             yield from (f"{g['count']:>4} × {g['question']}" for g in data["gaps"])
+            yield from (f"{f['good']:>4} helpful {f['bad']:>4} not  {f['passage']}" for f in data["feedback"])
         case "care":
             yield from (f"stale     {d['id']}  {d['owner']}".rstrip() for d in data["stale"])
             yield from (f"{c['kind']:<9} {c['first']}  {c['second']}  {c['detail']}" for c in data["conflicts"])
+            yield from (f"gone      {p['name']}  {p['reason']}" for p in data["pages"].get("refused", ()))
         case "graph" if "edges" in data:
             names = {n["id"]: n["name"] for n in data["nodes"]}
             yield f"{data['entity']['name']} ({data['entity']['kind']}) {data['entity']['description']}".rstrip()

@@ -84,8 +84,7 @@ def read(name: str, content: bytes, *, limits: Limits = LIMITS) -> Loaded:
         raise Unreadable(name, f"files of kind {suffix(name) or '(no ending)'!r} cannot be read; known: {known}")
     if not content:
         raise Unreadable(name, "the file is empty")
-    if len(content) > limits.bytes:
-        raise Unreadable(name, f"{_size(len(content))} is more than the {_size(limits.bytes)} a file may have; split it")
+    check_size(name, len(content), limits=limits)
     if content.startswith(_OLD_OR_ENCRYPTED):
         raise Unreadable(
             name, "it is encrypted or in the format before 2007; save it without a password as .docx, .pptx or .xlsx"
@@ -100,6 +99,13 @@ def read(name: str, content: bytes, *, limits: Limits = LIMITS) -> Loaded:
     about = {k: v for k, v in loaded.about.items() if v}
     about.setdefault("language", _language("".join(s.text[:1000] for s in sections[:20])))
     return Loaded(title=loaded.title.strip() or PurePosixPath(name).stem, sections=sections, about=about)
+
+
+def check_size(name: str, size: int, *, limits: Limits = LIMITS) -> None:
+    """Raises Unreadable for a file of `size` bytes that is too large: to be asked before it is loaded."""
+    most = limits.unpacked if suffix(name) == ".zip" else limits.bytes
+    if size > most:
+        raise Unreadable(name, f"{_size(size)} is more than the {_size(most)} a file may have; split it")
 
 
 def unpack(name: str, content: bytes, *, limits: Limits = LIMITS) -> Iterator[tuple[str, bytes | Unreadable]]:

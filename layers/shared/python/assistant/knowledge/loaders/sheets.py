@@ -101,7 +101,11 @@ def _excel(name: str, content: bytes, limits: Limits) -> Iterator[tuple[str, Ite
 
 
 def _excel_rows(name: str, rows: Iterable[tuple[object, ...]]) -> Iterator[list[str]]:
-    for number, row in enumerate(rows):
+    number = 0
+    for row in rows:
+        if all(value is None for value in row):
+            continue  # a sheet that was formatted to its end has a million of these
+        number += 1
         if number > _MOST_ROWS:
             raise Unreadable(name, f"it has more than {_MOST_ROWS:,} rows; split it")
         yield [_shown(value) for value in row]
