@@ -120,18 +120,19 @@ class Letters:
         self._tenant = tenant
         self._clock = clock
 
-    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, tenant: str, key: str, attempt: int) -> None:
+    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, beside: Message, key: str, attempt: int) -> None:
         """Shows `reply` to the person. Raises Unavailable where a later try makes sense, NotReached where none does."""
         try:
             there = self._platform(platform)
         except Refused as error:
             raise NotReached(f"nobody can be written to at {platform!r}: {error}") from error
-        to = replace(there.private_chat(user), tenant=tenant or self._tenant)
+        to = there.private_chat_beside(user, beside) if beside.platform == platform else there.private_chat(user)
+        to = replace(to, tenant=to.tenant or self._tenant)
         if there.pulls:
             self._keep(reply, replace(to, conversation=conversation or user), key=key)
             return
         try:
-            there.send(reply, to=to, key=key, attempt=attempt)
+            there.send(replace(reply, private=True), to=to, key=key, attempt=attempt)
         except (RateLimited, VendorUnavailable, OutcomeUnknown) as error:
             raise Unavailable(str(error), retry_after=getattr(error, "retry_after", None)) from error
         except SendError as error:

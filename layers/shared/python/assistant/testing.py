@@ -144,7 +144,7 @@ class Talk:
         self.token(message, provider)
         return Someone(id=self.user, name=self.user, ids=(self.user,))
 
-    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, tenant: str, key: str, attempt: int) -> None:
+    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, beside: Message, key: str, attempt: int) -> None:
         """Adds to `told`."""
         self.told.append(Letter(platform=platform, user=user, reply=reply))
 

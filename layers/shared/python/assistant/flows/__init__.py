@@ -26,6 +26,7 @@ from assistant.flows.forms import Words as Words
 from assistant.flows.repairs import Repair, asks, corrects, repair_of
 from assistant.flows.shown import shown
 from assistant.messages import JSON, Button, Reply
+from assistant.nlu import OUT_OF_SCOPE
 from assistant.slots import Context, SlotType, read
 from assistant.words import say
 
@@ -62,6 +63,8 @@ class Flow:
     """What it does, as in "let's …": `book a room`, `订会议室`."""
     examples: tuple[str, ...] = ()
     """What people say to start it, in all languages."""
+    unlike: tuple[str, ...] = ()
+    """What sounds like it and is not meant: questions about the same thing, which the knowledge answers."""
     confirm: bool = True
     """Show everything and ask before acting. Leave it on for whatever changes something."""
 
@@ -174,7 +177,8 @@ class Flows:
 
     def examples(self) -> list[tuple[str, str]]:
         """All `(text, intent)` examples, to train an understander with."""
-        return [(text, flow.name) for flow in self._flows.values() for text in flow.examples]
+        flows = self._flows.values()
+        return [(t, flow.name) for flow in flows for t in flow.examples] + [(t, OUT_OF_SCOPE) for f in flows for t in f.unlike]
 
     def form(self, act: Act) -> BaseModel:
         """The checked form of an act to run; raises InvalidSetting where the flow has gone or changed since."""

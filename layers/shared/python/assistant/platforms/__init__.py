@@ -10,7 +10,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
@@ -171,6 +171,10 @@ class Platform(ABC):
     def private_chat(self, user: str) -> Message:
         """An address at which `send` reaches the person with the platform's id `user`, without a message of theirs."""
         return Message(kind="other", platform=self.name, channel=self.channels[0], conversation=user, sender=user, dedup_id=user)
+
+    def private_chat_beside(self, user: str, message: Message) -> Message:
+        """The same for somebody of the company that `message` came from, with what the vendor wants to know about that."""
+        return replace(self.private_chat(user), tenant=message.tenant)
 
     def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
         """Whether `file` can be sent where `to` was said; where not, the reply links to it instead."""

@@ -199,6 +199,12 @@ class Teams(Platform):
             activity = {**activity, "replyToId": answered}
         return str(self._call("POST", to, path, activity).get("id", ""))
 
+    def private_chat_beside(self, user: str, message: Message) -> Message:
+        """An address at which a private reply reaches somebody else: their chat is opened at the service that `message` came
+        from."""
+        known = {name: message.address[name] for name in ("service_url", "bot_id", "bot_name") if message.address.get(name)}
+        return replace(super().private_chat_beside(user, message), direct=False, address=known)
+
     def _chat_with(self, to: Message) -> str:
         """The one-to-one conversation with the sender of `to`."""
         asked = {

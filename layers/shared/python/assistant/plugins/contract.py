@@ -164,6 +164,8 @@ class PluginContext:
     """Aware, in the configured time zone."""
     user: str
     """The platform's id of the person."""
+    user_name: str = ""
+    """As the platform calls them, where it says so."""
     platform: str
     conversation: str
     direct: bool

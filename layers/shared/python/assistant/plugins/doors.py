@@ -68,6 +68,7 @@ class Doors:
             language=around.language,
             now=around.now,
             user=message.sender,
+            user_name=message.sender_name,
             platform=message.platform,
             conversation=message.conversation,
             direct=message.direct,
@@ -185,7 +186,7 @@ class Doors:
                 platform=platform,
                 user=user,
                 conversation=conversation,
-                tenant=message.tenant,
+                beside=message,
                 key=name,
                 attempt=attempt,
             )
