@@ -24,7 +24,10 @@ class Remote:
         if not url.startswith(("http://", "https://")):
             raise InvalidSetting(f"URL {url!r} does not start with http:// or https://; check --url")
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+        try:
+            self._http = httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise InvalidSetting(f"URL {url!r} or the API key cannot be used: {error}; check --url and --api-key") from None
 
     def __enter__(self) -> Self:
         return self
@@ -35,8 +38,11 @@ class Remote:
     def call(self, method: str, path: str, **request: Any) -> Any:
         """The decoded answer. Raises InvalidSetting where the assistant cannot be reached or refuses."""
         try:
-            answer = self._http.request(method, path, **request)
-        except httpx.HTTPError as error:
+            with working(f"asking {self.url}"):
+                answer = self._http.request(method, path, **request)
+        except httpx.TimeoutException:
+            raise InvalidSetting(f"{self.url} took too long to answer; try again, or look at it with: assistant doctor") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise InvalidSetting(
                 f"{self.url} does not answer ({type(error).__name__}); is `assistant dev` running, or check --url"
             ) from None
@@ -46,8 +52,12 @@ class Remote:
             data = answer.json()
         except ValueError:
             raise InvalidSetting(f"{self.url}{path} answered {answer.status_code} without JSON; check --url") from None
-        if answer.is_error and answer.status_code != 503:
-            raise InvalidSetting(f"{self.url}{path} answered {answer.status_code}: {data.get('error', data)}")
+        said = data.get("error", data) if isinstance(data, dict) else data
+        if answer.status_code == 429:
+            wait = answer.headers.get("retry-after", "60")
+            raise InvalidSetting(f"{self.url} asks to come again in {wait} s: {said}")
+        if answer.is_error and (answer.status_code != 503 or "error" in data):
+            raise InvalidSetting(f"{self.url}{path} answered {answer.status_code}: {said}")
         return data
 
 
@@ -62,8 +72,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def connect(args: argparse.Namespace) -> Remote:
     """The assistant that the options name."""
     key = args.api_key
-    if not key and (kept := args.data / "api-key").exists():
-        key = kept.read_text(encoding="ascii").strip()
+    kept = args.data / "api-key"
+    try:
+        if not key and kept.exists():
+            key = kept.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"the key in {str(kept)!r} cannot be read ({type(error).__name__}); give --api-key") from None
     if not key:
         raise InvalidSetting("no API key; give --api-key, set API_KEY, or name the local run's --data folder")
     return Remote(args.url or local_url(args.data), key)

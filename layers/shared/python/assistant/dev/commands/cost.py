@@ -2,6 +2,11 @@
 
 List prices of us-east-1 from 2025, without free tiers; each line names the page where today's price stands. A model endpoint on
 GPUs (`-c gpu_profile=…`) needs `--gpu-hour`, the price of one hour of its instance: https://aws.amazon.com/sagemaker/pricing/
+
+examples:
+  assistant cost
+  assistant cost --profile enterprise --messages 2000000 --turn-seconds 3
+  assistant cost -c gpu_profile=48gb-small --gpu-hour 1.41 --json
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""`assistant nlu`: train an intent model from examples, ask it, and measure it."""
+"""`assistant nlu`: train an intent model from examples, ask it, and measure it.
+
+examples:
+  assistant nlu train --train examples.jsonl --save intents.bin
+  assistant nlu ask --model intents.bin "book a room for tomorrow"
+  assistant nlu eval --train examples.jsonl --test held-out.jsonl --json
+"""
 
 from __future__ import annotations
 

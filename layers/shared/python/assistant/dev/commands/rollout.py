@@ -14,7 +14,9 @@ examples:
   assistant rollout rollback
   assistant rollout history
   assistant rollout prompt brief-2 prompt.txt       # a version of the prompt, for: set RING --prompt brief-2
+  assistant rollout prompts
   assistant rollout import sales people.txt         # a list of people, for: set RING --departments list:sales
+  assistant rollout lists
 """
 
 from __future__ import annotations
