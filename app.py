@@ -34,7 +34,7 @@ def compose(app: cdk.App, deployment: Deployment, bundle: Bundle) -> None:
     runtime = RuntimeStack(app, f"{title}-runtime", data=data, deployment=deployment, bundle=bundle, env=env)
     if deployment.gpu_profile:
         InferenceStack(app, f"{title}-inference", data=data, deployment=deployment, env=env)
-    ObservabilityStack(app, f"{title}-observability", data=data, runtime=runtime, deployment=deployment, env=env)
+    ObservabilityStack(app, f"{title}-observability", data=data, runtime=runtime, deployment=deployment, bundle=bundle, env=env)
     if deployment.edge:
         host = deployment.domain or cdk.Fn.select(2, cdk.Fn.split("/", runtime.api.api_endpoint))
         front = cdk.Environment(account=env.account, region="us-east-1" if env.region else None)

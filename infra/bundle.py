@@ -31,9 +31,11 @@ PYTHON: Final = "3.13"
 MACHINE: Final = "aarch64-manylinux_2_28"
 """The functions' processor and C library (Amazon Linux 2023 has glibc 2.34)."""
 FUNCTIONS: Final = ("webhook", "dialogue", "api", "oauth", "ingest", "init")
+LOG_FUNCTIONS: Final = ("logs", "search")
+"""Those of the pipeline of logs, where there is one."""
 SERVICES: Final = (
-    "bedrock-runtime", "cloudwatch", "dynamodb", "kms", "lambda", "s3", "sagemaker", "sagemaker-runtime", "secretsmanager",
-    "s3vectors", "sqs", "ssm", "sts",
+    "bedrock-runtime", "cloudwatch", "dynamodb", "firehose", "kms", "lambda", "s3", "sagemaker", "sagemaker-runtime",
+    "secretsmanager", "s3vectors", "sqs", "ssm", "sts",
 )  # fmt: skip
 """AWS services that code in the layers may call; the SDK's descriptions of all others are left out of the layer."""
 COMMON_LIMIT: Final = 45 * 1024 * 1024
@@ -80,7 +82,7 @@ class Bundle:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each layer and function, unzipped."""
-        folders = [*(self.layer(n) for n in self.layers), *(self.function(n) for n in FUNCTIONS)]
+        folders = [*(self.layer(n) for n in self.layers), *(self.function(n) for n in (*FUNCTIONS, *LOG_FUNCTIONS))]
         return {f"{f.parent.name}/{f.name}": _size(f) for f in folders if f.is_dir()}
 
 
@@ -118,7 +120,7 @@ def _build(bundle: Bundle, source: Path, machine: str, python: str, interpreter:
                 shutil.copyfile(page, target)
             _compile(bundle.layer(name), "/opt", interpreter)
             _stamp(root / f"{name}.stamp", mark)
-    for name in FUNCTIONS:
+    for name in (*FUNCTIONS, *LOG_FUNCTIONS):
         file = source / "functions" / f"{name}.py"
         if not file.is_file():
             raise BundleError(f"{file} is missing; every function in {', '.join(FUNCTIONS)} needs its file")

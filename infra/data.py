@@ -10,6 +10,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3vectors as s3vectors
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
@@ -30,6 +31,9 @@ class DataStack(cdk.Stack):
         self.key = self._key(deployment)
         self.table = self._table(deployment)
         self.bucket = self._bucket(deployment)
+        self.archive = self._archive(deployment) if deployment.log_search else None
+        self.vector_index = self._vectors(deployment)
+        """`bucket/index` of the passages' vectors; empty without an embedder."""
         self.secrets: Mapping[str, secretsmanager.Secret] = {name: self._secret(name, deployment) for name in SECRETS}
         for name, value in (
             ("TableName", self.table.table_name),
@@ -97,6 +101,11 @@ class DataStack(cdk.Stack):
                     abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
                 ),
                 s3.LifecycleRule(prefix="turns/", expiration=cdk.Duration.days(deployment.retention_days)),
+                s3.LifecycleRule(  # files that people send on our own page
+                    prefix="chat/",
+                    expiration=cdk.Duration.days(1),
+                    noncurrent_version_expiration=cdk.Duration.days(1),
+                ),
             ],
             removal_policy=self._removal,
         )
@@ -110,6 +119,76 @@ class DataStack(cdk.Stack):
             "read by our own functions alone; who did is in CloudTrail's data events, where an audit needs them",
         )
         return bucket
+
+    def _archive(self, deployment: Deployment) -> s3.Bucket:
+        """Redacted logs."""
+        bucket = s3.Bucket(
+            self,
+            "Archive",
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=self.key,
+            bucket_key_enabled=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    transitions=[
+                        s3.Transition(storage_class=s3.StorageClass.INFREQUENT_ACCESS, transition_after=cdk.Duration.days(30))
+                    ],
+                    expiration=cdk.Duration.days(max(31, deployment.archive_days)),
+                    abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
+                )
+            ],
+            removal_policy=self._removal,
+        )
+        _pin(bucket, "Archive")
+        accept(bucket, "AwsSolutions-S1", "this bucket holds logs; logging who reads them into itself would never end")
+        return bucket
+
+    def _vectors(self, deployment: Deployment) -> str:
+        """An index of Amazon S3 Vectors for the embedder's vectors, or the one that the deployment names.
+
+        Nothing of an index can be changed later, so its name says what it is made for. Vectors can be computed again from the
+        knowledge: nothing is lost with them.
+        """
+        if given := dict(deployment.settings).get("vector_index"):
+            return given
+        if not (size := deployment.vector_size):
+            return ""
+        name, index = f"{deployment.prefix}-vectors", f"passages-{size}"
+        encrypted = {"sse_type": "aws:kms", "kms_key_arn": self.key.key_arn}
+        # Source: docs.aws.amazon.com/AmazonS3/latest/userguide/s3-vectors-data-encryption.html
+        self.key.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("indexing.s3vectors.amazonaws.com")],
+                actions=["kms:Decrypt"],
+                resources=["*"],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": self.account},
+                    "ArnLike": {"aws:SourceArn": self.format_arn(service="s3vectors", resource="bucket", resource_name="*")},
+                },
+            )
+        )
+        bucket = s3vectors.CfnVectorBucket(
+            self,
+            "Vectors",
+            vector_bucket_name=name,
+            encryption_configuration=s3vectors.CfnVectorBucket.EncryptionConfigurationProperty(**encrypted),
+        )
+        passages = s3vectors.CfnIndex(
+            self,
+            f"VectorIndex{size}",
+            vector_bucket_name=name,
+            index_name=index,
+            data_type="float32",
+            dimension=size,
+            distance_metric="cosine",
+        )
+        passages.add_dependency(bucket)
+        for resource in (bucket, passages):
+            resource.apply_removal_policy(self._removal)
+        return f"{name}/{index}"
 
     def _secret(self, name: str, deployment: Deployment) -> secretsmanager.Secret:
         # Generated, never written in the template: a later deployment then cannot overwrite what an operator has stored.
@@ -168,14 +247,37 @@ class DataStack(cdk.Stack):
         actions_on_key = ("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo")
         self._allow_key(role, "dynamodb", *(f"kms:{a}" for a in actions_on_key))
 
-    def allow_documents(self, role: iam.Role, *, write: bool) -> None:
-        """Lets `role` read the documents and knowledge versions, and `write` them."""
+    def allow_room(self, role: iam.Role, partition: str) -> None:
+        """Lets `role` read and write the items of one partition of the table."""
+        role.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=[f"dynamodb:{a}" for a in ("GetItem", "Query", "PutItem", "DeleteItem")],
+                resources=[self.table.table_arn],
+                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [partition]}},
+            )
+        )
+        self._allow_key(role, "dynamodb", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
+
+    def allow_documents(self, role: iam.Role, *, write: bool, purge: bool = False) -> None:
+        """Lets `role` read the documents and knowledge versions, `write` them, and `purge` them: S3 keeps no older version."""
         actions = ["s3:GetObject", *(["s3:PutObject", "s3:DeleteObject"] if write else [])]
+        actions += ["s3:DeleteObjectVersion"] if purge else []
+        listing = ["s3:ListBucket", *(["s3:ListBucketVersions"] if purge else [])]
         role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=[self.bucket.arn_for_objects("*")]))
-        role.add_to_principal_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.bucket.bucket_arn]))
+        role.add_to_principal_policy(iam.PolicyStatement(actions=listing, resources=[self.bucket.bucket_arn]))
         self._allow_key(role, "s3", "kms:Decrypt", *(["kms:GenerateDataKey"] if write else []))
         exported = f"Resource::{self.stack_name}:ExportsOutputFnGetAttDocumentsArn9D87F4A8/*"
         accept(role, f"AwsSolutions-IAM5[{exported}]", "objects of our own bucket; their names are not known before")
+
+    def allow_vectors(self, role: iam.Role, *actions: str) -> None:
+        """Lets `role` call the S3 Vectors `actions` on the index, for example "QueryVectors"; nothing without an index."""
+        if not self.vector_index:
+            return
+        bucket, _, index = self.vector_index.partition("/")
+        place = self.format_arn(service="s3vectors", resource="bucket", resource_name=f"{bucket}/index/{index}")
+        role.add_to_principal_policy(iam.PolicyStatement(actions=[f"s3vectors:{a}" for a in actions], resources=[place]))
+        writes = {"PutVectors", "DeleteVectors"} & set(actions)
+        self._allow_key(role, "s3vectors", "kms:Decrypt", *(["kms:GenerateDataKey"] if writes else []))
 
     def allow_envelopes(self, role: iam.Role) -> None:
         """Lets `role` seal and open people's tokens with data keys of the customer key."""

@@ -65,6 +65,8 @@ _BASIC: Final[Mapping[str, FunctionSize]] = MappingProxyType(
         "oauth": FunctionSize(memory=512, timeout=15),
         "ingest": FunctionSize(memory=2048, timeout=900, disk=4096),
         "init": FunctionSize(memory=1024, timeout=300, disk=1024),
+        "logs": FunctionSize(memory=512, timeout=120),
+        "search": FunctionSize(memory=512, timeout=240),
     }
 )
 _ENTERPRISE: Final[Mapping[str, FunctionSize]] = MappingProxyType(
@@ -95,6 +97,10 @@ class Deployment:
     tenant: str = "default"
     model: str = "builtin"
     embedder: str = ""
+    vector_dimensions: int = 0
+    """Numbers in a vector of the embedder; 0: as its name says, for those that are known."""
+    refresh_hours: int = 24
+    """Hours after which the web pages in the knowledge are fetched again; 0: never."""
     timezone: str = "UTC"
     log_level: str = "INFO"
     retention_days: int = 180
@@ -115,6 +121,12 @@ class Deployment:
     """CloudFront and WAF in front of the API."""
     vpc: bool = False
     """Functions leave through fixed addresses, so that vendors can allow-list them."""
+    cache: bool = False
+    """Valkey on ElastiCache Serverless as the cache that all functions share; needs `vpc`."""
+    log_search: bool = False
+    """Logs go through Firehose to OpenSearch and S3; needs `vpc`. Without it, CloudWatch Logs Insights searches them."""
+    archive_days: int = 365
+    """Days that redacted logs are kept in S3, where there is `log_search`."""
     silence_seconds: int = 60
     """A message that has no visible reply after this time counts as silence."""
     gpu_profile: str = ""
@@ -136,6 +148,33 @@ class Deployment:
     def prefix(self) -> str:
         """What the names of this deployment's resources start with."""
         return f"assistant-{self.stage}"
+
+    @property
+    def search_stream(self) -> str:
+        """Name of the Firehose stream to the search of logs."""
+        return f"{self.prefix}-search"
+
+    @property
+    def archive_stream(self) -> str:
+        """Name of the Firehose stream to the archive of logs."""
+        return f"{self.prefix}-archive"
+
+    @property
+    def log_streams(self) -> tuple[str, ...]:
+        """Both, where there is `log_search`."""
+        return (self.search_stream, self.archive_stream) if self.log_search else ()
+
+    @property
+    def search_domain(self) -> str:
+        """Name of the OpenSearch domain, which may have 28 characters."""
+        return self.prefix[:28].rstrip("-")
+
+    @property
+    def vector_size(self) -> int:
+        """Numbers in a vector of the embedder; 0 where there is none, or where its name does not tell."""
+        if not self.embedder:
+            return 0
+        return self.vector_dimensions or next((size for part, size in DIMENSIONS if part in self.embedder.lower()), 0)
 
     @property
     def model_endpoint(self) -> str:
@@ -189,6 +228,11 @@ class Deployment:
         ):
             if not re.fullmatch(pattern, value := str(getattr(self, name))):
                 raise InvalidSetting(f"{name}={value!r} cannot be used; a good one looks like {example!r}")
+        for name in ("cache", "log_search"):
+            if getattr(self, name) and not self.vpc:
+                raise InvalidSetting(
+                    f"{name}=true without vpc=true: it lives in the network; give -c vpc=true or -c {name}=false"
+                )
         if bool(self.domain) != bool(self.certificate):
             raise InvalidSetting("domain and certificate belong together: give both with -c domain=… -c certificate=arn:…")
         if not 0 <= self.gpu_copies_min <= self.gpu_copies_max or self.gpu_copies_max < 1:
@@ -199,6 +243,16 @@ class Deployment:
                 f"edge=true in region {self.region}: CloudFront's firewall lives in us-east-1 and must know the API's name; "
                 "give -c domain=… -c certificate=arn:… or -c edge=false"
             )
+        if self.embedder and not self.vector_size and not dict(self.settings).get("vector_index"):
+            raise InvalidSetting(
+                f"embedder={self.embedder!r}: how many numbers its vectors have is not known; give -c vector_dimensions=N"
+            )
+        if not 0 <= self.vector_dimensions <= 4096:
+            raise InvalidSetting(
+                f"vector_dimensions={self.vector_dimensions} is outside 1–4096, what an index takes; 0: as known"
+            )
+        if not 0 <= self.refresh_hours <= 24 * 31:
+            raise InvalidSetting(f"refresh_hours={self.refresh_hours} is outside 1–{24 * 31}; 0: never")
         if not 2 <= self.concurrent_turns <= 1000:
             raise InvalidSetting(
                 f"concurrent_turns={self.concurrent_turns} is outside 2–1000, the limits of an event source mapping"
@@ -211,6 +265,22 @@ class Deployment:
             if size.provisioned and size.reserved and size.provisioned > size.reserved:
                 raise InvalidSetting(f"function {name}: provisioned={size.provisioned} is more than reserved={size.reserved}")
 
+
+DIMENSIONS: Final = (
+    ("text-embedding-3-large", 3072),
+    ("text-embedding-3-small", 1536),
+    ("text-embedding-ada-002", 1536),
+    ("titan-embed-text-v2", 1024),
+    ("titan-embed-text-v1", 1536),
+    ("cohere.embed-v4", 1536),
+    ("cohere.embed-", 1024),
+    ("bge-m3", 1024),
+    ("multilingual-e5-large", 1024),
+    ("qwen3-embedding-0.6b", 1024),
+    ("qwen3-embedding-4b", 2560),
+    ("qwen3-embedding-8b", 4096),
+)
+"""Part of an embedder's name → numbers in each of its vectors, unless it is told to give fewer."""
 
 LOG_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
 
@@ -225,6 +295,8 @@ PROFILES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "log_days": 90,
             "edge": True,
             "vpc": True,
+            "cache": True,
+            "log_search": True,
         },
     }
 )
@@ -253,7 +325,20 @@ def _value(name: str, kind: str, raw: object) -> str | int | bool:
 
 _NO_CONTEXT: Final = frozenset({"sizes", "settings"})
 _MADE_HERE: Final = frozenset(
-    {"region", "table_name", "turns_queue_url", "dead_letters_url", "bucket", "kms_key_id", "public_url", "log_format"}
+    {
+        "region",
+        "cache_url",
+        "log_search_stream",
+        "log_search_url",
+        "log_search_days",
+        "table_name",
+        "turns_queue_url",
+        "dead_letters_url",
+        "bucket",
+        "kms_key_id",
+        "public_url",
+        "log_format",
+    }
 )
 """Settings that the infrastructure itself decides."""
 

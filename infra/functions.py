@@ -25,6 +25,11 @@ _LOG_PERIODS: Final[Mapping[int, str]] = {
 }  # fmt: skip
 
 
+_TRACED: Final = frozenset({"dialogue"})
+"""Functions that X-Ray draws: `assistant.queue.trace_header` has chosen which messages. For others Lambda itself would choose,
+and take one a second however few there are."""
+
+
 def log_period(days: int) -> logs.RetentionDays:
     """CloudWatch's name for a period of `days`."""
     return logs.RetentionDays[_LOG_PERIODS[days]]
@@ -62,8 +67,10 @@ class AssistantFunction(Construct):
         environment: Mapping[str, str],
         network: Network | None = None,
         handler: str = "lambda_handler",
+        file: str = "",
     ) -> None:
         super().__init__(scope, f"{name.title()}Function")
+        file = file or name
         self.name = name
         size = deployment.sizes[name]
         self.logs = logs.LogGroup(
@@ -74,7 +81,7 @@ class AssistantFunction(Construct):
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         self.role = iam.Role(
-            self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description=f"What functions/{name}.py may do"
+            self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description=f"What functions/{file}.py may do"
         )
         self.logs.grant_write(self.role)
         self.function = lambda_.Function(
@@ -83,8 +90,8 @@ class AssistantFunction(Construct):
             function_name=f"{deployment.prefix}-{name}",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
-            handler=f"{name}.{handler}",
-            code=lambda_.Code.from_asset(str(bundle.function(name))),
+            handler=f"{file}.{handler}",
+            code=lambda_.Code.from_asset(str(bundle.function(file))),
             layers=list(layers.versions),
             role=self.role,
             log_group=self.logs,
@@ -93,7 +100,7 @@ class AssistantFunction(Construct):
             timeout=cdk.Duration.seconds(size.timeout),
             ephemeral_storage_size=cdk.Size.mebibytes(size.disk),
             reserved_concurrent_executions=size.reserved or None,
-            tracing=lambda_.Tracing.ACTIVE,
+            tracing=lambda_.Tracing.ACTIVE if name in _TRACED else lambda_.Tracing.PASS_THROUGH,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if size.snap_start else None,
             vpc=network.vpc if network else None,
             vpc_subnets=network.private if network else None,

@@ -35,7 +35,7 @@ class Network(Construct):
         )
         self.private = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
         self.functions = ec2.SecurityGroup(
-            self, "Functions", vpc=self.vpc, description="Functions: out to port 443 only", allow_all_outbound=False
+            self, "Functions", vpc=self.vpc, description="Functions: out to port 443, and to the cache", allow_all_outbound=False
         )
         self.functions.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "vendors and AWS over TLS")
         flow = logs.LogGroup(

@@ -15,8 +15,10 @@ from constructs import Construct
 from assistant import observability as metrics
 from assistant.observability import NAMESPACE
 from infra.alarms import Series, Watch, watches
+from infra.bundle import Bundle
 from infra.data import DataStack
 from infra.deployment import Deployment
+from infra.logs import LogPipeline
 from infra.runtime import RuntimeStack
 
 QUERIES: Final[Mapping[str, str]] = {
@@ -40,6 +42,7 @@ class ObservabilityStack(cdk.Stack):
         data: DataStack,
         runtime: RuntimeStack,
         deployment: Deployment,
+        bundle: Bundle,
         env: cdk.Environment,
     ) -> None:
         super().__init__(scope, id_, env=env)
@@ -57,6 +60,16 @@ class ObservabilityStack(cdk.Stack):
         alarms = [self._alarm(watch) for watch in watched]
         self._composite([a for a, w in zip(alarms, watched, strict=True) if w.pages])
         self._dashboards()
+        if deployment.log_search and runtime.network:
+            LogPipeline(
+                self,
+                "Logs",
+                data=data,
+                network=runtime.network,
+                groups={**{name: f.logs for name, f in runtime.functions.items()}, "access": runtime.access_logs},
+                deployment=deployment,
+                bundle=bundle,
+            )
         groups = [function.logs.log_group_name for function in runtime.functions.values()]
         for name, query in QUERIES.items():
             logs.CfnQueryDefinition(

@@ -23,6 +23,7 @@ from constructs import Construct
 from assistant.queue import QUEUE, QueueSettings
 from assistant.settings import ROUTES, Settings
 from infra.bundle import FUNCTIONS, Bundle
+from infra.cache import SharedCache
 from infra.data import DataStack
 from infra.deployment import ACCESS_LOG, PLATFORMS, SECRETS, Deployment
 from infra.functions import AssistantFunction, Layers, log_period
@@ -80,6 +81,11 @@ class RuntimeStack(cdk.Stack):
         self.network = Network(self, "Network", deployment=deployment) if deployment.vpc else None
         self.api = api.HttpApi(self, "Http", api_name=deployment.prefix, create_default_stage=False)
         self.public_url = f"https://{deployment.domain}" if deployment.domain else self.api.api_endpoint
+        self.cache = (
+            SharedCache(self, "Cache", data=data, network=self.network, deployment=deployment)
+            if deployment.cache and self.network
+            else None
+        )
         self.functions = self._functions(data, deployment, bundle)
         self._grants(data, deployment)
         self._sources(data, deployment)
@@ -124,6 +130,7 @@ class RuntimeStack(cdk.Stack):
             dead_letters_url=self.turns.dead_letters.queue_url,
             bucket=data.bucket.bucket_name,
             kms_key_id=data.key.key_arn,
+            cache_url=self.cache.url if self.cache else "",
             public_url=self.public_url,
             model=deployment.model,
             embedder=deployment.embedder,
@@ -172,6 +179,9 @@ class RuntimeStack(cdk.Stack):
         data.allow_secrets(init.role, *SECRETS)
         data.allow_documents(init.role, write=True)
 
+        if self.cache:
+            for function in (webhook, dialogue, http, oauth, init):
+                self.cache.allow(function)
         if "@" in deployment.embedder:
             data.allow_secrets(ingest.role, "model")
         if index := dict(deployment.settings).get("vector_index"):
@@ -237,7 +247,7 @@ class RuntimeStack(cdk.Stack):
         }
         for route in ROUTES:
             self.api.add_routes(path=route.path, methods=[api.HttpMethod[route.method]], integration=integrations[route.function])
-        access = logs.LogGroup(
+        self.access_logs = access = logs.LogGroup(
             self,
             "AccessLogs",
             log_group_name=f"/assistant/{deployment.stage}/access",

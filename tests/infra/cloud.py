@@ -45,11 +45,21 @@ CREDENTIALS = {
 class Account:
     """One emulated account. A context manager; `deploy` puts an assembly into it."""
 
-    def __init__(self, workspace: Path, *, third_party: list[Path]) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        *,
+        third_party: list[Path],
+        places: Mapping[str, tuple[str, int]] | None = None,
+        trust: Path | None = None,
+    ) -> None:
+        """`places`: host and port by CloudFormation type, of what moto does not run itself; `trust`: their certificate."""
         self._workspace = workspace
         self._third_party = third_party
         self._server = ThreadedMotoServer(port=0, verbose=False)
         self._functions: dict[str, Function] = {}
+        self._places = places or {}
+        self.trust = trust
         self.calls: dict[str, set[str]] = {}
         """AWS calls that each function has made, as `service:Operation`."""
 
@@ -59,7 +69,7 @@ class Account:
         _, port = self._server.get_host_and_port()
         self.endpoint = f"http://localhost:{port}"  # the CDK puts a bucket's name before any other host name
         request.urlopen(request.Request(f"{self.endpoint}/moto-api/reset", method="POST")).close()  # one state a process
-        moto_types.teach(self.endpoint, invoke=self._triggered)
+        moto_types.teach(self.endpoint, invoke=self._triggered, places=self._places)
         self.aws = moto_types.Aws(self.endpoint, REGION, ACCOUNT)
         return self
 
@@ -231,6 +241,7 @@ class Function:
             "PYTHONPATH": os.pathsep.join(map(str, path)),
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(folder),
+            **({"SSL_CERT_FILE": str(account.trust)} if account.trust else {}),
         }
         self.log = folder / "log.jsonl"
         host = str(Path(__file__).with_name("lambda_host.py"))

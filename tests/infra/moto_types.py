@@ -12,9 +12,11 @@ import secrets
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import boto3
+from botocore.validate import ParamValidator
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudwatch.models import cloudwatch_backends
@@ -58,6 +60,8 @@ class Cloud:
     invoke: Callable[[str], str] | None = None
     """Calls the function behind an ARN; the text of what it raised, empty where it did not."""
     made: ClassVar[list[tuple[str, Properties, Made]]] = []
+    places: Mapping[str, tuple[str, int]] = MappingProxyType({})
+    """Host and port by type, of what moto does not run itself."""
 
 
 Maker = Callable[[Aws, str, Properties], Made]
@@ -74,11 +78,12 @@ def maker(kind: str) -> Callable[[Maker], Maker]:
     return register
 
 
-def teach(endpoint: str, *, invoke: Callable[[str], str]) -> None:
+def teach(endpoint: str, *, invoke: Callable[[str], str], places: Mapping[str, tuple[str, int]]) -> None:
     """Registers all TYPES; they are made in the emulated AWS at `endpoint` from now on, and `invoke` runs functions."""
     Cloud.endpoint = endpoint
     Cloud.made = []
     Cloud.invoke = invoke
+    Cloud.places = places
     setattr(parsing, "CustomModel", Triggered)  # noqa: B010  # moto chooses the class of custom resources by this name
     for kind, make in TYPES.items():
         if kind not in _MODELS:
@@ -144,6 +149,34 @@ def _plain(value: Any) -> Any:
 
 def _some(properties: Properties, *names: str) -> Properties:
     return {n: properties[n] for n in names if n in properties}
+
+
+def _asked(aws: Aws, service: str, operation: str, wanted: Properties) -> tuple[Any, Properties]:
+    """The client of `service` and `wanted` as its `operation` takes it; raises where the service's own model does not."""
+    client = aws.client(service)
+    shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation]).input_shape
+    shaped = _shaped({k: v for k, v in wanted.items() if k in shape.members and k != "Tags"}, shape)
+    report = ParamValidator().validate(shaped, shape)
+    assert not report.has_errors(), f"{service} {operation}: {report.generate_report()}"
+    return client, shaped
+
+
+def _shaped(value: Any, shape: Any) -> Any:
+    """`value` with the numbers and truths that moto's templates hold as texts. `Any`: botocore's shapes."""
+    match shape.type_name:
+        case "structure":
+            return {k: _shaped(v, shape.members[k]) for k, v in value.items() if k in shape.members}
+        case "list":
+            return [_shaped(v, shape.member) for v in value]
+        case "map":
+            return {k: _shaped(v, shape.value) for k, v in value.items()}
+        case "integer" | "long":
+            return int(value)
+        case "boolean":
+            return value if isinstance(value, bool) else str(value).lower() == "true"
+        case "string" if isinstance(value, dict):
+            return json.dumps(value)
+    return value
 
 
 # --- HTTP API ----------------------------------------------------------------------------------
@@ -316,6 +349,46 @@ def _composite(aws: Aws, name: str, properties: Properties) -> Made:
     return Made(alarm, {"Arn": f"arn:aws:cloudwatch:{aws.region}:{aws.account}:alarm:{alarm}"})
 
 
+@maker("AWS::Logs::SubscriptionFilter")
+def _subscription_filter(aws: Aws, name: str, properties: Properties) -> Made:
+    client, wanted = _asked(aws, "logs", "put_subscription_filter", _lower_first(properties))
+    client.put_subscription_filter(**wanted)
+    return Made(f"{properties['LogGroupName']}|{properties['FilterName']}")
+
+
+@maker("AWS::Logs::LogStream")
+def _log_stream(aws: Aws, name: str, properties: Properties) -> Made:
+    client, wanted = _asked(aws, "logs", "create_log_stream", _lower_first(properties))
+    client.create_log_stream(**wanted)
+    return Made(properties["LogStreamName"])
+
+
+@maker("AWS::KinesisFirehose::DeliveryStream")
+def _delivery_stream(aws: Aws, name: str, properties: Properties) -> Made:
+    client, wanted = _asked(aws, "firehose", "create_delivery_stream", properties)
+    wanted.pop("AmazonopensearchserviceDestinationConfiguration", None)  # checked above; the emulated service has no such goal
+    if "ExtendedS3DestinationConfiguration" not in wanted:
+        kept = properties["AmazonopensearchserviceDestinationConfiguration"]["S3Configuration"]
+        wanted["ExtendedS3DestinationConfiguration"] = {"RoleARN": kept["RoleARN"], "BucketARN": kept["BucketARN"]}
+    made = client.create_delivery_stream(**wanted)
+    return Made(properties["DeliveryStreamName"], {"Arn": made["DeliveryStreamARN"]})
+
+
+@maker("AWS::OpenSearchService::Domain")
+def _search_domain(aws: Aws, name: str, properties: Properties) -> Made:
+    client, wanted = _asked(
+        aws, "opensearch", "create_domain", {**properties, "AccessPolicies": properties.get("AccessPolicies", "")}
+    )
+    made = client.create_domain(**wanted)["DomainStatus"]
+    host, port = Cloud.places["AWS::OpenSearchService::Domain"]
+    return Made(properties["DomainName"], {"DomainEndpoint": f"{host}:{port}", "Arn": made["ARN"], "Id": made["DomainId"]})
+
+
+def _lower_first(properties: Properties) -> Properties:
+    """CloudWatch Logs writes its names with a small first letter."""
+    return {k[:1].lower() + k[1:]: v for k, v in properties.items()}
+
+
 @maker("AWS::Logs::QueryDefinition")
 def _saved_query(aws: Aws, name: str, properties: Properties) -> Made:
     """Only kept in `Cloud.made`: the emulated service has no such call."""
@@ -404,6 +477,43 @@ def _queue_policy(aws: Aws, name: str, properties: Properties) -> Made:
     for url in properties["Queues"]:
         aws.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     return Made(name)
+
+
+# --- network -----------------------------------------------------------------------------------
+
+
+@maker("AWS::EC2::SecurityGroupEgress")
+def _egress(aws: Aws, name: str, properties: Properties) -> Made:
+    opened: Properties = {"IpProtocol": properties["IpProtocol"]}
+    opened |= {k: int(properties[k]) for k in ("FromPort", "ToPort") if k in properties}
+    if to := properties.get("DestinationSecurityGroupId"):
+        opened["UserIdGroupPairs"] = [{"GroupId": to}]
+    aws.client("ec2").authorize_security_group_egress(GroupId=properties["GroupId"], IpPermissions=[opened])
+    return Made(name)
+
+
+# --- the shared cache --------------------------------------------------------------------------
+
+
+@maker("AWS::ElastiCache::User")
+def _cache_user(aws: Aws, name: str, properties: Properties) -> Made:
+    client, wanted = _asked(aws, "elasticache", "create_user", properties)
+    return Made(properties["UserId"], {"Arn": client.create_user(**wanted)["ARN"]})
+
+
+@maker("AWS::ElastiCache::UserGroup")
+def _cache_users(aws: Aws, name: str, properties: Properties) -> Made:
+    """Checked against the service's model and kept in `Cloud.made`: the emulated service has no such call."""
+    _asked(aws, "elasticache", "create_user_group", properties)
+    return Made(properties["UserGroupId"])
+
+
+@maker("AWS::ElastiCache::ServerlessCache")
+def _serverless_cache(aws: Aws, name: str, properties: Properties) -> Made:
+    """Checked and kept as above; it is reached where the test says."""
+    _asked(aws, "elasticache", "create_serverless_cache", properties)
+    host, port = Cloud.places["AWS::ElastiCache::ServerlessCache"]
+    return Made(properties["ServerlessCacheName"], {"Endpoint.Address": host, "Endpoint.Port": str(port)})
 
 
 # --- edge --------------------------------------------------------------------------------------

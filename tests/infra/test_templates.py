@@ -17,7 +17,7 @@ from assistant.observability import redact
 from assistant.queue import QUEUE
 from assistant.settings import ROUTES, Settings
 from assistant.storage import SCHEMA
-from infra.bundle import COMMON_LIMIT, FUNCTION_LIMIT, FUNCTIONS, SERVICES, Bundle
+from infra.bundle import COMMON_LIMIT, FUNCTION_LIMIT, FUNCTIONS, LOG_FUNCTIONS, SERVICES, Bundle
 from infra.deployment import SECRETS
 from tests.infra import roles
 from tests.infra.conftest import Assembly
@@ -46,7 +46,9 @@ def test_no_logical_id_of_stored_data_ever_changes(assembly: Synthesise, profile
     for logical_id, resource in data.items():
         found.setdefault(resource["Type"], set()).add(logical_id)
     for kind, ids in STATEFUL.items():
-        assert found[kind] == ids
+        assert found[kind] == ids | ({"Archive"} if profile == "enterprise" and kind == "AWS::S3::Bucket" else set())
+    domains = [i for t in assembly(profile).templates().values() for i, r in t["Resources"].items() if "OpenSearch" in r["Type"]]
+    assert domains == (["LogSearchDomain"] if profile == "enterprise" else [])
     for name, template in assembly(profile).templates().items():
         if not name.endswith("-data"):
             kinds = {r["Type"] for r in template["Resources"].values()}
@@ -123,7 +125,8 @@ def test_every_route_of_the_settings_exists_and_no_other(assembly: Synthesise, p
 @both
 def test_functions_run_on_arm_behind_an_alias_with_only_settings_in_the_environment(assembly: Synthesise, profile: str) -> None:
     functions = ours(assembly(profile))
-    assert set(functions) == set(FUNCTIONS)
+    expected = [*FUNCTIONS, *(LOG_FUNCTIONS if profile == "enterprise" else ())]
+    assert set(functions) == set(expected)
     for function in functions.values():
         assert function["Architectures"] == ["arm64"]
         assert function["Runtime"] == "python3.13"
@@ -134,7 +137,13 @@ def test_functions_run_on_arm_behind_an_alias_with_only_settings_in_the_environm
         settings = Settings.from_env({k: v for k, v in plain.items() if k not in number})
         assert set(settings.to_env()) >= set(plain) - number, "a variable that Settings does not know"
     aliases = assembly(profile).resources("AWS::Lambda::Alias")
-    assert [a["Name"] for a in aliases] == ["live"] * len(FUNCTIONS)
+    assert [a["Name"] for a in aliases] == ["live"] * len(expected)
+
+
+@both
+def test_x_ray_draws_what_the_message_says_and_nothing_by_itself(assembly: Synthesise, profile: str) -> None:
+    modes = {name: f["TracingConfig"]["Mode"] for name, f in ours(assembly(profile)).items() if "TracingConfig" in f}
+    assert {name for name, mode in modes.items() if mode == "Active"} == {"dialogue"}
 
 
 def test_cold_starts_are_avoided_in_each_profile_by_its_own_means(assembly: Synthesise) -> None:
@@ -184,7 +193,7 @@ def test_no_role_of_ours_has_a_wildcard_action(assembly: Synthesise, profile: st
     for owner, actions in roles.roles(assembly(profile).templates()).items():
         for action, places in actions.items():
             assert "*" not in action, f"{owner}: {action}"
-            stars = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+            stars = {"xray:PutTraceSegments", "xray:PutTelemetryRecords", "cloudwatch:GetMetricData"}
             assert "*" not in places or action in stars or action.startswith("ec2:"), f"{owner}: {action} on everything"
 
 
@@ -199,7 +208,7 @@ def test_a_finding_that_nobody_accepted_stops_the_synthesis() -> None:
 def test_layers_are_within_their_limits_and_hold_what_the_functions_import(bundle: Bundle) -> None:
     sizes = bundle.sizes()
     assert sum(sizes[f"layers/{n}"] for n in ("dependencies", "shared", "plugins")) <= COMMON_LIMIT
-    for name in FUNCTIONS:
+    for name in (*FUNCTIONS, *LOG_FUNCTIONS):
         assert sizes[f"functions/{name}"] <= FUNCTION_LIMIT
         assert {p.name for p in bundle.function(name).iterdir() if p.is_file()} == {f"{name}.py"}
     python = bundle.layer("dependencies") / "python"
