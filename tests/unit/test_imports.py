@@ -43,6 +43,8 @@ FLOORS = {
         "answering",
         "busy",
         "silence",
+        "doubts",
+        "intents",
         "handover",
         "showing",
         "worker",

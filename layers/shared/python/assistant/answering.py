@@ -24,6 +24,7 @@ from assistant.observability import (
     COMPLETION_TOKENS,
     FIRST_TOKEN,
     MODEL_ERRORS,
+    NOT_UNDERSTOOD,
     PROMPT_LEAKS,
     PROMPT_TOKENS,
     Metrics,
@@ -171,6 +172,7 @@ class Answering:
             if found.direct and model.name == "builtin":
                 return Answer(Reply(text=found.direct, private=private), model=model.name)
             if not found.confident and not facts:
+                self._metrics.emit((NOT_UNDERSTOOD, 1))
                 self._gap(asks.whole or asks.text)
                 people = ", ".join(found.experts[:2])
                 experts = f"\n\n{say('ask_expert', asks.language, people=people)}" if people else ""

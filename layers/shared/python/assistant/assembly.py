@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from assistant.growing import Step
     from assistant.handover import HandOvers
     from assistant.intake import Intake
+    from assistant.intents import Intents, Prepared
     from assistant.knowledge.service import Service
     from assistant.knowledge.vectors import Semantic
     from assistant.knowledge.versions import Served, Versions
@@ -647,26 +648,28 @@ class Assistant:
         return self._understands[1]
 
     def _learned(self) -> Understander | None:
-        """Learned in seconds, kept for the next start."""
-        import hashlib
-        import tempfile
-        from pathlib import Path
+        """Learned at the deployment, or else by whoever needs it first."""
+        return self.intents.understander(self._examples())
 
+    def _examples(self) -> list[tuple[str, str]]:
         from assistant.flows import Flows
-        from assistant.nlu import Understander, train
 
-        examples = sorted(Flows(self.plugins.flows).examples())
-        if not examples:
-            return None
-        digest = hashlib.sha256(repr(examples).encode()).hexdigest()[:16]
-        kept = Path(tempfile.gettempdir()) / f"assistant-intents-{digest}.bin"
-        try:
-            return Understander.load(kept)
-        except (OSError, InvalidSetting):
-            learned = train(examples)
-            with suppress(OSError):  # no room to keep it: it is learned again at the next start
-                learned.save(kept)
-            return learned
+        return Flows(self.plugins.flows).examples()
+
+    @cached_property
+    def intents(self) -> Intents:
+        """What was learned from examples."""
+        from assistant.intents import Intents
+        from assistant.storage import Bucket
+
+        def bucket() -> Bucket | None:
+            return Bucket(self.settings.bucket, client=self.client("s3")) if self.settings.bucket else None
+
+        return Intents(bucket)
+
+    def learn(self) -> Prepared:
+        """Learns the plug-ins' intents where that was not done before, so that no function has to."""
+        return self.intents.prepare(self._examples())
 
     @cached_property
     def answering(self) -> Answering:
@@ -689,6 +692,7 @@ class Assistant:
 
         return Thinking(
             answering=self.answering,
+            models=self.model_of,
             platform=self.platform,
             metrics=self.metrics,
             plugins=self.plugins,

@@ -47,6 +47,7 @@ def initialise(assistant: Assistant, *, progress: Callable[[Step], None] = lambd
 
     note(_attempt("system parameters", lambda: _parameters(assistant), fix="check the role's access to the table"))
     note(_attempt("default knowledge", lambda: _knowledge(assistant), fix="check the role's access to the bucket"))
+    note(_attempt("intents", lambda: _intents(assistant), fix="check the bucket, and the examples of the plug-ins"))
     for name in configured(assistant):
         note(_attempt(f"platform {name}", partial(_announced, assistant, name), fix=f"see docs/platforms/{name}.md"))
     for name, state in components(assistant).items():
@@ -127,6 +128,12 @@ def _knowledge(assistant: Assistant) -> tuple[Literal["created", "kept"], str]:
         with versions.edit(author="init", note="the product's own guides", start=path):
             pass
     return "created", f"{documents} guides"
+
+
+def _intents(assistant: Assistant) -> tuple[Literal["created", "kept"], str]:
+    """Learns what tells the plug-ins' intents apart, where it was not learned before from the same examples."""
+    done = assistant.learn()
+    return ("created" if done.made else "kept"), f"{done.intents} intents, {done.kilobytes} KiB, {done.seconds:.1f} s"
 
 
 def configured(assistant: Assistant) -> list[str]:

@@ -51,6 +51,8 @@ CACHED_TOKENS: Final = Metric("CachedPromptTokens", "Count")
 COMPLETION_TOKENS: Final = Metric("CompletionTokens", "Count")
 SEND_ERRORS: Final = Metric("SendErrors", "Count")
 TOOL_CALLS: Final = Metric("ToolCalls", "Count")
+DOUBTS: Final = Metric("DoubtsPutToModel", "Count")
+"""Messages of which the classifier was not sure, by what the model made of them: `chosen`, `none`, `nonsense`, `failed`."""
 FLOODED: Final = Metric("TurnsFlooded", "Count")
 """Messages of conversations that wrote faster than can be answered."""
 BUDGET_REACHED: Final = Metric("BudgetsReached", "Count")

@@ -15,13 +15,14 @@ from assistant.acting import Approval, Desk, OutcomeLost, decision
 from assistant.answering import LONGEST_QUESTION, Answer, Answering, Question
 from assistant.audience import EVERYONE, Audiences, Rights
 from assistant.budgets import Budgets
+from assistant.doubts import Choice, resolve
 from assistant.errors import InvalidSetting, NeedsAuthorisation, SendError, Unavailable
 from assistant.filing import Filings
 from assistant.flows import Act, Flow, FlowResult, Flows, Said, State
 from assistant.flows.forms import spoken
 from assistant.growing import Growing
 from assistant.handover import HandOvers
-from assistant.llm import ChatMessage, ToolCall
+from assistant.llm import ChatMessage, ChatModel, ToolCall
 from assistant.memory import Fact, Memory
 from assistant.messages import OURS, Message, Passage, Reply
 from assistant.nlu import Understanding
@@ -88,6 +89,7 @@ class Thinking:
         self,
         *,
         answering: Answering,
+        models: Callable[[str], ChatModel],
         platform: Callable[[str], Platform],
         metrics: Metrics,
         plugins: Plugins,
@@ -111,6 +113,7 @@ class Thinking:
         self._opinions = opinions
         self._audiences = audiences or Audiences(platform=platform, clock=clock)
         self._answering = answering
+        self._models = models
         self._platform = platform
         self._metrics = metrics
         self._plugins = plugins
@@ -191,7 +194,8 @@ class Thinking:
         if free and (decided := decision(message, approval)):
             return self._decided(decided, approval, message, session, growing, ring, seconds)
         message = self._spelled_out(message, around)
-        flowing = self._flow(message, state, around)
+        understood = self._understood(message)
+        flowing = self._flow(message, state, around, understood)
         if flowing.handled:
             if flowing.act and flowing.act.kind == "hand_over":
                 return self._handed_over(flowing.act, message, session, growing, ring, around)
@@ -204,6 +208,8 @@ class Thinking:
         if not message.text.strip():
             mentioned = message.kind in ("text", "rich_text", "slash", "menu")
             return Answer(Reply(text=say("empty" if mentioned else "cannot_read", language)), after=kept)
+        if understood.doubtful and (begun := self._resolved(message, state, around, understood, ring, seconds)):
+            return begun
         answer = self._ask_model(message, session, growing, ring, seconds)
         return replace(answer, reply=_then(answer.reply, flowing.then), after={**kept, **answer.after})
 
@@ -222,10 +228,12 @@ class Thinking:
             if self._notices and isinstance(error.__cause__, SendError):
                 self._notices.about(error.__cause__, message.platform)
             return Answer(Reply(text=say("file_unreadable", language, name=message.file_name, reason=error)), after=kept)
+        left = "".join(f"\n\n{say('file_unreadable', language, name=n, reason=reason)}" for n, reason in file.unread.items())
         if message.text.strip():
             answer = self._ask_model(message, session, growing, ring, seconds, passages=file.passages)
-            return replace(answer, after={**kept, **answer.after})
-        text = say("file_read", language, name=file.name)
+            reply = replace(answer.reply, text=answer.reply.text + left)
+            return replace(answer, reply=reply, after={**kept, **answer.after})
+        text = say("file_read", language, name=", ".join(file.names)) + left
         if file.headings:
             text += f"\n\n{say('file_outline', language)}\n" + "\n".join(f"- {h}" for h in file.headings[:12])
         reply = Reply(text=text)
@@ -271,9 +279,32 @@ class Thinking:
             return replace(message, text=text)
         return message
 
-    def _flow(self, message: Message, state: State, around: Around) -> FlowResult:
+    def _understood(self, message: Message) -> Understanding:
         understander = self._understander() if message.text else None
-        understood = understander.understand(message.text) if understander else NOTHING_UNDERSTOOD
+        return understander.understand(message.text) if understander else NOTHING_UNDERSTOOD
+
+    def _resolved(
+        self, message: Message, state: State, around: Around, understood: Understanding, ring: Ring, seconds: float
+    ) -> Answer | None:
+        """The flow that the model takes the message for, where the classifier doubts and there is a model; else None."""
+        model, flows = self._models(ring.model), self._flows(around)
+        names = [name for name, _ in understood.alternatives if name in flows]
+        if model.name == "builtin" or not names or (self._budgets and self._budgets.reached(message, ring)):
+            return None
+        choices = [
+            Choice(name=n, title=spoken(flows.flow(n).title, around.language), examples=flows.flow(n).examples) for n in names
+        ]
+        meant = resolve(message.text, choices, model, metrics=self._metrics, tenant=message.tenant, seconds=seconds)
+        if self._budgets and meant.model:
+            self._budgets.spend(message, ring, model=meant.model, usage=meant.usage)
+        if not meant.name:
+            return None
+        flowing = self._flow(message, state, around, replace(understood, intent=meant.name))
+        if not flowing.handled:
+            return None
+        return replace(self._flowed(flowing, message, around), model=meant.model, usage=meant.usage)
+
+    def _flow(self, message: Message, state: State, around: Around, understood: Understanding) -> FlowResult:
         said = Said(text=message.text, action_key=message.action_key, action_value=message.action_value)
         context = Context(now=around.now, sender=Person(id=message.sender, name=message.sender_name))
         return self._flows(around).step(state, said, understood=understood, context=context, language=around.language)
