@@ -184,7 +184,7 @@ class _Held:
         found = self._value({"what": "account", "provider": provider}, provider, ())
         return _Account(str(found["id"]), str(found["name"]), tuple(found["ids"]))
 
-    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, tenant: str, key: str, attempt: int) -> None:
+    def tell(self, reply: Reply, *, platform: str, user: str, conversation: str, beside: Message, key: str, attempt: int) -> None:
         """Writes to somebody, from there."""
         where = {"platform": platform, "user": user, "conversation": conversation, "about": key}
         self._value({"what": "tell", "reply": json.loads(to_json(reply)), **where}, "", ())
