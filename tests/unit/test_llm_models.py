@@ -166,7 +166,9 @@ GOOD: list[Event | Exception] = [TextDelta("b"), Done(reason="stop", model="b")]
 
 def test_the_next_model_answers_when_one_is_down() -> None:
     first, second = Scripted("a", [Unavailable("down")]), Scripted("b", GOOD)
-    assert list(Fallback([first, second]).stream(QUESTION)) == GOOD
+    passed: list[str] = []
+    assert list(Fallback([first, second], failed=passed.append).stream(QUESTION)) == GOOD
+    assert passed == [first.name]
 
 
 def test_once_text_has_come_the_list_stays_with_that_model() -> None:

@@ -23,6 +23,7 @@ from assistant.observability import (
     CACHED_TOKENS,
     COMPLETION_TOKENS,
     FIRST_TOKEN,
+    MODEL_COST,
     MODEL_ERRORS,
     NOT_UNDERSTOOD,
     PROMPT_LEAKS,
@@ -132,9 +133,11 @@ class Answering:
         metrics: Metrics,
         guard: Guard | None = None,
         gap: Callable[[str], None] = lambda question: None,
+        cost: Callable[[str, Usage], float] = lambda model, usage: 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._models = models
+        self._cost = cost
         self._knowledge = knowledge
         self._metrics = metrics
         self._guard = guard or Guard()
@@ -272,6 +275,7 @@ class Answering:
             (PROMPT_TOKENS, done.usage.prompt),
             (CACHED_TOKENS, done.usage.cached),
             (COMPLETION_TOKENS, done.usage.completion),
+            *([(MODEL_COST, cost)] if (cost := self._cost(done.model, done.usage)) else []),
             model=done.model,
         )
         return text.strip(), calls[:MOST_CALLS], done

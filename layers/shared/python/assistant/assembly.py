@@ -231,7 +231,12 @@ class Assistant:
         from assistant.llm.models import open_model
 
         key = self.secrets.get("model").get("api_key") if "@" in spec else None
-        return open_model(spec, region=self.settings.region, api_key=key)
+        return open_model(spec, region=self.settings.region, api_key=key, failed=self._passed_over)
+
+    def _passed_over(self, model: str) -> None:
+        from assistant.observability import MODEL_FAILOVERS
+
+        self.metrics.emit((MODEL_FAILOVERS, 1), model=model)
 
     @cached_property
     def knowledge(self) -> KnowledgeBase:
@@ -675,13 +680,16 @@ class Assistant:
     def answering(self) -> Answering:
         """Knowledge, model and tools behind one question."""
         from assistant.answering import Answering
+        from assistant.llm.tokens import Prices
 
+        prices = Prices.from_json(self.settings.model_prices)
         return Answering(
             models=self.model_of,
             knowledge=self.knowledge,
             metrics=self.metrics,
             guard=self.guard,
             gap=self._note_gap,
+            cost=lambda model, usage: float(prices.cost(model, usage)),
             clock=self.clock,
         )
 

@@ -19,12 +19,20 @@ _logger = logging.getLogger(__name__)
 class Fallback:
     """A ChatModel that asks `models` in order until one begins to answer. Once text has come, it stays with that one."""
 
-    def __init__(self, models: Sequence[ChatModel], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        models: Sequence[ChatModel],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        failed: Callable[[str], None] = lambda model: None,
+    ) -> None:
+        """`failed` hears the name of each model that did not begin to answer, whether or not another one did."""
         if not models:
             raise ValueError("a fall-back list needs a model")
         self.name = ",".join(m.name for m in models)
         self._models = tuple(models)
         self._clock = clock
+        self._failed = failed
 
     def stream(self, request: ChatRequest) -> Iterator[Event]:
         """Events of the first model that answers; see ChatModel. All of them share `request.seconds`."""
@@ -49,12 +57,14 @@ class Fallback:
                         error_message=str(error),
                     )
                     missing.append(error)
+                    self._failed(model.name)
                     continue
                 if first is not None:
                     yield first
                     yield from events
                     return
                 missing.append(Unavailable(f"{model.name} gave no answer"))
+                self._failed(model.name)
         after = [e.retry_after for e in missing if e.retry_after is not None]
         reasons = "; ".join(str(e) for e in missing) or f"no model began within {request.seconds:g} s"
         raise Unavailable(f"no model answers: {reasons}", retry_after=min(after, default=None))

@@ -81,8 +81,9 @@ def open_model(
     region: str,
     api_key: str | Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    failed: Callable[[str], None] = lambda model: None,
 ) -> ChatModel:
-    """The model that `spec` names, or the list of them, tried in order.
+    """The model that `spec` names, or the list of them, tried in order; `failed` hears of each one that was passed over.
 
     `api_key` goes to the `openai:` endpoints. Where they are several hosts it must be keys by host, such as
     `{"api.openai.com": "…"}` (a mapping, or its JSON), so that no host sees another's key. Nothing is contacted yet. Raises
@@ -95,7 +96,7 @@ def open_model(
         return models[0]
     from assistant.llm.fallback import Fallback
 
-    return Fallback(models, clock=clock)
+    return Fallback(models, clock=clock, failed=failed)
 
 
 def _keys(specs: tuple[ModelSpec, ...], api_key: str | Mapping[str, str] | None) -> Mapping[str, str]:
