@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "build" / "screenshots"
+SCREENSHOTS = ROOT / "build" / "screens"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -129,7 +129,7 @@ def open_page(open_at: Callable[..., Page], api: FakeApi) -> Callable[..., Page]
 
 
 def picture(page: Page, name: str) -> None:
-    """Keeps what the page looks like in build/screenshots."""
+    """Keeps what the page looks like in build/screens."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 

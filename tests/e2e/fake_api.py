@@ -86,6 +86,14 @@ class Unanswered:
         """The open ones."""
         return self.items
 
+    def judged(self) -> list[dict[str, Any]]:
+        """Passages that people had an opinion about."""
+        return []
+
+    def refreshed(self) -> dict[str, Any]:
+        """What the last look at web pages gave."""
+        return {}
+
     def close(self, gap: str) -> None:
         """Takes one off."""
         self.items = [item for item in self.items if item["id"] != gap]

@@ -17,7 +17,7 @@ addWords({
     kb_page: "Or a web page", kb_page_add: "Add page", kb_waiting: "waiting", kb_sending: "is being read…", kb_part: "{part} sent", kb_state_added: "added", kb_state_unchanged: "was there already, unchanged", kb_too_large: "is larger than 4 MB", kb_refused: "not added: {reason}",
     kb_question: "Question", kb_ask: "Search", kb_as: "As this person", kb_as_help: "PLATFORM:USER, for example slack:U123; or audiences such as department:42, separated by spaces. Empty: what everyone may see.", kb_sure: "Good enough to answer from.", kb_unsure: "Not good enough: the assistant would say that it found nothing.",
     kb_found_none: "Nothing was found.", kb_gaps_intro: "What people asked and got no answer to, most asked first. Write a page, add it, then take the question off the list.", kb_gaps_empty: "No unanswered questions",
-    kb_gaps_empty_more: "Questions for which nothing good enough is found will appear here.", kb_times: "Asked", kb_last: "Last", kb_gap_done: "Done", kb_gap_this: "Done: {question}", kb_gap_closed: "Taken off the list.", kb_try: "Try it",
+    kb_gaps_empty_more: "Questions for which nothing good enough is found will appear here.", kb_times: "Asked", kb_last: "Last", kb_opinions: "Thumbs on passages", kb_opinions_more: "Passages that answers were made of, those that helped least first.", kb_passage: "Passage", kb_good: "Up", kb_bad: "Down", kb_gap_done: "Done", kb_gap_this: "Done: {question}", kb_gap_closed: "Taken off the list.", kb_try: "Try it",
     kb_versions_intro: "Each change publishes a new version. An older one can be served again at any time.", kb_version: "Version", kb_published: "Published", kb_by: "By", kb_note: "Change", kb_served: "served", kb_serve: "Serve again", kb_serve_this: "Serve again: version {name}",
     kb_rolled: "Version {name} is served.", kb_versions_empty: "No version was published yet", kb_versions_empty_more: "The assistant answers from the guides it came with.", kb_entity: "Person, team, system, product…", kb_find: "Find", kb_graph_empty: "No entity begins with that",
     kb_graph_empty_more: "Load people, teams and systems with “assistant kb graph load”.", kb_around: "What is around {name}", kb_also: "Also called {names}", kb_nothing_around: "Nothing is related to it.", kb_source: "source: {source}",
@@ -32,7 +32,7 @@ addWords({
     kb_page: "或者添加网页", kb_page_add: "添加网页", kb_waiting: "等待中", kb_sending: "正在读取…", kb_part: "已上传 {part}", kb_state_added: "已添加", kb_state_unchanged: "已存在，没有变化", kb_too_large: "超过 4 MB", kb_refused: "未添加：{reason}",
     kb_question: "问题", kb_ask: "检索", kb_as: "以此人的身份", kb_as_help: "格式为 平台:用户，例如 slack:U123；也可以填写 department:42 等可见范围，用空格分隔。留空表示所有人可见的内容。", kb_sure: "足以据此回答。", kb_unsure: "不够好：助手会说没有找到。",
     kb_found_none: "什么都没有找到。", kb_gaps_intro: "用户问过但没有得到回答的问题，问得最多的排在最前。写好页面并添加后，就可以从列表中移除。", kb_gaps_empty: "没有未答上的问题",
-    kb_gaps_empty_more: "找不到足够好内容的问题会显示在这里。", kb_times: "次数", kb_last: "最近一次", kb_gap_done: "已处理", kb_gap_this: "已处理：{question}", kb_gap_closed: "已从列表移除。", kb_try: "试问",
+    kb_gaps_empty_more: "找不到足够好内容的问题会显示在这里。", kb_times: "次数", kb_last: "最近一次", kb_opinions: "段落评价", kb_opinions_more: "回答引用过的段落，帮助最少的排在最前。", kb_passage: "段落", kb_good: "赞", kb_bad: "踩", kb_gap_done: "已处理", kb_gap_this: "已处理：{question}", kb_gap_closed: "已从列表移除。", kb_try: "试问",
     kb_versions_intro: "每次变更都会发布新版本，随时可以恢复使用旧版本。", kb_version: "版本", kb_published: "发布时间", kb_by: "操作人", kb_note: "变更", kb_served: "使用中", kb_serve: "恢复使用", kb_serve_this: "恢复使用：版本 {name}",
     kb_rolled: "正在使用版本 {name}。", kb_versions_empty: "还没有发布过版本", kb_versions_empty_more: "助手目前根据自带的指南回答。", kb_entity: "人员、团队、系统、产品…", kb_find: "查找", kb_graph_empty: "没有以此开头的条目",
     kb_graph_empty_more: "可用 “assistant kb graph load” 导入人员、团队和系统。", kb_around: "与{name}相关的内容", kb_also: "又名 {names}", kb_nothing_around: "没有与它相关的内容。", kb_source: "来源：{source}",
@@ -213,10 +213,11 @@ const SHOW = {
   },
 
   async gaps(body, attempt, state) {
-    const { gaps } = await api.get(`${BASE}/gaps`);
+    const { gaps, feedback = [] } = await api.get(`${BASE}/gaps`);
     if (state.stopped) return;
+    const opinions = feedback.length ? [el("h2", {}, t("kb_opinions")), el("p", { class: "muted" }, t("kb_opinions_more")), table(t("kb_opinions"), [t("kb_passage"), t("kb_good"), t("kb_bad")], feedback.map((f) => [f.passage, String(f.good), String(f.bad)]), { ends: [1, 2] })] : [];
     if (!gaps.length) {
-      body.replaceChildren(nothing("kb_gaps_empty", "kb_gaps_empty_more"));
+      body.replaceChildren(nothing("kb_gaps_empty", "kb_gaps_empty_more"), ...opinions);
       return;
     }
     const rows = gaps.map((gap) => [gap.question, String(gap.count), date(gap.asked), el("div", { class: "acts" },
@@ -226,7 +227,7 @@ const SHOW = {
         announce(t("kb_gap_closed"));
         await SHOW.gaps(body, attempt, state);
       }) }, t("kb_gap_done")))]);
-    body.replaceChildren(el("p", { class: "muted" }, t("kb_gaps_intro")), table(t("kb_gaps"), [t("kb_question"), t("kb_times"), t("kb_last"), ""], rows, { ends: [1] }));
+    body.replaceChildren(el("p", { class: "muted" }, t("kb_gaps_intro")), table(t("kb_gaps"), [t("kb_question"), t("kb_times"), t("kb_last"), ""], rows, { ends: [1] }), ...opinions);
   },
 
   async versions(body, attempt, state) {
