@@ -37,7 +37,7 @@ from assistant.silence import Reminders, is_still
 from assistant.storage import Conflict
 from assistant.summaries import Summaries
 from assistant.thinking import GREETED, Thinking, tongue
-from assistant.words import say
+from assistant.words import language_of, say
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,7 @@ class Dialogue:
             if not (text := session.withdrawn[message.message_id]):
                 return
             message = replace(message, text=text)
+        message = replace(message, locale=_spoken_before(session, message) or message.locale)
         known = session.turn_of(message)
         platform = self._platform(message.platform)
         given: Answer | None = None
@@ -373,6 +374,12 @@ class Dialogue:
 def _informed(reply: Reply, consent: str) -> Reply:
     """The reply below what its reader is told on first contact."""
     return replace(reply, text=f"{consent}\n\n---\n\n{reply.text}" if reply.text else consent, silent=False)
+
+
+def _spoken_before(session: Session, message: Message) -> str:
+    """The language that the asker wrote in last: a button, a number or a picture is answered in it."""
+    said = (language_of(t.question, default="") for t in reversed(session.turns) if t.user == message.sender)
+    return next(filter(None, said), "")
 
 
 def _owner(delivery: Delivery) -> str:
