@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from assistant.errors import InvalidSetting
+from assistant.errors import InvalidSetting, SendError
 from assistant.observability import Metrics, RecordedMetrics, configure_logging, process_figures
 from assistant.platforms import Platform, platform_class
 from assistant.secrets import Secrets, StoredSecrets
@@ -365,7 +365,11 @@ class Assistant:
         from assistant.rollout import Rollouts
 
         def belongs(message: Message) -> Sequence[str]:
-            return self.platform(message.platform).belongs(message.sender)
+            try:
+                return self.platform(message.platform).belongs(message.sender)
+            except SendError as error:
+                self.notices.about(error, message.platform)  # a missing permission is for an administrator to mend
+                raise
 
         records = self.plugin_records
         return Rollouts(self.table, tenant=self.settings.tenant, clock=self.clock, belongs=belongs, beside=records.hear)
@@ -585,6 +589,7 @@ class Assistant:
             public_url=self.settings.public_url,
             tenant=self.settings.tenant,
             clock=self.clock,
+            metrics=self.metrics,
         )
 
     @cached_property

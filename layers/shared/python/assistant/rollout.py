@@ -599,7 +599,7 @@ class Rollouts:
         except Conflict as met:
             raise RolloutChanged("somebody else has just changed the roll-out; look at it and try again") from met
         with self._lock:
-            self._known = (after, self._clock())
+            self._known = None  # read again at the next turn, with the seats and lists that it leans on
         return after
 
 
