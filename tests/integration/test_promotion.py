@@ -374,6 +374,7 @@ def test_watching_costs_a_turn_nothing(aws: Emulator) -> None:
     talk(house, "ann", 1)
     with_plan = [c.operation for c in house.recorder.take()]
     rollouts(house).stop(**BY)
+    talk(house, "ann", 1)
     house.recorder.take()
     talk(house, "ann", 1)
     assert with_plan == [c.operation for c in house.recorder.take()]
