@@ -14,7 +14,7 @@ from assistant.logpipe import LogPipe
 def pipe() -> LogPipe:
     """This process's pipe."""
     app = start("logs", os.environ)
-    return LogPipe(client=lambda: app.client("firehose"), search=app.settings.log_search_stream)
+    return LogPipe(client=lambda: app.client("firehose"), search=app.settings.log_search_stream, metrics=app.metrics)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -70,11 +70,78 @@ def _share(part: str, rest: str) -> str:
 
 def watches(deployment: Deployment) -> Sequence[Watch]:
     """Every alarm of `deployment`."""
+    return (*_always(deployment), *_cached(deployment), *_piped(deployment))
+
+
+def _cached(deployment: Deployment) -> Sequence[Watch]:
+    """What is watched where functions share a cache."""
+    if not deployment.cache:
+        return ()
+    name = (("clusterId", deployment.prefix),)
+    return (
+        Watch(
+            name="cache-limits",
+            means="the shared cache refuses commands at its limit; values are fetched from their sources, which is slower",
+            series=(Series(id="refused", metric="ThrottledCmds", namespace="AWS/ElastiCache", dimensions=name),),
+            seconds=300,
+            pages=False,
+        ),
+    )
+
+
+def _piped(deployment: Deployment) -> Sequence[Watch]:
+    """What is watched where logs go to a search and an archive."""
+    if not deployment.log_search:
+        return ()
+
+    def stream(id_: str, metric: str, name: str) -> Series:
+        return Series(id=id_, metric=metric, namespace="AWS/Firehose", stat="Maximum", dimensions=(("DeliveryStreamName", name),))
+
+    def domain(id_: str, metric: str) -> Series:
+        where = (("DomainName", deployment.search_domain), ("ClientId", "{account}"))
+        return Series(id=id_, metric=metric, namespace="AWS/ES", stat="Maximum", dimensions=where)
+
+    return (
+        Watch(
+            name="logs-late",
+            means="lines of log wait for more than a quarter of an hour on their way to the search or the archive",
+            series=(
+                stream("search", "DeliveryToAmazonOpenSearchService.DataFreshness", deployment.search_stream),
+                stream("archive", "DeliveryToS3.DataFreshness", deployment.archive_stream),
+            ),
+            expression="IF(FILL(search, 0) > 900 OR FILL(archive, 0) > 900, 1, 0)",
+            seconds=300,
+            pages=False,
+        ),
+        Watch(
+            name="logs-aside",
+            means="lines of log could not be read or put back; they are kept in the archive's error prefix as they came",
+            series=(_ours("aside", metrics.LOGS_ASIDE, "logs"),),
+            seconds=300,
+            periods=1,
+            pages=False,
+        ),
+        Watch(
+            name="log-search-down",
+            means="the search of logs has lost an index or takes no more; lines wait in Firehose and then go to the archive",
+            series=(domain("red", "ClusterStatus.red"), domain("full", "ClusterIndexWritesBlocked")),
+            expression="IF(FILL(red, 0) > 0 OR FILL(full, 0) > 0, 1, 0)",
+            seconds=300,
+            periods=1,
+            pages=False,
+        ),
+    )
+
+
+def _always(deployment: Deployment) -> Sequence[Watch]:
+    """What is watched in every deployment."""
     failed, answered = _ours("failed", metrics.TURN_FAILED, "dialogue"), _ours("answered", metrics.TURNS, "dialogue")
     wrong, asked = _webhooks("wrong", "5xx", "Sum"), _webhooks("asked", "Count", "Sum")
     turns_rate = _share("failed", "answered")
     hooks_rate = "IF(FILL(asked, 0) > 0, 100 * FILL(wrong, 0) / FILL(asked, 0), 0)"
     late = deployment.silence_seconds
+    # A model of one's own always caches; others may not offer it, and then none of the tokens is cached.
+    offered = "" if deployment.gpu_profile else "FILL(cached, 0) > 0 AND "
     return (
         Watch(
             name="slow-webhooks",
@@ -180,6 +247,24 @@ def watches(deployment: Deployment) -> Sequence[Watch]:
             above=5,
         ),
         Watch(
+            name="model-failovers",
+            means="one question in ten passes over a model that did not begin to answer; another one answers, and it costs time",
+            series=(_ours("passed", metrics.MODEL_FAILOVERS, "dialogue"), answered),
+            expression=_share("passed", "answered"),
+            above=10,
+            seconds=300,
+            pages=False,
+        ),
+        Watch(
+            name="token-refresh",
+            means="access that people have given cannot be renewed: a provider is down, or has taken the app's rights away",
+            series=tuple(_ours(name, metrics.REFRESH_FAILED, name) for name in ("dialogue", "oauth", "api")),
+            expression="FILL(dialogue, 0) + FILL(oauth, 0) + FILL(api, 0)",
+            above=3,
+            seconds=300,
+            periods=2,
+        ),
+        Watch(
             name="slow-model",
             means="the first word of a model's answer takes more than 5 s at the 95th percentile",
             series=(_ours("first", metrics.FIRST_TOKEN, "dialogue", "p95"),),
@@ -194,7 +279,7 @@ def watches(deployment: Deployment) -> Sequence[Watch]:
                 _ours("cached", metrics.CACHED_TOKENS, "dialogue"),
                 _ours("prompt", metrics.PROMPT_TOKENS, "dialogue"),
             ),
-            expression="IF(FILL(prompt, 0) > 1000000 AND FILL(cached, 0) > 0 AND FILL(cached, 0) < 0.1 * FILL(prompt, 0), 1, 0)",
+            expression=f"IF(FILL(prompt, 0) > 1000000 AND {offered}FILL(cached, 0) < 0.1 * FILL(prompt, 0), 1, 0)",
             seconds=3600,
             periods=2,
             pages=False,
@@ -219,6 +304,15 @@ def watches(deployment: Deployment) -> Sequence[Watch]:
             name="budget",
             means="the day's allowance of a person or department is used up; the model is not asked for them until tomorrow",
             series=(_ours("reached", metrics.BUDGET_REACHED, "dialogue"),),
+            seconds=300,
+            periods=1,
+            pages=False,
+        ),
+        Watch(
+            name="answers-withheld",
+            means="answers began to repeat the assistant's own instructions and were withheld: somebody tries to get at them",
+            series=(_ours("withheld", metrics.PROMPT_LEAKS, "dialogue"),),
+            above=3,
             seconds=300,
             periods=1,
             pages=False,

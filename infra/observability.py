@@ -53,6 +53,7 @@ class ObservabilityStack(cdk.Stack):
             "dead": runtime.turns.dead_letters.queue_name,
             "ingest_dead": runtime.documents.dead_letters.queue_name,
             "table": data.table.table_name,
+            "account": self.account,
             **{name: function.function.function_name for name, function in runtime.functions.items()},
         }
         self.topic = self._topic(data, deployment)

@@ -22,6 +22,7 @@ from tests.infra.conftest import Assembly
 NOW = 1_800_000_000.0
 HOUR = 3600
 PREFIX = "assistant-production-"
+LARGE = Deployment.of({"profile": "enterprise", "stage": "production"}, env={})
 WEBHOOKS = {"ApiId": "Http", "Method": "POST", "Resource": "/webhook/{platform}/{channel}", "Stage": "$default"}
 
 
@@ -42,6 +43,8 @@ class Day:
             self.queue(at, "Turns/Queue", "ApproximateAgeOfOldestMessage", 3)
             self.queue(at, "Turns/DeadLetters", "ApproximateNumberOfMessagesVisible", 0)
             self.function(at, "DialogueFunction", "ConcurrentExecutions", 12)
+            self.stream(at, "DeliveryToAmazonOpenSearchService.DataFreshness", 70)
+            self.cloudwatch.put("AWS/ElastiCache", "ThrottledCmds", 0, at=at, clusterId="assistant-production")
 
     def ours(self, service: str, at: float, values: list[tuple[Metric, float]]) -> None:
         """What a function writes, in the format in which it writes it."""
@@ -60,6 +63,10 @@ class Day:
     def function(self, at: float, function: str, metric: str, value: float) -> None:
         """What Lambda publishes."""
         self.cloudwatch.put("AWS/Lambda", metric, value, at=at, FunctionName=f"{function}/Function")
+
+    def stream(self, at: float, metric: str, value: float) -> None:
+        """What Firehose publishes about the stream to the search."""
+        self.cloudwatch.put("AWS/Firehose", metric, value, at=at, DeliveryStreamName="assistant-production-search")
 
     def table(self, at: float, metric: str, value: float) -> None:
         """What DynamoDB publishes."""
@@ -97,9 +104,25 @@ FAULTS: Mapping[str, Callable[[Day], None]] = {
     "cold-prompts": lambda day: each(newest(120), lambda at: day.ours("dialogue", at, [(metrics.PROMPT_TOKENS, 4_000_000)])),
     "send-errors": lambda day: each(newest(3), lambda at: day.ours("dialogue", at, [(metrics.SEND_ERRORS, 6)])),
     "plugin-faults": lambda day: each(newest(2), lambda at: day.ours("dialogue", at, [(metrics.PLUGIN_FAULTS, 3)])),
+    "model-failovers": lambda day: each(newest(15), lambda at: day.ours("dialogue", at, [(metrics.MODEL_FAILOVERS, 30)])),
+    "token-refresh": lambda day: each(newest(10), lambda at: day.ours("dialogue", at, [(metrics.REFRESH_FAILED, 1)])),
+    "answers-withheld": lambda day: each(newest(5), lambda at: day.ours("dialogue", at, [(metrics.PROMPT_LEAKS, 1)])),
+    "cache-limits": lambda day: each(
+        newest(15), lambda at: day.cloudwatch.put("AWS/ElastiCache", "ThrottledCmds", 2, at=at, clusterId="assistant-production")
+    ),
+    "logs-late": lambda day: each(newest(15), lambda at: day.stream(at, "DeliveryToAmazonOpenSearchService.DataFreshness", 1200)),
+    "logs-aside": lambda day: day.ours("logs", NOW - 30, [(metrics.LOGS_ASIDE, 1)]),
+    "log-search-down": lambda day: day.cloudwatch.put(
+        "AWS/ES", "ClusterStatus.red", 1, at=NOW - 30, DomainName="assistant-production", ClientId="<AccountId>"
+    ),
     "budget": lambda day: day.ours("dialogue", NOW - 30, [(metrics.BUDGET_REACHED, 1)]),
     "forged-webhooks": lambda day: each(newest(10), lambda at: day.ours("webhook", at, [(metrics.REFUSED, 40)])),
 }
+BESIDE: Mapping[str, Callable[[Day], None]] = {
+    "webhook-errors": lambda day: each(newest(3), lambda at: day.api(at, "Count", 3)),
+    "cold-prompts": lambda day: each(newest(120), lambda at: day.ours("dialogue", at, [(metrics.CACHED_TOKENS, 1)])),
+}
+"""What always comes with a fault: a request that fails is a request."""
 ALSO = {"queue-age": {"silence"}, "turn-errors": set(), "turn-errors-warning": set()}
 """Alarms that rightly fire with another's fault."""
 
@@ -113,7 +136,7 @@ def alarms(assembly: Callable[[str], Assembly]) -> dict[str, dict[str, Any]]:
     resolve = roles.reader(templates, stack)
     found = {}
     for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::CloudWatch::Alarm":
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and not resource["Properties"]["AlarmName"].endswith("-canary"):
             alarm = resource["Properties"]
             for query in alarm["Metrics"]:
                 for dimension in query.get("MetricStat", {}).get("Metric", {}).get("Dimensions", ()):
@@ -148,6 +171,33 @@ def test_each_alarm_fires_on_its_fault_and_no_other_does(alarms: dict[str, dict[
         assert fired == {name} | ALSO.get(name, set())
 
 
+def test_each_alarm_fires_though_all_other_metrics_are_missing(alarms: dict[str, dict[str, Any]]) -> None:
+    for name, inject in FAULTS.items():
+        day = Day()
+        day.cloudwatch = CloudWatch()
+        inject(day)
+        BESIDE.get(name, lambda day: None)(day)
+        assert name in firing(alarms, day), name
+
+
+def test_each_alarm_ends_when_its_metric_is_no_longer_written(alarms: dict[str, dict[str, Any]]) -> None:
+    for name, inject in FAULTS.items():
+        day = Day()
+        inject(day)
+        alarm = alarms[name]
+        seconds = max(q["MetricStat"]["Period"] for q in alarm["Metrics"] if "MetricStat" in q)
+        later = NOW + seconds * alarm["EvaluationPeriods"]
+        assert day.cloudwatch.state(alarm, now=later) == "OK", name
+
+
+def test_a_model_of_ones_own_that_finds_nothing_in_its_cache_is_noticed() -> None:
+    given = {"profile": "enterprise", "stage": "production", "gpu_profile": "48gb-small"}
+    (watch,) = (w for w in watches(Deployment.of(given, env={})) if w.name == "cold-prompts")
+    assert Maths(watch.expression, {"prompt": 4_000_000, "cached": None}).result() == 1
+    assert Maths(watch.expression, {"prompt": 4_000_000, "cached": 3_000_000}).result() == 0
+    assert Maths(watch.expression, {"prompt": None, "cached": None}).result() == 0
+
+
 def test_the_error_rate_must_be_above_one_percent_three_times_in_a_row(alarms: dict[str, dict[str, Any]]) -> None:
     twice = Day()
     each(newest(2), lambda at: twice.ours("dialogue", at, [(metrics.TURN_FAILED, 5)]))
@@ -169,7 +219,7 @@ def test_alarms_look_at_metrics_that_the_code_emits() -> None:
     text = "\n".join(p.read_text() for p in source.rglob("*.py") if p.name != "observability.py")
     constants = {getattr(metrics, n).name: n for n in dir(metrics) if isinstance(getattr(metrics, n), Metric)}
     silent = set()
-    for watch in watches(Deployment()):
+    for watch in watches(LARGE):
         for series in watch.series:
             if series.namespace == NAMESPACE:
                 assert series.metric in METRICS
@@ -181,7 +231,7 @@ def test_alarms_look_at_metrics_that_the_code_emits() -> None:
 def test_what_wakes_somebody_does_so_once_through_one_alarm(assembly: Callable[[str], Assembly]) -> None:
     made = assembly("enterprise")
     (page,) = made.resources("AWS::CloudWatch::CompositeAlarm")
-    expected = [f'ALARM("{PREFIX}{w.name}")' for w in watches(Deployment()) if w.pages]
+    expected = [f'ALARM("{PREFIX}{w.name}")' for w in watches(LARGE) if w.pages]
     assert page["AlarmRule"].split(" OR ") == expected
     (topic,) = made.resources("AWS::SNS::Subscription")
     assert topic["Endpoint"] == "oncall@example.com"

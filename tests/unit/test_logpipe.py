@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from assistant import logpipe
 from assistant.logpipe import LogPipe
-from assistant.observability import TURN_TIME, TURNS, EcsFormatter, Metrics, redact
+from assistant.observability import LOGS_ASIDE, TURN_TIME, TURNS, EcsFormatter, Metrics, RecordedMetrics, redact
 
 SEARCH = "assistant-production-search"
 ARCHIVE = "assistant-production-archive"
@@ -33,7 +33,8 @@ class Firehose:
         """How many records of each coming call are refused."""
         self.calls = 0
         self._waiting: list[tuple[str, bytes]] = []
-        self.pipe = LogPipe(client=lambda: self, search=SEARCH, sleep=lambda seconds: None)
+        self.metrics = RecordedMetrics()
+        self.pipe = LogPipe(client=lambda: self, search=SEARCH, metrics=self.metrics, sleep=lambda seconds: None)
 
     def put_record_batch(self, *, DeliveryStreamName: str, Records: Sequence[Mapping[str, bytes]]) -> dict[str, Any]:
         assert 1 <= len(Records) <= 500
@@ -82,6 +83,7 @@ class Firehose:
                 case "ProcessingFailed":
                     assert base64.b64decode(told["data"]) == asked, "what could not be read is kept as it came"
                     self.aside.append(asked)
+                    assert self.metrics.total(LOGS_ASIDE) == len(self.aside)
                 case other:
                     assert other == "Dropped"
                     assert "data" not in told

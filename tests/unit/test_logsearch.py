@@ -17,7 +17,7 @@ from assistant import logsearch
 from assistant.errors import Unavailable
 from assistant.logpipe import LogPipe
 from assistant.logsearch import load, policy, saved_objects, signed
-from assistant.observability import METRICS, EcsFormatter, Metrics
+from assistant.observability import METRICS, EcsFormatter, Metrics, RecordedMetrics
 from infra.deployment import ACCESS_LOG
 from tests.simulators.opensearch import OpenSearchServer
 
@@ -77,7 +77,7 @@ def written() -> list[str]:
 def piped(lines: list[str]) -> list[dict[str, Any]]:
     """What the pipe makes of `lines`."""
     found = []
-    pipe = LogPipe(client=lambda: None, search="s")
+    pipe = LogPipe(client=lambda: None, search="s", metrics=RecordedMetrics())
     for line in lines:
         batch = {
             "messageType": "DATA_MESSAGE",

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from assistant.errors import Unavailable
-from assistant.observability import log, redact
+from assistant.observability import LOGS_ASIDE, Metrics, log, redact
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +76,13 @@ class LogPipe:
         *,
         client: Callable[[], Any],
         search: str,
+        metrics: Metrics,
         sleep: Callable[[float], None] = time.sleep,
         answer_bytes: int = ANSWER_BYTES,
     ) -> None:
         self._client = client
         self._search = search
+        self._metrics = metrics
         self._sleep = sleep
         self._answer_bytes = answer_bytes
 
@@ -102,6 +104,7 @@ class LogPipe:
             lines = list(_lines(raw))
         except (ValueError, binascii.Error, OSError, EOFError, zlib.error, LookupError, TypeError) as error:
             log(logger, logging.ERROR, "a log record cannot be read", event_reason=type(error).__name__, firehose_record=id_)
+            self._metrics.emit((LOGS_ASIDE, 1))
             return Answer(id=id_, result="ProcessingFailed", data=given)
         if not lines:
             return Answer(id=id_, result="Dropped")
@@ -113,6 +116,7 @@ class LogPipe:
             self._put_back(stream, lines if searched else _packed(lines))
         except Unavailable as error:
             log(logger, logging.ERROR, "log lines could not be put back", event_reason=str(error), firehose_record=id_)
+            self._metrics.emit((LOGS_ASIDE, 1))
             return Answer(id=id_, result="ProcessingFailed", data=given)
         return Answer(id=id_, result="Dropped")
 

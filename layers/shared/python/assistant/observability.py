@@ -62,6 +62,7 @@ REFRESH_FAILED: Final = Metric("TokenRefreshesFailed", "Count")
 SEARCHED: Final = Metric("RetrievalsSearched", "Count")
 RECALLED: Final = Metric("RetrievalsCached", "Count")
 """Questions whose passages came out of the cache; with the ones that were searched for, its hit rate."""
+LOGS_ASIDE: Final = Metric("LogRecordsSetAside", "Count")
 LIKED: Final = Metric("AnswersLiked", "Count")
 DISLIKED: Final = Metric("AnswersDisliked", "Count")
 FIRST_REPLY: Final = Metric("TimeToVisibleReply", "Milliseconds")
