@@ -265,6 +265,10 @@ class DingTalk(Platform):
                 return ""
         return self._robot_send(robot_body(piece), to=to, private=private)
 
+    def private_chat(self, user: str) -> Message:
+        """An address at which `send` reaches the person with the staff id `user`."""
+        return replace(super().private_chat(user), address={"staff_id": user})
+
     def _robot_send(self, body: Mapping[str, str], *, to: Message, private: bool) -> str:
         from assistant.platforms.dingtalk_api import of_chat
 
