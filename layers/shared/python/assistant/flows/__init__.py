@@ -26,13 +26,14 @@ from assistant.flows.forms import Words as Words
 from assistant.flows.repairs import Repair, asks, corrects, repair_of
 from assistant.flows.shown import shown
 from assistant.messages import JSON, Button, Reply
-from assistant.nlu import OUT_OF_SCOPE
 from assistant.slots import Context, SlotType, read
 from assistant.words import say
 
 ACTION: Final = "flow"
 """`key` of all buttons of flows."""
 
+UNLIKE: Final = "?unlike"
+"""After a flow's name: the intent of what sounds like it and is not meant; no flow answers to it."""
 CONFIRM: Final = "?confirm"
 CHANGE: Final = "?change"
 DEEPEST: Final = 4
@@ -178,7 +179,8 @@ class Flows:
     def examples(self) -> list[tuple[str, str]]:
         """All `(text, intent)` examples, to train an understander with."""
         flows = self._flows.values()
-        return [(t, flow.name) for flow in flows for t in flow.examples] + [(t, OUT_OF_SCOPE) for f in flows for t in f.unlike]
+        meant = [(text, flow.name) for flow in flows for text in flow.examples]
+        return meant + [(text, f"{flow.name}{UNLIKE}") for flow in flows for text in flow.unlike]
 
     def form(self, act: Act) -> BaseModel:
         """The checked form of an act to run; raises InvalidSetting where the flow has gone or changed since."""
