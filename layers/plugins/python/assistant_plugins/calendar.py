@@ -208,6 +208,11 @@ FLOWS = (
             "约一下李雷和韩梅梅后天上午十点", "明天下午三点 with 张三", "创建一个日程，周一九点和小王", "邀请张三参加周五的会议",
             "和张三约个会，讨论预算",
         ),
+        unlike=(
+            "how do I book a meeting room?", "what is the rule for meeting rooms", "where is the meeting room?",
+            "how do I cancel a meeting?", "how long may a meeting last?", "who may book the large room?",
+            "会议室怎么预订？", "会议室在哪里", "怎么取消会议", "会议室使用规定", "如何预约会议",
+        ),
     ),
     Flow(
         name="free_busy",
@@ -221,6 +226,14 @@ FLOWS = (
             "谁有空？", "张三明天有空吗", "李四周一忙吗", "王五下周什么时候有空", "查一下张三和李四明天上午有没有空",
             "看看李雷今天的日程",
             "我明天有空吗", "张三今天下午有时间吗", "这周李四哪天空闲", "周五大家有空吗",
+        ),
+        unlike=(
+            "who is Bob Miller", "who does Ann report to?", "what is Ann's email?", "who leads the design team?",
+            "is the canteen free?",
+            "is parking free", "who is Ann's manager", "what is the phone number of Bob", "when is the office open?",
+            "what are the working hours", "who is responsible for travel?", "who can help me with my laptop",
+            "张三是谁", "张三的邮箱是什么", "张三的上级是谁", "设计部的负责人是谁",
+            "停车免费吗", "几点上班", "谁负责报销", "王芳的电话是多少",
         ),
     ),
 )  # fmt: skip
