@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_logs as logs
@@ -61,6 +63,8 @@ class LogPipeline(Construct):
         url = f"https://{self.domain.attr_domain_endpoint}"
         settings = Settings(
             stage=deployment.stage,
+            tenant=deployment.tenant,
+            table_name=data.table.table_name,
             log_level=deployment.log_level,
             log_search_stream=deployment.search_stream,
             log_search_url=url,
@@ -102,6 +106,14 @@ class LogPipeline(Construct):
             execute_before=[search],
         )
         loaded.node.add_dependency(self.domain)
+        data.allow_table(setup.role, "Query", "DeleteItem")  # who was erased, and is to be forgotten here
+        events.Rule(
+            self,
+            "Forget",
+            description="Lines of logs that name somebody who was erased are deleted",
+            schedule=events.Schedule.rate(cdk.Duration.days(1)),
+            targets=[targets.LambdaFunction(setup.alias, event=events.RuleTargetInput.from_object({"task": "forget"}))],
+        )
         cdk.CfnOutput(cdk.Stack.of(self), "LogSearch", value=f"{url}/_dashboards")
 
     def _arn(self, service: str, resource: str) -> str:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from botocore.credentials import Credentials
 
 from assistant.dev.cli import main
 from assistant.dev.emulator import Emulator
 from assistant.dev.runner import listen, serve
+from assistant.errors import Unavailable
 from assistant.knowledge.gaps import Gaps
+from assistant.logsearch import forget_noted, load, signed
 from assistant.messages import Message
 from assistant.plugins import BotPlugin, Permissions, PluginContext, Plugins
 from assistant.privacy import Privacy
 from assistant.queue import Delivery
 from tests.integration.test_api import ApiFunction
+from tests.integration.test_silence import office
+from tests.simulators.opensearch import OpenSearchServer
 from tests.support.desks import SlackDesk
 from tests.support.house import WEBCHAT_KEY, House, client, down
 
@@ -98,7 +104,7 @@ def test_an_export_holds_what_was_said_remembered_and_allowed(house: House) -> N
 def test_a_large_life_is_given_and_erased_in_parts(aws: Emulator, house: House) -> None:
     for n in range(12):
         house.say(f"Question {n} of aardvarks", user="ann" if n % 3 else "bob", conversation=f"c{n % 2}")
-    house.drain()
+        house.drain()
     hasty = Privacy(house.assistant.table, people=house.assistant.people, seconds=0, page=2)
     cursor, turns, parts = "", [], 0
     while parts == 0 or cursor:
@@ -277,3 +283,74 @@ def test_what_could_not_be_answered_goes_with_its_author(house: House) -> None:
         house.run(house.batch())
     house.assistant.privacy.erase("webchat:ann")
     assert [json.loads(letter["Body"])["sender"] for letter in house.dead_letters()] == ["bob"]
+
+
+# --- what stands elsewhere -----------------------------------------------------------------------
+
+
+def test_what_was_passed_on_to_a_person_goes_too_and_the_support_chats_own_words_stay(aws: Emulator) -> None:
+    house = office(aws, hand_over="webchat:support")
+    for text in ("aardvarks are loose", "can I talk to a human please?", "the aardvarks are in the lift"):
+        house.say(text, user="ann", conversation="anns")
+        house.drain()
+    summary = house.turns("support")[0]["text"]
+    case = summary.partition("#")[2][:6]
+    house.say(f"#{case} I am on my way", user="sue", conversation="support")
+    house.drain()
+    house.say("back to the assistant", user="ann", conversation="anns")
+    house.drain()
+    assert any("aardvarks" in t["text"] for t in house.turns("support"))
+    house.assistant.privacy.erase("webchat:ann")
+    assert mentions(aws, "aardvarks") == []
+    assert [t["question"] for t in house.turns("support") if t["question"].startswith("#")] == [f"#{case} I am on my way"]
+
+
+def test_a_seat_in_a_ring_is_given_back(aws: Emulator, house: House) -> None:
+    house.assistant.rollouts.set({"chats": ["webchat:team"], "capacity": 1}, ring="internal", who="op", why="a test")
+    house.say("Hello", user="ann", conversation="team")
+    house.drain()
+    assert house.assistant.rollouts.taken_seats(house.assistant.rollouts.read())["internal"] == 1
+    house.assistant.privacy.erase("webchat:ann")
+    assert house.assistant.rollouts.taken_seats(house.assistant.rollouts.read())["internal"] == 0
+
+
+def test_lines_of_logs_that_name_the_person_are_deleted_and_so_is_the_note_of_it(aws: Emulator, house: House) -> None:
+    def line(message: str, **more: str) -> dict[str, str]:
+        return {"@timestamp": "2027-01-15T00:00:00Z", "message": message, **more}
+
+    with OpenSearchServer() as search:
+        send = signed(search.url, region="us-east-1", credentials=lambda: Credentials("a", "b"), sleep=lambda s: None)
+        load(send, days=30)
+        for one in (
+            line("a turn of ou_ann-1 failed"),
+            line("nothing", **{"event.reason": "user ou_ann-1 is not in the chat"}),
+            line("nothing", **{"trace.id": "ou_ann-1"}),
+            line("a turn of ou_bob failed"),
+            line("a turn of ou_ann-11 failed"),
+        ):
+            search.index(one)
+        house.assistant.privacy.erase("feishu:ou_ann-1")
+        table = house.assistant.table
+        now = time.time()
+        assert forget_noted(table, send, tenant="default", now=now) == 3
+        assert [len(search.find(message=m)) for m in ("a turn of ou_bob failed", "a turn of ou_ann-11 failed")] == [1, 1]
+        search.index(line("late: ou_ann-1"))
+        assert forget_noted(table, send, tenant="default", now=now + 7200) == 1, "lines may come late"
+        assert mentions(aws, "ou_ann-1") == []
+        assert forget_noted(table, send, tenant="default", now=now + 7200) == 0
+        search.busy = 9
+        house.assistant.privacy.erase("feishu:ou_ann-1")
+        with pytest.raises(Unavailable, match="does not answer"):
+            forget_noted(table, send, tenant="default", now=now)
+        assert mentions(aws, "ou_ann-1"), "it is tried again tomorrow"
+
+
+def test_the_words_on_first_contact_come_in_every_language_as_they_are_set(aws: Emulator) -> None:
+    for consent, question in ((CONSENT, "How long?"), ("你的话会保存 180 天。/forget 可以让我忘记。", "年假有几天？")):
+        aws.clear()
+        with SlackDesk() as desk:
+            house = House(aws, secrets=desk.secrets, consent=consent)
+            desk.ask(house, question)
+            house.drain()
+            assert desk.seen(house)[0].startswith(consent.partition(" /")[0][:12])
+            assert "Fourteen days." in desk.seen(house)[0]

@@ -71,8 +71,8 @@ class OpenSearchServer:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self._certificate)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
-        self.url = f"{'https' if self._certificate else 'http'}://{self.host}"
+        self.port: int = self._server.server_address[1]
+        self.url = f"{'https' if self._certificate else 'http'}://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -108,7 +108,29 @@ class OpenSearchServer:
                 if headers.get("osd-xsrf") != "true":
                     raise Refusal(400, "Request must contain the osd-xsrf header")
                 return self._import(body, headers, overwrite=query.get("overwrite") == "true")
+            case "POST", [indexes, "_delete_by_query"]:
+                if query.keys() - {"conflicts", "refresh", "ignore_unavailable"}:
+                    raise Refusal(400, f"request [{parts.path}] contains unrecognized parameters: {sorted(query)}")
+                return self._delete(_json(body, headers)["query"], indexes)
         raise Refusal(404, f"no handler found for {method} {parts.path}")
+
+    def _delete(self, query: Mapping[str, Any], indexes: str) -> Any:
+        """Delete by query, for phrases in any of several fields: the words stand side by side, keywords are equal."""
+        if set(query) != {"bool"} or not set(query["bool"]) <= {"should", "minimum_should_match"}:
+            raise Refusal(400, f"unknown query {sorted(query)}")
+        (template,) = [t for t in self.templates.values() if indexes in t["index_patterns"]]
+        mapping = template["template"]["mappings"]["properties"]
+        before = len(self._documents)
+        for clause in query["bool"]["should"]:
+            asked = clause["multi_match"]
+            if asked["type"] != "phrase" or not asked["query"]:
+                raise Refusal(400, "a phrase is wanted")
+            self._documents = [
+                d
+                for d in self._documents
+                if not any(_holds(_at(mapping, f).get("type", ""), str(d.get(f, "")), asked["query"]) for f in asked["fields"])
+            ]
+        return {"deleted": before - len(self._documents), "failures": [], "version_conflicts": 0}
 
     def _import(self, body: bytes, headers: Mapping[str, str], *, overwrite: bool) -> Any:
         mark = re.fullmatch(r"multipart/form-data; boundary=(\S+)", headers.get("content-type", ""))
@@ -157,6 +179,14 @@ class OpenSearchServer:
         """Documents that have each of `terms`; `trace__id` is `trace.id`."""
         wanted = {k.replace("__", "."): v for k, v in terms.items()}
         return [d for d in self._documents if wanted.items() <= d.items()]
+
+
+def _holds(kind: str, value: str, phrase: str) -> bool:
+    """Whether a field of this kind matches: a keyword as a whole, a text by its words."""
+    if kind == "keyword":
+        return value == phrase
+    words, wanted = (re.findall(r"\w+", t.lower()) for t in (value, phrase))
+    return any(words[n : n + len(wanted)] == wanted for n in range(len(words)))
 
 
 def _json(body: bytes, headers: Mapping[str, str]) -> Any:

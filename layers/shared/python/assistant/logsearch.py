@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from assistant import observability as metrics
 from assistant.errors import Unavailable
 from assistant.observability import Metric, log
+from assistant.storage import Table, key
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ INDEX: Final = "assistant-logs"
 """A new index of this name with the day behind it is made every day, by Firehose."""
 PATTERN: Final = f"{INDEX}-*"
 POLICY: Final = "assistant-logs"
+LATE_SECONDS: Final = 3600
+"""So late a line may come to the search."""
 Json = dict[str, Any]
 """A body of OpenSearch's API. `Any`: each has its own shape."""
 
@@ -278,6 +281,41 @@ def load(send: Send, *, days: int) -> Sequence[str]:
     count = json.loads(told.body)["successCount"]
     log(logger, logging.INFO, "the search of logs is set up", event_action="load", saved_objects=count)
     return [f"index template {INDEX}", f"policy {POLICY}: deleted after {days} days", f"{count} saved objects"]
+
+
+NAMING: Final = ("message", "event.id", "event.reason", "error.message", "trace.id")
+"""Fields in which a line may name somebody."""
+
+
+def forget(send: Send, ids: Sequence[str]) -> int:
+    """Deletes the lines that name one of `ids`, whole and as they stand; how many. Raises Unavailable where that is refused.
+
+    Source: docs.opensearch.org (delete by query; multi-match query of type phrase)
+    """
+    phrases: list[Json] = [
+        {"multi_match": {"query": id_, "type": "phrase", "fields": list(NAMING), "lenient": True}} for id_ in ids if id_
+    ]
+    if not phrases:
+        return 0
+    body = json.dumps({"query": {"bool": {"should": phrases, "minimum_should_match": 1}}}).encode()
+    path = f"/{PATTERN}/_delete_by_query?conflicts=proceed&refresh=true&ignore_unavailable=true"
+    told = send("POST", path, body, {"content-type": "application/json"})
+    if told.status != 200:
+        raise Unavailable(f"OpenSearch refuses to forget: {told.status} {told.body[:400]}")
+    answer = json.loads(told.body)
+    if answer.get("failures"):
+        raise Unavailable(f"OpenSearch could not forget everything: {str(answer['failures'][0])[:300]}")
+    return int(answer.get("deleted") or 0)
+
+
+def forget_noted(table: Table, send: Send, *, tenant: str, now: float) -> int:
+    """Deletes the lines that name anybody who was erased; how many. A note stays for `LATE_SECONDS`: lines may come late."""
+    deleted = 0
+    for item in table.query(key("FORGET", tenant)):
+        deleted += forget(send, json.loads(str(item["body"])))
+        if now - int(item.get("at") or 0) > LATE_SECONDS:
+            table.delete(str(item["pk"]), str(item["sk"]))
+    return deleted
 
 
 def _put(send: Send, path: str, body: Json) -> None:

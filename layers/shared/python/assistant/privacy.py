@@ -8,17 +8,21 @@ Nothing is looked for by reading everything: each step is a query of a known par
 | turns | in each of those conversations, the turns with this author; with each turn the traces of a recall and of an approval |
 | arrival times of messages | under the same key as the turn, in the conversation's `D#` partition |
 | facts, spending, tokens, requests that wait for consent | `U#tenant#platform#user` |
-| the one polite word to outsiders | `O#platform#user` |
+| the one polite word to outsiders, seats in rings | `O#platform#user`, `SEATS#tenant#ring` |
+| what was passed on to a support chat | by the case that their turns name: the case, and the turns in the support chat |
+| lines of logs that name them | deleted in the search of logs, within a day: noted under `FORGET#tenant` until then |
 | a plug-in's values | the names that it declares as personal |
 | messages that could not be answered | by their author, among the dead letters |
 | an unanswered question in the editors' list | by its words |
 
-What ends by itself within a day is left to end: snapshots of streams, proofs of signatures, copies of vendors' tokens. Logs hold
-ids and no words. The audit log and the rings' lists of people are the administrators' own and are not touched.
+What ends by itself within a day is left to end: snapshots of streams, proofs of signatures, copies of vendors' tokens, reminders
+of open forms. Logs hold ids and no words; their archive ends by its own retention. The audit log and the rings' lists of people
+are the administrators' own and are not touched.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +33,7 @@ from urllib.parse import unquote
 from assistant.errors import InvalidSetting
 from assistant.nlu.context import contextualise
 from assistant.people import Place, partition
+from assistant.rollout import ORDER
 from assistant.storage import Item, Table, key
 
 if TYPE_CHECKING:
@@ -41,6 +46,9 @@ SECONDS: Final = 15.0
 """After about this long a step ends and says where to go on: API Gateway gives a function 30 s."""
 CHARACTERS: Final = 1_500_000
 """Of JSON in one answer: a function may give 6 MB."""
+
+FORGET_SECONDS: Final = 3 * 86400
+"""The search of logs is asked to forget for so long; it looks once a day."""
 
 Eraser = Callable[[str, str, str], None]
 """Called with tenant, platform and user before the rest is erased, to end what stands elsewhere."""
@@ -110,6 +118,15 @@ class Privacy:
         if part.cursor:
             return part
         part.erased += self._erase_about(who)
+        self._table.put(
+            {
+                "pk": key("FORGET", who[0]),
+                "sk": key(*who[1:]),
+                "body": json.dumps([who[2]]),
+                "at": int(time.time()),
+                "expires": int(time.time()) + FORGET_SECONDS,
+            }
+        )
         for place in self._places(who):
             self._table.delete(place.turns, "~about")  # what the conversation knows was made of the person's words too
             self._people.forget(*who[1:], who[0], place.turns)
@@ -225,12 +242,26 @@ class Privacy:
         ]
         if approval := body.get("after", {}).get("approval"):
             traces.append((key("W", str(approval.get("id", ""))), "act"))
+        if person := body.get("after", {}).get("person"):
+            traces += self._passed_on(who, place, sk, person)
         if self._gaps:
             for text in questions:
                 self._gaps.withdraw(text)
         for trace in traces:
             self._table.delete(*trace)
         return self._drop(place.turns, sk)  # last: while it stands, its traces can be found again
+
+    def _passed_on(self, who: tuple[str, str, str], place: Place, sk: str, person: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The case of a person who was passed on, and what of this turn stands in the support chat; in both their words."""
+        platform, _, conversation = str(person.get("desk", "")).partition(":")
+        traces = [(key("H", platform, conversation), f"case#{person.get('case', '')}")]
+        relayed = key("relay", hashlib.sha256(f"{place.turns}\n{sk}".encode("utf-8", "replace")).hexdigest()[:32])
+        for tenant in dict.fromkeys((who[0], self._tenant)):
+            arrivals = key("D", tenant, platform, conversation)
+            if arrived := self._table.get(arrivals, relayed):
+                traces.append((key("C", tenant, platform, conversation), f"turn#{int(arrived.get('at') or 0):013d}#{relayed}"))
+                traces.append((arrivals, relayed))
+        return traces
 
     def _erase_about(self, who: tuple[str, str, str]) -> int:
         erased = 0
@@ -246,6 +277,8 @@ class Privacy:
                     erased += self._drop(ticket, str(waiting["sk"]))
             erased += self._drop(own, sk)
         self._table.delete(key("O", *who[1:]), "outside")
+        for ring in ORDER:
+            self._table.delete(key("SEATS", who[0], ring), f"{who[1]}:{who[2]}")
         self._table.delete(partition(*who[1:]), key("consent", who[0]))
         return erased
 
