@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from assistant.summaries import Summaries
     from assistant.thinking import Thinking
     from assistant.worker import Worker
+    from assistant.zones import Zones
 
 
 class Assistant:
@@ -502,6 +503,13 @@ class Assistant:
         )
 
     @cached_property
+    def zones(self) -> Zones:
+        """People's time zones."""
+        from assistant.zones import Zones
+
+        return Zones(self.table)
+
+    @cached_property
     def reminders(self) -> Reminders:
         """Who left a form open."""
         from assistant.silence import Reminders
@@ -719,6 +727,7 @@ class Assistant:
             budgets=self.budgets,
             summaries=self.summaries,
             handovers=self.handovers,
+            own_zones=self.zones,
             audiences=self.audiences,
             filings=lambda: self.filings,
             opinions=self.opinions,
@@ -791,6 +800,7 @@ class Assistant:
             budgets=self.budgets,
             summaries=self.summaries,
             reminders=self.reminders,
+            zones=self.zones,
             memory_scope=scope,
             consent=self.settings.consent,
             step=self._step,

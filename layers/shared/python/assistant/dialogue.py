@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
@@ -38,6 +38,8 @@ from assistant.storage import Conflict
 from assistant.summaries import Summaries
 from assistant.thinking import GREETED, Thinking, tongue
 from assistant.words import language_of, say
+from assistant.zones import Zones
+from assistant.zones import known as known_zone
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Dialogue:
         budgets: Budgets | None = None,
         summaries: Summaries | None = None,
         reminders: Reminders | None = None,
+        zones: Zones | None = None,
         memory_scope: str = "topic",
         consent: str = "",
         seen: Callable[..., None] = lambda platform, *ways: None,
@@ -86,6 +89,7 @@ class Dialogue:
         self._budgets = budgets
         self._summaries = summaries
         self._reminders = reminders
+        self._zones = zones
         self._memory_scope = memory_scope
         self._consent = consent
         self._seen = seen
@@ -122,7 +126,7 @@ class Dialogue:
             if not (text := session.withdrawn[message.message_id]):
                 return
             message = replace(message, text=text)
-        message = replace(message, locale=_spoken_before(session, message) or message.locale)
+        message, session = self._at_home(message, session)
         known = session.turn_of(message)
         platform = self._platform(message.platform)
         given: Answer | None = None
@@ -210,7 +214,7 @@ class Dialogue:
                 asked = busy.waiting(self._sessions.turns(message, limit=busy.MOST_READ), message)
                 message, collects = busy.collected(asked, message), tuple(t.sk for t in asked)
             turn, informs = self._met(self._begun(message, delivery, ring), message, session)
-            turn = replace(turn, collects=collects)
+            turn = replace(turn, collects=collects, zone=session.zone)
             spoken = replace(message, kind="text") if message.kind in OURS else message
             growing = Growing(
                 turn,
@@ -306,6 +310,18 @@ class Dialogue:
             return Answer(Reply(text=say("outside", tongue(message)), private=True))
         return Answer(Reply(text="", silent=True))
 
+    def _at_home(self, message: Message, session: Session) -> tuple[Message, Session]:
+        """The message and the conversation with the asker's own language and time zone.
+
+        One call with the first turn of somebody in a conversation.
+        """
+        own = [t for t in session.turns if t.user == message.sender]
+        zone = next((t.zone for t in reversed(own) if t.zone), "")
+        if not own and self._zones and message.sender and message.kind in ASKING:
+            zone = self._zones.chosen(message)
+        locale = _spoken_before(own) or message.locale
+        return replace(message, locale=locale, timezone=zone or known_zone(message.timezone)), replace(session, zone=zone)
+
     def _carried(self, session: Session) -> dict[str, Any]:
         """What outlives a turn that has nothing to do with it: an approval that is still open."""
         approval = Approval.from_state(session.state)
@@ -376,9 +392,9 @@ def _informed(reply: Reply, consent: str) -> Reply:
     return replace(reply, text=f"{consent}\n\n---\n\n{reply.text}" if reply.text else consent, silent=False)
 
 
-def _spoken_before(session: Session, message: Message) -> str:
+def _spoken_before(turns: Sequence[Turn]) -> str:
     """The language that the asker wrote in last: a button, a number or a picture is answered in it."""
-    said = (language_of(t.question, default="") for t in reversed(session.turns) if t.user == message.sender)
+    said = (language_of(t.question, default="") for t in reversed(turns))
     return next(filter(None, said), "")
 
 

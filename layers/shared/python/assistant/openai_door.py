@@ -118,6 +118,7 @@ def _answer(assistant: Assistant, asked: Completion) -> Answer:
         audience=frozenset({"everyone"}),  # whoever `user` names was not proven: only what everyone may see
         tenant=assistant.settings.tenant,
         language=language_of(text),
+        timezone=assistant.settings.timezone,
         session=uuid.uuid4().hex,
         max_tokens=asked.max_completion_tokens or asked.max_tokens or 1024,
     )

@@ -86,6 +86,8 @@ class Session:
     """Message ids that were recalled ("") or edited (the new text) before they were answered."""
     complete: bool = True
     """False when older turns exist that were not read."""
+    zone: str = ""
+    """The time zone that the asker chose."""
 
     def turn_of(self, message: Message) -> Turn | None:
         """The stored turn of `message`, if it is among those read."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from assistant import zones
 from assistant.acting import Approval, Desk, OutcomeLost, decision
 from assistant.answering import LONGEST_QUESTION, Answer, Answering, Question
 from assistant.audience import EVERYONE, Audiences, Rights
@@ -24,7 +25,7 @@ from assistant.growing import Growing
 from assistant.handover import HandOvers
 from assistant.llm import ChatMessage, ChatModel, ToolCall
 from assistant.memory import Fact, Memory
-from assistant.messages import OURS, Message, Passage, Reply
+from assistant.messages import OURS, PERSON_LEFT, Message, Passage, Reply
 from assistant.nlu import Understanding
 from assistant.nlu.context import contextualise
 from assistant.notices import Notices
@@ -64,6 +65,9 @@ class Consents(Protocol):
 
     def hear(self, message: Message, language: str) -> Reply | None:
         """The answer to what a person asks about their consents; None for everything else."""
+
+    def left(self, message: Message) -> None:
+        """Takes back what somebody allowed who has left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ class Thinking:
         budgets: Budgets | None = None,
         summaries: Summaries | None = None,
         handovers: HandOvers | None = None,
+        own_zones: zones.Zones | None = None,
         audiences: Audiences | None = None,
         filings: Callable[[], Filings] | None = None,
         opinions: Opinions | None = None,
@@ -130,12 +135,13 @@ class Thinking:
         self._budgets = budgets
         self._summaries = summaries
         self._handovers = handovers
+        self._zones = own_zones
 
     def remind(self, message: Message, session: Session) -> Answer:
         """What is said to a person who went silent in the middle of a form; nothing where none is open, or it was said before."""
         said = next((t.question for t in reversed(session.turns) if t.question), "")
         around = replace(self._around(message, ""), language=language_of(said, default=tongue(message)))
-        context = Context(now=around.now, sender=Person(id=message.sender, name=message.sender_name))
+        context = _context(message, around)
         state = State.from_json(session.state.get("flow") or {})
         nudge = self._flows(around).nudge(state, context=context, language=around.language)
         if nudge is None or nudge.reply is None:
@@ -150,6 +156,8 @@ class Thinking:
             return
         if self._opinions and message.kind == "other":
             self._opinions.hear_native(message, self._platform(message.platform), ring=ring.name if ring else "")
+        if self._consents and message.kind == "other" and message.action_key == PERSON_LEFT:
+            self._consents().left(message)
         with self._plugins.hearing(message, self._around(message, message.dedup_id, ring)):
             yield
 
@@ -182,6 +190,8 @@ class Thinking:
             return Answer(heard, model="consent", after=session.state)
         if self._memory and (told := self._memory.hear(message, turn=growing.turn.id, language=language)):
             return Answer(told, model="memory", after=session.state)
+        if self._zones and (placed := self._zone_wished(message, growing, language)):
+            return replace(placed, after=session.state)
         platform = self._platform(message.platform)
         if self._opinions and (thanks := self._opinions.hear(message, platform, ring=ring.name, language=language)):
             return Answer(thanks, model="opinion", after=session.state)
@@ -253,6 +263,18 @@ class Thinking:
         reply, left = heard
         return Answer(reply, model="filing", after={**state, "filing": dict(left)})
 
+    def _zone_wished(self, message: Message, growing: Growing, language: str) -> Answer | None:
+        """The answer to somebody who chooses their time zone or asks for it; None for everything else."""
+        if self._zones is None or (wish := zones.wished(message.text)) is None:
+            return None
+        if not wish:
+            return Answer(Reply(text=say("zone_is", language, zone=message.timezone or self._zone), private=True), model="memory")
+        if not (zone := zones.known(wish)):
+            return Answer(Reply(text=say("zone_unknown", language, zone=wish[:60]), private=True), model="memory")
+        self._zones.choose(message, zone)
+        growing.turn = replace(growing.turn, zone=zone)
+        return Answer(Reply(text=say("zone_set", language, zone=zone), private=True), model="memory")
+
     # --- flows and plug-ins ---
 
     def _within(self, message: Message, growing: Growing, ring: Ring) -> Around:
@@ -260,7 +282,7 @@ class Thinking:
         return replace(self._around(message, growing.turn.id, ring), attached=growing.attached)
 
     def _around(self, message: Message, key: str, ring: Ring | None = None) -> Around:
-        now = datetime.fromtimestamp(self._clock(), ZoneInfo(self._zone))
+        now = datetime.fromtimestamp(self._clock(), ZoneInfo(message.timezone or self._zone))
         return Around(language=tongue(message), now=now, key=key, only=ring.plugins if ring else ())
 
     def _flows(self, around: Around) -> Flows:
@@ -306,7 +328,7 @@ class Thinking:
 
     def _flow(self, message: Message, state: State, around: Around, understood: Understanding) -> FlowResult:
         said = Said(text=message.text, action_key=message.action_key, action_value=message.action_value)
-        context = Context(now=around.now, sender=Person(id=message.sender, name=message.sender_name))
+        context = _context(message, around)
         return self._flows(around).step(state, said, understood=understood, context=context, language=around.language)
 
     def _flowed(self, result: FlowResult, message: Message, around: Around) -> Answer:
@@ -363,6 +385,7 @@ class Thinking:
             language=language_of(text, default=message.locale or "en"),
             session=hashlib.sha256(session.pk.encode()).hexdigest()[:32],
             model=ring.model,
+            timezone=message.timezone or self._zone,
             instructions=self._prompts(ring.prompt),
             passages=passages,
             remembered=self._remembered(message, session),
@@ -447,6 +470,12 @@ def _then(reply: Reply, more: Reply | None) -> Reply:
         return reply
     text = f"{reply.text}\n\n{more.text}" if reply.text else more.text
     return replace(reply, text=text, buttons=more.buttons or reply.buttons)
+
+
+def _context(message: Message, around: Around) -> Context:
+    """What is known around a text that fills a form."""
+    sender = Person(id=message.sender, name=message.sender_name)
+    return Context(now=around.now, people=dict(message.mentions), sender=sender)
 
 
 def tongue(message: Message) -> str:

@@ -240,7 +240,13 @@ export class Chat {
   }
 
   async deliver(entry) {
-    const message = { conversation: this.conversation, user: userId(), id: entry.id, locale: currentLanguage() };
+    const message = {
+      conversation: this.conversation,
+      user: userId(),
+      id: entry.id,
+      locale: currentLanguage(),
+      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone ?? "",
+    };
     if (entry.action) Object.assign(message, { action: entry.action, message_id: entry.about });
     else message.text = entry.text;
     try {

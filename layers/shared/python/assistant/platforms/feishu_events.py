@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from assistant.errors import Refused
-from assistant.messages import JSON, Kind, Message
+from assistant.messages import JSON, PERSON_LEFT, Kind, Message
 
 ACTION_KEY: Final = "assistant_key"
 ACTION_VALUE: Final = "assistant_value"
@@ -94,6 +94,8 @@ def messages_of(event: Event, *, bot: Bot) -> tuple[Message, ...]:
             return (replace(_happened(event, "recalled", direct=False), message_id=recalled),)
         case "application.bot.menu_v6":
             return (_menu(event),)
+        case "contact.user.deleted_v3":
+            return _left(event)
     return ()
 
 
@@ -128,6 +130,9 @@ def _received(event: Event, bot: Bot) -> tuple[Message, ...]:
             direct=direct,
             sent_at=_ms(message.get("create_time")) or event.sent_at,
             reply_to=_text(message.get("parent_id")),
+            mentions={
+                _text(m.get("name")): id_ for m in mentions if _text(m.get("key")) not in ours and (id_ := _open_id(m.get("id")))
+            },
             address={"receive_id_type": "chat_id", "chat_type": "p2p" if direct else "group"},
             **fields,
         ),
@@ -292,6 +297,27 @@ def _happened(event: Event, kind: Kind, *, direct: bool) -> Message:
         direct=direct,
         sent_at=event.sent_at,
         address={"receive_id_type": "chat_id", "chat_type": "p2p" if direct else "group"},
+    )
+
+
+def _left(event: Event) -> tuple[Message, ...]:
+    """Somebody has left. Source: open.feishu.cn/document/server-docs/contact-v3/user/events/deleted."""
+    who = _text(_mapping(event.body.get("object")).get("open_id"))
+    if not who:
+        return ()
+    return (
+        Message(
+            kind="other",
+            platform="feishu",
+            channel="events",
+            conversation=who,
+            sender=who,
+            dedup_id=event.dedup_id,
+            event_id=event.id,
+            tenant=event.tenant,
+            sent_at=event.sent_at,
+            action_key=PERSON_LEFT,
+        ),
     )
 
 

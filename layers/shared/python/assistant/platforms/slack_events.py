@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from assistant.errors import Refused
-from assistant.messages import JSON, HttpReply, Kind, Message, Received
+from assistant.messages import JSON, PERSON_LEFT, HttpReply, Kind, Message, Received
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +121,14 @@ def _token(inside: str) -> str:
     return f"{label} ({bare})"
 
 
+_PERSON: Final = re.compile(r"<@([UW][A-Z0-9]+)(?:\|([^<>]*))?>")
+
+
+def people_in(text: str, own: Iterable[str]) -> dict[str, str]:
+    """Ids of the people whom `text` names, apart from `own`, by the names that `readable` shows."""
+    return {_unescape(label).lstrip("@") or user: user for user, label in _PERSON.findall(text) if user not in set(own)}
+
+
 def mentions(text: str, own: Iterable[str]) -> bool:
     """True where `text` names one of `own`."""
     return any(re.search(rf"<@{re.escape(user)}(\|[^<>]*)?>", text) for user in own)
@@ -170,6 +178,8 @@ def _event(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
         yield make("bot_removed", channel, _text(event, "actor_id") or user)
     elif kind == "app_home_opened" and event.get("tab") == "messages" and channel and user:
         yield make("entered", channel, user)
+    elif kind == "user_change" and (gone := _object(event, "user")).get("deleted") is True and _text(gone, "id"):
+        yield make("other", _text(gone, "id"), _text(gone, "id"), direct=True, action_key=PERSON_LEFT)
     elif kind == "assistant_thread_started":
         thread = _object(event, "assistant_thread")
         channel, user, root = _text(thread, "channel_id"), _text(thread, "user_id"), _text(thread, "thread_ts")
@@ -243,6 +253,7 @@ def _said(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
         channel,
         _text(event, "user"),
         text=readable(raw, own.users),
+        mentions=people_in(raw, own.users),
         message_id=ts,
         dedup_id=f"{channel}:{ts}",
         direct=direct,
@@ -273,7 +284,10 @@ def _file(files: list[Object]) -> dict[str, str]:
 def _file_facts(files: list[Object]) -> dict[str, str]:
     if not files:
         return {}
-    more = [{"key": f["file_key"], "name": f["file_name"]} for f in (_file([one]) for one in files[1:])]
+    more = [
+        {"key": file["file_key"], "name": file["file_name"], "file_id": _text(one, "id"), "mimetype": _text(one, "mimetype")}
+        for one, file in ((one, _file([one])) for one in files[1:])
+    ]
     return {
         "file_id": _text(files[0], "id"),
         "mimetype": _text(files[0], "mimetype"),

@@ -102,6 +102,12 @@ def _closed_gap(before: str, after: str) -> tuple[str, str]:
     return (before, after[1:]) if after[:1] in (" ", "\u00a0") and not before.strip() else (before, after)
 
 
+def _people(activity: Object, own: str) -> dict[str, str]:
+    """Ids of the people whom a message names, by their names."""
+    named = [object_of(e, "mentioned") for e in _objects(activity, "entities") if e.get("type") == "mention"]
+    return {name: id_ for m in named if (name := text_of(m, "name")) and (id_ := text_of(m, "id")) and id_ != own}
+
+
 def _mentions(activity: Object, own: str) -> bool:
     return any(
         e.get("type") == "mention" and text_of(object_of(e, "mentioned"), "id") == own for e in _objects(activity, "entities")
@@ -220,6 +226,8 @@ def _said(activity: Object, own: str) -> Iterator[Message]:
         once,
         message_id=id_,
         text=text,
+        timezone=text_of(activity, "localTimezone"),
+        mentions=_people(activity, own),
         reply_to=text_of(activity, "replyToId"),
         quoted=_quoted(activity),
         **file,
@@ -227,15 +235,21 @@ def _said(activity: Object, own: str) -> Iterator[Message]:
 
 
 def _file(activity: Object) -> tuple[Kind, dict[str, Any]]:
-    """The first file or picture of a message: its kind and where it is."""
+    """The files and pictures of a message: the kind of the first, where it is, and where the others are."""
+    found: list[tuple[Kind, str, str, str]] = []
     for attachment in _objects(activity, "attachments"):
         declared, name = text_of(attachment, "contentType"), text_of(attachment, "name")
         content = object_of(attachment, "content")
         if declared == FILE_CARD and (url := text_of(content, "downloadUrl")):
-            return "file", {"file_key": url, "file_name": name}
-        if declared.startswith("image/") and (url := text_of(attachment, "contentUrl")):
-            return "image", {"file_key": url, "file_name": name, "address": {"file_needs_token": "1"}}
-    return "text", {}
+            found.append(("file", url, name, ""))
+        elif declared.startswith("image/") and (url := text_of(attachment, "contentUrl")):
+            found.append(("image", url, name, "1"))
+    if not found:
+        return "text", {}
+    (kind, key, name, token), *others = found
+    more = [{"key": k, "name": n, "file_needs_token": t} for _, k, n, t in others]
+    address = {"file_needs_token": token, "more_files": json.dumps(more, ensure_ascii=False) if more else ""}
+    return kind, {"file_key": key, "file_name": name, "address": {k: v for k, v in address.items() if v}}
 
 
 def _quoted(activity: Object) -> str:

@@ -49,6 +49,7 @@ class WebChat(Platform):
             "message_id": id_,
             "sent_at": 0 if given else int(self.clock() * 1000),
             "locale": _text(data, "locale", default=""),
+            "timezone": _text(data, "timezone", default=""),
         }
         if isinstance(file := data.get("file"), str) and file:
             key = _text(data, "file")
