@@ -7,6 +7,7 @@ import pytest
 from assistant.dev.emulator import Emulator
 from assistant.llm.builtin import BuiltinModel
 from tests.simulators.slack import SlackSimulator
+from tests.simulators.teams import TeamsSimulator
 from tests.support.house import House, ScriptedModel
 
 PAGE = (
@@ -31,6 +32,56 @@ def test_a_question_is_answered_from_the_file_that_came_with_it(aws: Emulator) -
         [said] = answers(house, slack, shared(slack, "canteen.md", PAGE, "When does the canteen open?"))
         assert "opens at eleven" in said
         assert "six euros" not in said
+
+
+PRICES = b"# Prices\n\n## Parking\n\nA parking place costs forty euros a month.\n"
+
+
+def test_all_files_of_a_message_are_read(aws: Emulator) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets}, model=BuiltinModel())
+        files = [slack.share("canteen.md", PAGE, "text/markdown"), slack.share("prices.md", PRICES, "text/markdown")]
+        [said] = answers(house, slack, slack.say("D1", "U1", "What does a parking place cost?", subtype="file_share", files=files))
+        assert "forty euros" in said
+        [_, said] = answers(house, slack, slack.say("D1", "U1", "", subtype="file_share", files=files))
+        assert "canteen.md, prices.md" in said
+        assert "Opening hours" in said
+        assert "Parking" in said
+
+
+def test_a_file_that_cannot_be_read_spoils_no_other(aws: Emulator) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets}, model=BuiltinModel())
+        files = [slack.share("tool.exe", b"MZ\x90\x00", "application/octet-stream"), slack.share("p.md", PRICES, "text/markdown")]
+        [said] = answers(house, slack, slack.say("D1", "U1", "What does parking cost?", subtype="file_share", files=files))
+        assert "forty euros" in said
+        assert "tool.exe" in said
+
+
+def test_of_more_files_than_ten_the_first_ten_are_read(aws: Emulator) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets})
+        files = [slack.share(f"{n}.md", PRICES, "text/markdown") for n in range(12)]
+        [said] = answers(house, slack, slack.say("D1", "U1", "", subtype="file_share", files=files))
+        assert "9.md" in said
+        assert said.count("only 10 files") == 2
+
+
+def test_all_files_of_a_teams_message_are_read(aws: Emulator) -> None:
+    with TeamsSimulator() as teams:
+        house = House(aws, secrets={"teams": teams.secrets}, model=BuiltinModel())
+        files = [
+            {
+                "contentType": "application/vnd.microsoft.teams.file.download.info",
+                "name": name,
+                "content": {"downloadUrl": teams.shared(name, content, needs_token=False), "uniqueId": name, "fileType": "md"},
+            }
+            for name, content in (("canteen.md", PAGE), ("prices.md", PRICES))
+        ]
+        house.receive(teams.webhook({**teams.activity("a:1", "What does a parking place cost?"), "attachments": files}))
+        house.drain()
+        [said] = teams.visible("a:1")
+        assert "forty euros" in said
 
 
 def test_a_file_without_a_question_is_outlined(aws: Emulator) -> None:

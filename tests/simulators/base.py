@@ -23,6 +23,28 @@ from typing import Any, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 
+class World:
+    """Unix seconds, the same for the vendors and for whoever calls them; `sleep` lets time pass without a wait."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self._offset
+
+    def sleep(self, seconds: float) -> None:
+        """Now it is `seconds` later."""
+        self._offset += seconds
+
+    def begin(self) -> None:
+        """Now it is now again: another test begins."""
+        self._offset = 0.0
+
+
+WORLD = World()
+"""The clock of every simulator that is given none, and of the assistant in a test."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """One request as the vendor sees it. `headers` by lower-case name; `params` the named groups of the route's pattern."""
@@ -102,7 +124,7 @@ def route(method: str, pattern: str) -> Callable[[Handler], Handler]:
 class Simulator:
     """A vendor. `calls` keeps every request in order; subclasses keep what people see."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, clock: Callable[[], float] = WORLD) -> None:
         self.clock = clock
         self.calls: list[Call] = []
         self.lock = threading.RLock()

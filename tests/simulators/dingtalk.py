@@ -6,14 +6,13 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from assistant.messages import Webhook
 from assistant.platforms import crypto
-from tests.simulators.base import Answer, BadCall, Call, Simulator, route
+from tests.simulators.base import WORLD, Answer, BadCall, Call, Simulator, route
 
 
 def robot_call(data: Any, *, secret: str, stamp: int | str) -> Webhook:
@@ -74,7 +73,7 @@ class DingTalkSimulator(Simulator):
     def __init__(
         self,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = WORLD,
         app_key: str = "dingapp",
         app_secret: str = "app-secret",
         robot_code: str = "dingbot",

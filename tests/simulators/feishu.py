@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -19,7 +18,7 @@ from typing import Any
 
 from assistant.messages import Webhook
 from assistant.platforms import crypto
-from tests.simulators.base import Answer, BadCall, Call, Simulator, route
+from tests.simulators.base import WORLD, Answer, BadCall, Call, Simulator, route
 
 DAY = 86_400.0
 _TYPES = {"chat_id": "oc_", "open_id": "ou_", "union_id": "on_"}
@@ -79,9 +78,7 @@ def error(code: int, message: str, status: int = 400, *, headers: Mapping[str, s
 class FeishuSimulator(Simulator):
     """Play with `chats` (id → members), `scopes`, `files`; `expire_tokens()` and `close_streams()` are the vendor's moods."""
 
-    def __init__(
-        self, *, clock: Callable[[], float] = time.time, app_id: str = "cli_a", app_secret: str = "s3cr3t-s3cr3t"
-    ) -> None:
+    def __init__(self, *, clock: Callable[[], float] = WORLD, app_id: str = "cli_a", app_secret: str = "s3cr3t-s3cr3t") -> None:
         super().__init__(clock=clock)
         self.app_id = app_id
         self.app_secret = app_secret

@@ -6,14 +6,13 @@ import hashlib
 import hmac
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 from assistant.messages import Webhook
-from tests.simulators.base import Answer, BadCall, Call, Simulator, route
+from tests.simulators.base import WORLD, Answer, BadCall, Call, Simulator, route
 
 TEAM = "T0COMPANY"
 BOT_USER = "U0BOT"
@@ -104,7 +103,7 @@ class Channel:
 class SlackSimulator(Simulator):
     """`slack.com` for one workspace and one app. `secrets` is what the app would be configured with."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, clock: Callable[[], float] = WORLD) -> None:
         super().__init__(clock=clock)
         self.scopes = set(SCOPES)
         self.token = TOKEN

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from assistant.messages import Webhook
-from tests.simulators.base import Answer, BadCall, Call, Simulator, route
+from tests.simulators.base import WORLD, Answer, BadCall, Call, Simulator, route
 
 APP = "0a11b22c-3d44-4e55-8f66-777788889999"
 BOT = f"28:{APP}"
@@ -82,7 +82,7 @@ class Chat:
 class TeamsSimulator(Simulator):
     """`login.microsoftonline.com`, `login.botframework.com` and the connector of one tenant, at one address."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, clock: Callable[[], float] = WORLD) -> None:
         super().__init__(clock=clock)
         self.password = "the-client-secret"
         self.token_life = 3600

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from xml.sax.saxutils import escape
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from assistant.messages import HttpReply, Webhook
-from tests.simulators.base import Answer, BadCall, Call, Simulator, route
+from tests.simulators.base import WORLD, Answer, BadCall, Call, Simulator, route
 
 CORP = "ww1a2b3c4d5e6f7a8b"
 AGENT = 1000002
@@ -146,7 +145,7 @@ def failed(code: int, text: str) -> BadCall:
 class WeCom(Simulator):
     """The company's WeCom. `members` can see the app; whatever is shown stands in `chats[conversation]`."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, members: tuple[str, ...] = ("lin", "wang", "zhao")) -> None:
+    def __init__(self, *, clock: Callable[[], float] = WORLD, members: tuple[str, ...] = ("lin", "wang", "zhao")) -> None:
         super().__init__(clock=clock)
         self.members = set(members)
         self.departments: dict[str, list[int]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from assistant.llm import ChatRequest, Done, Event, TextDelta, ToolCall
 from assistant.messages import HttpReply, Passage, Webhook
 from assistant.observability import RecordedMetrics
 from assistant.secrets import GivenSecrets
+from tests.simulators.base import WORLD
 from tests.support.recorder import Recorder
 
 WEBCHAT_KEY = "test-web-chat-key"
@@ -95,6 +95,7 @@ class House:
         patience: float = 60,
         **settings: Any,
     ) -> None:
+        WORLD.begin()
         self.aws = aws
         self.settings = aws.settings(**settings)
         self.model = model or ScriptedModel()
@@ -125,12 +126,12 @@ class House:
         return self._assistant(self._step, self._patience, self._pages)
 
     def sleep(self, seconds: float) -> None:
-        """Time passes for the assistant and for what shares its clock; nobody waits."""
-        self.offset += seconds
+        """Time passes for the assistant and for the vendors; nobody waits."""
+        WORLD.sleep(seconds)
 
     def now(self) -> float:
         """Unix seconds; `offset` moves it."""
-        return time.time() + self.offset
+        return WORLD() + self.offset
 
     # --- in ---
 

@@ -265,7 +265,10 @@ def test_a_file_says_where_it_is(kind: str) -> None:
     message = one({**DIRECT, "subtype": "file_share", "text": "look", "files": [file, {**file, "id": "F2", "name": "b.pdf"}]})
     assert message.kind == ("image" if kind == "image/png" else "file")
     assert (message.file_key, message.file_name, message.text) == ("https://files.slack.com/d", "plan.pdf", "look")
-    assert json.loads(message.address["more_files"]) == [{"key": "https://files.slack.com/d", "name": "b.pdf"}]
+    first, second = message.each_file
+    assert (first.file_key, first.address["file_id"]) == (message.file_key, "F1")
+    assert (second.file_key, second.file_name, second.address["file_id"]) == ("https://files.slack.com/d", "b.pdf", "F2")
+    assert second.address["mimetype"] == kind
 
 
 def test_a_forwarded_message_is_quoted() -> None:

@@ -28,6 +28,10 @@ OURS: frozenset[str] = frozenset({"summarise", "collected", "silence", "relay"})
 """Kinds that no platform sends: what a turn leaves to do for a later one. A long conversation is summarised, follow-ups are
 answered together, somebody who went silent is reminded, a person's words go to another conversation."""
 
+PERSON_LEFT = "person_left"
+"""`action_key` of a message of kind `other`: its sender has left the company, or their account there was closed.
+`action_value`: all of them, where several left at once."""
+
 OVERTAKING: frozenset[str] = frozenset({"recalled", "edited"})
 """Kinds that must reach a running turn and so never wait behind it in the queue."""
 
@@ -130,6 +134,20 @@ class Message:
     """Set where the platform's signature does not cover the body: an id of the signature and of the body, admitted once."""
     address: Mapping[str, str] = field(default_factory=dict)
     trace: str = ""
+
+    @property
+    def each_file(self) -> tuple[Message, ...]:
+        """This message once for each file that it carries, with that file as its own; none where it carries none.
+
+        Platforms name further files in `address["more_files"]`: a JSON list of objects with `key`, `name`, and what else of the
+        address belongs to that file alone.
+        """
+        first = {k: v for k, v in self.address.items() if k != "more_files"}
+        found = [replace(self, address=first)] if self.file_key else []
+        for entry in json.loads(self.address.get("more_files") or "[]"):
+            own = {k: v for k, v in entry.items() if k not in ("key", "name")}
+            found.append(replace(self, file_key=entry["key"], file_name=entry["name"], address={**first, **own}))
+        return tuple(found)
 
     @property
     def topic(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from assistant.errors import Refused
-from assistant.messages import JSON, Kind, Message
+from assistant.messages import JSON, PERSON_LEFT, Kind, Message
 
 ACTION_KEY: Final = "assistant_key"
 ACTION_VALUE: Final = "assistant_value"
@@ -103,6 +103,8 @@ def event_message(plain: bytes, *, robot_code: str) -> Message | None:
     """The message that a decrypted event stands for; None where nothing is to be done. Key names are read without regard
     to case: DingTalk writes them differently from event to event."""
     data = {str(k).lower(): v for k, v in decoded_object(plain).items()}
+    if text_of(data.get("eventtype")) == "user_leave_org":
+        return _left(data, plain)
     kind = _EVENTS.get(text_of(data.get("eventtype")))
     if kind is None:
         return None
@@ -127,6 +129,28 @@ def event_message(plain: bytes, *, robot_code: str) -> Message | None:
         direct=not chat,
         sent_at=ms_of(data.get("eventtime")) or ms_of(data.get("operatetime")) or ms_of(data.get("operattime")),
         address={"staff_id": sender} if sender else {},
+    )
+
+
+def _left(data: Mapping[str, Any], plain: bytes) -> Message | None:
+    """One or several have left. Source: open.dingtalk.com/document/orgapp/address-book-employee-left."""
+    named: JSON = [text_of(u) for u in list_of(data.get("userid")) if text_of(u)] or [text_of(data.get("userid"))]
+    who = str(named[0]) if isinstance(named, list) else ""
+    if not who:
+        return None
+    event_id = text_of(data.get("eventid"))
+    return Message(
+        kind="other",
+        platform="dingtalk",
+        channel="events",
+        conversation=who,
+        sender=who,
+        dedup_id=event_id or "event-" + hashlib.sha256(plain).hexdigest()[:32],
+        event_id=event_id,
+        tenant=text_of(data.get("corpid")),
+        sent_at=ms_of(data.get("timestamp")) or ms_of(data.get("eventtime")),
+        action_key=PERSON_LEFT,
+        action_value=named,
     )
 
 

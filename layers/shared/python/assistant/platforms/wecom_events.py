@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from assistant.errors import Refused
-from assistant.messages import JSON, Kind, Message
+from assistant.messages import JSON, PERSON_LEFT, Kind, Message
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -78,6 +78,8 @@ def app_message(plain: bytes, *, corp_id: str) -> Message | None:
         return (root.findtext(path) or "").strip()
 
     user, type_, at = text("FromUserName"), text("MsgType").lower(), text("CreateTime")
+    if user == "sys" and (text("Event"), text("ChangeType")) == ("change_contact", "delete_user") and text("UserID"):
+        return _left(text, corp_id)
     if not user or user == "sys":
         return None
     id_ = text("MsgId")
@@ -114,6 +116,24 @@ def app_message(plain: bytes, *, corp_id: str) -> Message | None:
             return Message(kind="other", text=place, **common)
         case _:
             return Message(kind="other", **common)
+
+
+def _left(text: Any, corp_id: str) -> Message:
+    """Somebody has left. Source: developer.work.weixin.qq.com/document/path/90970."""
+    who = text("UserID")
+    id_ = ":".join((who, text("CreateTime"), "delete_user"))
+    return Message(
+        kind="other",
+        platform="wecom",
+        channel="app",
+        conversation=who,
+        sender=who,
+        dedup_id=id_,
+        event_id=id_,
+        tenant=corp_id or text("ToUserName"),
+        action_key=PERSON_LEFT,
+        sent_at=_time(text("CreateTime")).get("sent_at", 0),
+    )
 
 
 _APP_EVENTS: Final[Mapping[str, Kind]] = {
