@@ -185,7 +185,7 @@ class DataStack(cdk.Stack):
             dimension=size,
             distance_metric="cosine",
         )
-        passages.add_dependency(bucket)
+        passages.node.add_dependency(bucket)
         for resource in (bucket, passages):
             resource.apply_removal_policy(self._removal)
         return f"{name}/{index}"

@@ -134,6 +134,7 @@ class RuntimeStack(cdk.Stack):
             public_url=self.public_url,
             model=deployment.model,
             embedder=deployment.embedder,
+            vector_index=data.vector_index,
             timezone=deployment.timezone,
             log_level=deployment.log_level,
             retention_days=deployment.retention_days,
@@ -162,7 +163,7 @@ class RuntimeStack(cdk.Stack):
         data.allow_table(http.role, *_WRITE)
         data.allow_secrets(http.role, *SECRETS)
         data.allow_further_secrets(http.role, "oauth")  # to take back what somebody allowed
-        data.allow_documents(http.role, write=True)
+        data.allow_documents(http.role, write=True, purge=True)
         data.allow_envelopes(http.role)
 
         oauth.allow("sqs:SendMessage", on=[queue])
@@ -172,9 +173,10 @@ class RuntimeStack(cdk.Stack):
         data.allow_envelopes(oauth.role)
 
         data.allow_table(ingest.role, *_WRITE)
-        data.allow_documents(ingest.role, write=True)
+        data.allow_documents(ingest.role, write=True, purge=True)
 
         init.allow("sqs:GetQueueAttributes", on=[queue, dead])
+        init.allow("sqs:SendMessage", on=[queue])  # somebody who left a form open is reminded
         data.allow_table(init.role, *_WRITE, "DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups")
         data.allow_secrets(init.role, *SECRETS)
         data.allow_documents(init.role, write=True)
@@ -182,15 +184,12 @@ class RuntimeStack(cdk.Stack):
         if self.cache:
             for function in (webhook, dialogue, http, oauth, init):
                 self.cache.allow(function)
-        if "@" in deployment.embedder:
+        if "@" in deployment.embedder + deployment.model:
             data.allow_secrets(ingest.role, "model")
-        if index := dict(deployment.settings).get("vector_index"):
-            bucket, _, name = index.partition("/")
-            place = self.format_arn(service="s3vectors", resource="bucket", resource_name=f"{bucket}/index/{name}")
-            for function in (dialogue, http, init):
-                function.allow("s3vectors:QueryVectors", "s3vectors:GetVectors", on=[place])
-            for function in (http, ingest):
-                function.allow("s3vectors:PutVectors", "s3vectors:DeleteVectors", on=[place])
+        for function in (dialogue, http, init):
+            data.allow_vectors(function.role, "QueryVectors", "GetVectors")
+        for function in (dialogue, http, ingest):  # the dialogue files what an editor sends
+            data.allow_vectors(function.role, "PutVectors", *(["DeleteVectors"] if function is not dialogue else []))
         for function in (dialogue, http, ingest, init):  # what is taken in is embedded
             for actions, arns in model_grants(self, deployment):
                 function.allow(*actions, on=arns)
@@ -222,6 +221,34 @@ class RuntimeStack(cdk.Stack):
             ),
             targets=[targets.SqsQueue(self.documents.queue, message_group_id="knowledge")],
         )
+        if deployment.refresh_hours:
+            events.Rule(
+                self,
+                "PagesLook",
+                description="Web pages in the knowledge are fetched again: what changed is taken in, what is gone is listed",
+                schedule=events.Schedule.rate(cdk.Duration.hours(deployment.refresh_hours)),
+                targets=[targets.SqsQueue(self.documents.queue, message_group_id="knowledge")],
+            )
+
+    def _schedule(self) -> None:
+        """Lets functions/init.py look every few minutes at the roll-out's plan and at forms that were left open: small reads."""
+        for task, id_, description in (
+            ("rollout", "RolloutLook", "The roll-out's plan is looked at: it goes on, or takes itself back"),
+            ("silence", "SilenceLook", "Forms that were left open are looked at: their people are reminded once"),
+        ):
+            events.Rule(
+                self,
+                id_,
+                description=description,
+                schedule=events.Schedule.rate(cdk.Duration.seconds(LOOK_SECONDS)),
+                targets=[
+                    targets.LambdaFunction(
+                        self.functions["init"].alias,
+                        event=events.RuleTargetInput.from_object({"task": task}),
+                        retry_attempts=0,  # the next look is soon
+                    )
+                ],
+            )
 
     def _initialise(self) -> None:
         """Runs functions/init.py at every deployment that changes it; what it raises fails the deployment and rolls it back."""

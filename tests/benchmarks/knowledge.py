@@ -1,6 +1,9 @@
 """Latency and size of the knowledge at 1,000, 10,000 and 100,000 passages, as a table, JSON and a plot.
 
-Run: python tests/benchmarks/knowledge.py [--sizes 1000,10000,100000] [--questions 500] [--json FILE] [--plot FILE.svg]
+Run: python -m tests.benchmarks.knowledge [--sizes 1000,10000,100000] [--questions 500] [--out build/bench]
+
+It writes knowledge.md (the table), knowledge.json and knowledge.svg (the plot), and takes about three minutes on an idle machine,
+most of it for making up and building 100,000 passages. It fails where a promise is broken.
 
 The text is made: words drawn by Zipf's law from a vocabulary that grows with the size, half of the documents Chinese, a
 question made of words of one passage and of the small words that every question has. Each document has one of 40 audiences,
@@ -12,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import shutil
 import sqlite3
@@ -29,6 +30,7 @@ from assistant.knowledge import open_knowledge
 from assistant.knowledge.build import build
 from assistant.knowledge.documents import EVERYONE, Document, Section
 from assistant.knowledge.store import Writer
+from tests.benchmarks.report import machine
 
 SMALL = [
     "the",
@@ -145,10 +147,11 @@ def measure(size: int, questions: int, folder: Path) -> dict[str, float]:
         ]
     connection.close()
     audience = frozenset({EVERYONE, "department:3", "department:17", "user:slack:U1"})
-    start = time.perf_counter()
+    start, begin = time.perf_counter(), time.process_time()
     knowledge = open_knowledge(path)
     knowledge.search(asked[0][0], audience=audience)
     result["open_and_first_ms"] = (time.perf_counter() - start) * 1000
+    result["open_and_first_cpu_ms"] = (time.process_time() - begin) * 1000
     times, cpu, found = [], [], 0
     for question, document in asked:
         start, begin = time.perf_counter(), time.thread_time()
@@ -168,13 +171,14 @@ def measure(size: int, questions: int, folder: Path) -> dict[str, float]:
         "found_in_5": found / len(times),
     }
     new = Document(id="new", title="Travel", sections=(Section(text="Flights are booked with the new portal."),))
-    start = time.perf_counter()
+    start, begin = time.perf_counter(), time.process_time()
     copy = folder / "next.sqlite"
     shutil.copyfile(path, copy)
     with Writer(copy) as writer:
         writer.add(new)
         writer.version = "next"
     result["add_one_s"] = time.perf_counter() - start
+    result["add_one_cpu_s"] = time.process_time() - begin
     start = time.perf_counter()
     with Writer(copy) as writer:
         writer.remove("new")
@@ -184,11 +188,11 @@ def measure(size: int, questions: int, folder: Path) -> dict[str, float]:
 
 
 def plot(rows: list[dict[str, float]]) -> str:
-    """An SVG of p50 and p99 against the number of passages, both axes logarithmic."""
+    """An SVG of p50 and p99 in processor time against the number of passages, both axes logarithmic."""
     from math import log10
 
     width, height, left, bottom = 640, 360, 60, 40
-    low, high = log10(min(r["p50_ms"] for r in rows) / 1.5), log10(max(20.0, *(r["p99_ms"] for r in rows)))
+    low, high = log10(min(r["p50_cpu_ms"] for r in rows) / 1.5), log10(max(20.0, *(r["p99_cpu_ms"] for r in rows)))
     first, last = log10(rows[0]["passages"]), log10(rows[-1]["passages"]) or 1
 
     def at(passages: float, ms: float) -> tuple[float, float]:
@@ -202,41 +206,68 @@ def plot(rows: list[dict[str, float]]) -> str:
             colour = "#c33" if ms == 15 else "#ddd"
             parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}"/>')
             parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{ms} ms</text>')
-    for name, colour in (("p50_ms", "#2a6"), ("p99_ms", "#26c")):
+    for name, colour in (("p50_cpu_ms", "#2a6"), ("p99_cpu_ms", "#26c")):
         points = [at(r["passages"], r[name]) for r in rows]
         parts.append(f'<polyline fill="none" stroke="{colour}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
         parts.append(f'<text x="{points[-1][0] - 4:.1f}" y="{points[-1][1] - 8:.1f}" text-anchor="end">{name[:3]}</text>')
     for row in rows:
-        x = at(row["passages"], rows[0]["p50_ms"])[0]
+        x = at(row["passages"], rows[0]["p50_cpu_ms"])[0]
         parts.append(f'<text x="{x:.1f}" y="{height - 16}" text-anchor="middle">{int(row["passages"]):,}</text>')
     return "\n".join([*parts, "</svg>\n"])
 
 
+COLUMNS = {
+    "passages": "passages",
+    "size_mb": "file, MB",
+    "p50_cpu_ms": "a question, processor: median, ms",
+    "p99_cpu_ms": "p99, ms",
+    "p50_ms": "wall clock: median, ms",
+    "p99_ms": "p99, ms",
+    "found_in_5": "found among the first five",
+    "open_and_first_ms": "opening and first question, ms",
+    "add_one_s": "adding one document, s",
+    "remove_and_compact_s": "removing one for good, s",
+    "build_s": "building all, s",
+}
+PROMISES = (("p99_cpu_ms", 15), ("open_and_first_cpu_ms", 150), ("add_one_cpu_s", 2))
+
+
+def markdown(rows: list[dict[str, float]]) -> str:
+    """The table, with where it was measured."""
+    about = machine()
+    lines = [
+        f"{about['processor']}, {about['cores']} cores, load {about['load_average']:.1f} at the end, Python {about['python']},"
+        f" SQLite {sqlite3.sqlite_version}, {about['at']}",
+        "",
+        "| " + " | ".join(COLUMNS.values()) + " |",
+        "|" + " ---: |" * len(COLUMNS),
+    ]
+    lines += ["| " + " | ".join(f"{row[c]:,.3f}".rstrip("0").rstrip(".") for c in COLUMNS) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
-    """Measures, prints, and fails where a promise is broken."""
+    """Measures, prints, writes, and fails where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--questions", type=int, default=500)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "build" / "bench")
     args = parser.parse_args()
     rows = []
     for size in map(int, args.sizes.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(size, args.questions, Path(folder)))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}\n")
-    print("| " + " | ".join(rows[0]) + " |\n|" + " ---: |" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(f"{v:,.3f}".rstrip("0").rstrip(".") for v in row.values()) + " |")
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
-    if args.plot:
-        args.plot.write_text(plot(rows))
+    table = markdown(rows)
+    print(table)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "knowledge.md").write_text(table, encoding="utf-8")
+    (args.out / "knowledge.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    (args.out / "knowledge.svg").write_text(plot(rows), encoding="utf-8")
     broken = [
         f"{row['passages']:.0f} passages: {name} is {row[name]}, promised at most {most}"
         for row in rows
-        for name, most in (("p99_cpu_ms", 15), ("open_and_first_ms", 150), ("add_one_s", 2))
+        for name, most in PROMISES
         if row[name] > most
     ]
     print("\n".join(broken))

@@ -13,12 +13,13 @@ from aws_cdk import aws_sqs as sqs
 from cdk_nag import AwsSolutionsChecks
 
 import app as application
+from assistant.errors import InvalidSetting
 from assistant.observability import redact
 from assistant.queue import QUEUE
 from assistant.settings import ROUTES, Settings
 from assistant.storage import SCHEMA
 from infra.bundle import COMMON_LIMIT, FUNCTION_LIMIT, FUNCTIONS, LOG_FUNCTIONS, SERVICES, Bundle
-from infra.deployment import SECRETS
+from infra.deployment import SECRETS, Deployment
 from tests.infra import roles
 from tests.infra.conftest import Assembly
 
@@ -235,3 +236,89 @@ def test_linter_finds_nothing(assembly: Synthesise) -> None:
     for name, template in assembly("enterprise").templates().items():  # everything that basic has, and more
         found: list[Any] = lint(json.dumps(template), config=ManualArgs(regions=["us-east-1"], ignore_checks=["W3005", "I"]))
         assert not found, f"{name}: " + "; ".join(str(f) for f in found)
+
+
+# --- with an embedder ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def embedding(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    folder = tmp_path_factory.mktemp("embedder")
+    app = application.application(
+        outdir=str(folder), context={"stage": "dev", "embedder": "bedrock:amazon.titan-embed-text-v2:0"}
+    )
+    application.compose(app, application.described(app), bundle)
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    app.synth()  # a finding of the linter that nobody accepted would stop it
+    return Assembly(folder)
+
+
+def test_the_index_fits_the_embedder_is_sealed_with_our_key_and_compares_by_cosine(embedding: Assembly) -> None:
+    (bucket,) = embedding.resources("AWS::S3Vectors::VectorBucket")
+    (index,) = embedding.resources("AWS::S3Vectors::Index")
+    assert bucket["EncryptionConfiguration"]["SseType"] == "aws:kms"
+    assert {k: v for k, v in index.items() if k != "Tags"} == {
+        "VectorBucketName": "assistant-dev-vectors",
+        "IndexName": "passages-1024",
+        "DataType": "float32",
+        "Dimension": 1024,
+        "DistanceMetric": "cosine",
+    }
+    key = json.dumps(embedding.resources("AWS::KMS::Key"))
+    assert "indexing.s3vectors.amazonaws.com" in key
+
+
+def test_the_functions_are_told_where_it_is_and_each_may_do_what_it_needs(embedding: Assembly) -> None:
+    for function in embedding.resources("AWS::Lambda::Function"):
+        if "EMBEDDER" in (variables := function.get("Environment", {}).get("Variables", {})):
+            assert variables["VECTOR_INDEX"] == "assistant-dev-vectors/passages-1024"
+    allowed = {
+        owner.rpartition("/")[0].rpartition("/")[2] or owner: sorted(a for a in actions if a.startswith("s3vectors:"))
+        for owner, actions in roles.roles(embedding.templates()).items()
+        if any(a.startswith("s3vectors:") for a in actions)
+    }
+    assert sorted(allowed.values()) == sorted(
+        [
+            ["s3vectors:GetVectors", "s3vectors:PutVectors", "s3vectors:QueryVectors"],
+            ["s3vectors:DeleteVectors", "s3vectors:GetVectors", "s3vectors:PutVectors", "s3vectors:QueryVectors"],
+            ["s3vectors:DeleteVectors", "s3vectors:PutVectors"],
+            ["s3vectors:GetVectors", "s3vectors:QueryVectors"],
+        ]
+    )
+    for actions in roles.roles(embedding.templates()).values():
+        for action, places in actions.items():
+            if action.startswith("s3vectors:"):
+                assert all(p.endswith("bucket/assistant-dev-vectors/index/passages-1024") for p in places), (action, places)
+
+
+def test_pages_are_looked_at_again_every_day_through_the_queue(embedding: Assembly) -> None:
+    rules = [r for r in embedding.resources("AWS::Events::Rule") if "Web pages" in r.get("Description", "")]
+    assert [r["ScheduleExpression"] for r in rules] == ["rate(1 day)"]
+    (target,) = rules[0]["Targets"]
+    assert target["SqsParameters"] == {"MessageGroupId": "knowledge"}
+
+
+@pytest.mark.parametrize(
+    ("embedder", "size"),
+    [
+        ("", 0),
+        ("openai:text-embedding-3-small@https://api.example/v1", 1536),
+        ("openai:BAAI/bge-m3@https://models.example/v1", 1024),
+        ("bedrock:cohere.embed-multilingual-v3", 1024),
+        ("openai:Qwen/Qwen3-Embedding-8B@http://10.0.0.1/v1", 4096),
+    ],
+)
+def test_the_size_of_known_embedders_is_known(embedder: str, size: int) -> None:
+    assert Deployment(embedder=embedder).vector_size == size
+
+
+def test_an_unknown_embedder_must_say_its_size() -> None:
+    given = {"embedder": "openai:our-own@https://models.example/v1"}
+    with pytest.raises(InvalidSetting, match="vector_dimensions"):
+        Deployment.of(given, env={})
+    assert Deployment.of({**given, "vector_dimensions": "768"}, env={}).vector_size == 768
+    assert Deployment.of({**given, "vector_index": "ours/index"}, env={}).vector_size == 0
+
+
+def test_without_an_embedder_there_is_no_index(assembly: Callable[[str], Assembly]) -> None:
+    assert not assembly("basic").resources("AWS::S3Vectors::Index")

@@ -33,6 +33,8 @@ from assistant.settings import Settings
 HELP = "run everything on this machine"
 
 LOOK_SECONDS: Final = 60
+PAGES_SECONDS: Final = 24 * 3600
+"""Between two looks at the web pages in the knowledge, as in a deployment."""
 """How often the roll-out's plan is looked at; on AWS a rule of EventBridge does it."""
 
 OURS: Final = frozenset({"stage", "region", "table_name", "turns_queue_url", "dead_letters_url", "bucket", "figures"})
@@ -91,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     source = EventSource(functions, client("sqs"), settings)
     source.start()
     schedules = [Schedule(functions, "init", {"task": task}, every=LOOK_SECONDS) for task in ("rollout", "silence")]
+    schedules.append(Schedule(functions, "ingest", {"detail-type": "Scheduled Event"}, every=PAGES_SECONDS))
     for schedule in schedules:
         schedule.start()
     (args.data / "url").write_text(url, encoding="ascii")  # where the other commands find this run
