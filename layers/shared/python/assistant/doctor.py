@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from assistant import checkup
 from assistant.checks import house
 from assistant.errors import AssistantError
 from assistant.platforms import PLATFORMS, Finding, Platform
@@ -74,6 +75,7 @@ def _seen_key(platform: str) -> tuple[str, str]:
 def report(assistant: Assistant) -> list[Line]:
     """Everything that can be looked at from where this runs, worst first within each component."""
     lines = [Line("assistant", f) for f in house(assistant)]
+    lines += [Line("assistant", f) for f in (*checkup.plugins(assistant), *checkup.authorisation(assistant))]
     seen = Seen(assistant.table, clock=assistant.clock)
     lines += platforms(
         assistant.platform,

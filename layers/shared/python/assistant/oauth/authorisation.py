@@ -24,8 +24,9 @@ from assistant.errors import InvalidSetting, NeedsAuthorisation, Unavailable
 from assistant.messages import Button, Message, Reply, message_from_json, to_json
 from assistant.oauth.envelope import Envelope, Sealed
 from assistant.oauth.providers import SKEW, Denied, Provider, Providers, s256
+from assistant.oauth.trouble import Trouble
 from assistant.oauth.vault import Account, Grant, Person, Tokens, Vault
-from assistant.observability import log
+from assistant.observability import REFRESH_FAILED, Metrics, log
 from assistant.queue import TurnQueue
 from assistant.storage import Conflict, Table, key
 from assistant.words import nearest, say
@@ -112,9 +113,12 @@ class Authorisations:
         tenant: str = "default",
         clock: Callable[[], float] = time.time,
         wait: Callable[[float], None] = time.sleep,
+        metrics: Metrics | None = None,
     ) -> None:
         self.providers = providers
-        self.vault = Vault(table, envelope, clock=clock, wait=wait)
+        self.trouble = Trouble(table, clock=clock)
+        self._metrics = metrics
+        self.vault = Vault(table, envelope, clock=clock, wait=wait, failed=self._failed)
         self._table = table
         self._envelope = envelope
         self._queue = queue
@@ -139,6 +143,12 @@ class Authorisations:
         """Who the asker is at `provider`. Raises NeedsAuthorisation, Unavailable."""
         self._provider(provider, ())
         return self.vault.account(person_of(message), provider)
+
+    def _failed(self, provider: str, reason: str) -> None:
+        log(logger, logging.WARNING, "a token could not be refreshed", event_reason=reason, provider=provider)
+        if self._metrics:
+            self._metrics.emit((REFRESH_FAILED, 1), provider=provider)
+        self.trouble.note(provider, "refresh", reason)
 
     def _provider(self, name: str, scopes: tuple[str, ...]) -> Provider:
         try:
@@ -233,6 +243,14 @@ class Authorisations:
         self.vault.forget(person, provider)
         return told
 
+    def left(self, message: Message) -> None:
+        """Takes back everything that those allowed who, as the platform says, have left the company."""
+        users = message.action_value if isinstance(message.action_value, list) else [message.sender]
+        for person in (Person(message.tenant, message.platform, str(user)) for user in users):
+            for grant in self.vault.grants(person):
+                self.revoke(person, grant.provider)
+                log(logger, logging.INFO, "somebody left; their access was taken back", provider=grant.provider)
+
     # --- for the browser ---
 
     def begin(
@@ -320,6 +338,7 @@ class Authorisations:
             return replace(self._page("page_somebody_else", ask, status=403, account=account.name), link=self._start(ask))
         grant = self.vault.store(ask.person, ask.provider, tokens, asked=ask.scopes, account=account)
         if missing := _missing(ask.scopes, grant):
+            self.trouble.note(ask.provider, "scopes", " ".join(missing))
             return replace(self._page("page_less", ask, missing=", ".join(missing)), link=self._start(ask))
         self._table.update(key("Q", ask.ticket), "ask", {"done": True})
         self._go_on(ask.person, ask.provider)

@@ -79,6 +79,8 @@ class Provider(ABC):
     pkce: bool = True
     identity_only: ClassVar[bool] = False
     code_field: ClassVar[str] = "code"
+    GONE: ClassVar[frozenset[str]] = frozenset()
+    """The provider's words for a grant that is over. Whatever else it says about a refresh is ours to mend, and ends no grant."""
 
     def __init__(self, name: str, config: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> None:
         self.name = name
@@ -110,6 +112,9 @@ class Provider(ABC):
         """New tokens for a refresh token. Raises Refused where the grant is gone, Unavailable where nobody answers."""
         raise Refused(f"{self.name} gives no refresh tokens")
 
+    def check(self) -> None:
+        """Looks whether the provider can be asked at all. Raises Unavailable with the reason."""
+
     @abstractmethod
     def account(self, tokens: Tokens) -> Account:
         """Whose tokens they are. Raises Unavailable."""
@@ -117,6 +122,14 @@ class Provider(ABC):
     def revoke(self, tokens: Tokens) -> bool:
         """Tells the provider that the grant is over; False where it has no call for that. Raises Unavailable."""
         return False
+
+    def _over(self, error: Denied) -> Exception:
+        """What a refusal to refresh means: Refused where the grant is gone, else Unavailable."""
+        if error.reason in self.GONE:
+            return Refused(f"{self.name}: {error.reason}")
+        return Unavailable(
+            f"{self.name} refreshes nothing ({error.reason[:80]}); check the secret oauth-{self.name} and the app there"
+        )
 
     def _redirect(self, base: str, **query: str) -> str:
         return f"{base}{'&' if '?' in base else '?'}{urlencode({k: v for k, v in query.items() if v})}"
@@ -151,6 +164,7 @@ class Feishu(Provider):
     platform = "feishu"
     default_scopes = ("offline_access", "auth:user.id:read")
 
+    GONE = frozenset({"20024", "20026", "20037", "20064", "20073", "invalid_grant"})
     TRANSIENT = frozenset({20050})
     """Codes after which the vendor asks for another try."""
 
@@ -189,7 +203,7 @@ class Feishu(Provider):
         try:
             return self._ask({"grant_type": "refresh_token", "refresh_token": refresh})
         except Denied as error:
-            raise Refused(f"{self.name}: {error.reason}") from error
+            raise self._over(error) from error
 
     def _ask(self, request: Mapping[str, str]) -> Tokens:
         secret = {"client_id": self.config["client_id"], "client_secret": self.config["client_secret"]}
@@ -228,6 +242,7 @@ class DingTalk(Provider):
 
     title = "DingTalk"
     platform = "dingtalk"
+    GONE = frozenset({"invalidRefreshToken", "invalidParameter.refreshToken", "invalidParameter.refreshToken.notFound"})
     default_scopes = ("openid", "corpid")
     pkce = False
     code_field = "authCode"
@@ -261,7 +276,7 @@ class DingTalk(Provider):
         try:
             return self._ask({"refreshToken": refresh, "grantType": "refresh_token"})
         except Denied as error:
-            raise Refused(f"{self.name}: {error.reason}") from error
+            raise self._over(error) from error
 
     def _ask(self, request: Mapping[str, str]) -> Tokens:
         secret = {"clientId": self.config["client_id"], "clientSecret": self.config["client_secret"]}
@@ -307,6 +322,7 @@ class Slack(Provider):
 
     title = "Slack"
     platform = "slack"
+    GONE = frozenset({"invalid_refresh_token", "token_revoked", "token_expired", "account_inactive", "user_removed_from_team"})
     default_scopes = ("users:read",)
 
     def __init__(self, name: str, config: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> None:
@@ -341,7 +357,7 @@ class Slack(Provider):
         try:
             return self._tokens(self._ask({"grant_type": "refresh_token", "refresh_token": refresh}))
         except Denied as error:
-            raise Refused(f"{self.name}: {error.reason}") from error
+            raise self._over(error) from error
 
     def _tokens(self, data: Mapping[str, Any]) -> Tokens:
         return Tokens(
@@ -459,6 +475,13 @@ class OpenId(Provider):
         self._keys: tuple[dict[str, Any], float] | None = None
         self._lock = threading.Lock()
 
+    GONE = frozenset({"invalid_grant", "interaction_required", "login_required", "consent_required"})
+
+    def check(self) -> None:
+        """Looks at what the provider publishes."""
+        for endpoint in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            self._endpoint(endpoint)
+
     def _discovered(self) -> dict[str, Any]:
         with self._lock:
             if self._known and self._known[1] > self.clock():
@@ -507,7 +530,7 @@ class OpenId(Provider):
         try:
             return self._tokens(self._ask({"grant_type": "refresh_token", "refresh_token": refresh}), {})
         except Denied as error:
-            raise Refused(f"{self.name}: {error.reason}") from error
+            raise self._over(error) from error
 
     def _tokens(self, data: Mapping[str, Any], claims: Mapping[str, Any]) -> Tokens:
         return Tokens(

@@ -109,7 +109,10 @@ class Vault:
         *,
         clock: Callable[[], float] = time.time,
         wait: Callable[[float], None] = time.sleep,
+        failed: Callable[[str, str], None] = lambda provider, reason: None,
     ) -> None:
+        self._failed = failed
+        """Hears of a refresh that failed for no fault of the person: provider and reason."""
         self._table = table
         self._envelope = envelope
         self._clock = clock
@@ -226,7 +229,8 @@ class Vault:
         old = self._open(person, provider, item)
         try:
             new = by.refresh(old.refresh)
-        except Unavailable:
+        except Unavailable as error:
+            self._failed(provider, str(error))
             self._release(person, provider, item)
             if usable:
                 return old.access
