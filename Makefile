@@ -9,7 +9,7 @@ MODEL   ?= builtin
 DATA    ?= .assistant
 SECRETS ?=
 STAGE   ?= dev
-PROFILE ?= basic
+PROFILE ?=
 WORKERS ?= 2
 ARGS    ?=
 
@@ -20,7 +20,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run setup test lint types synth check bench bench-quick test-engine bench-gpu deploy lock clean
+.PHONY: run setup test lint types synth check bench bench-quick test-engine test-hard fuzz bench-gpu deploy lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/assistant dev --port $(PORT) --data $(DATA) --model $(MODEL) $(if $(SECRETS),--secrets $(SECRETS))
@@ -51,11 +51,22 @@ bench-quick: $(VENV)/.dev
 test-engine: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/engine -m engine
 
+# What may take long: each cell of the fault matrix many times, many kills at random moments, fuzzing guided by coverage.
+ROUNDS ?= 10
+KILLS ?= 200
+RUNS ?= 20000
+test-hard: $(VENV)/.dev
+	KILLS=$(KILLS) FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration/test_random_kills.py tests/integration/test_faults.py
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -m tests.fuzz --runs $(RUNS)
+
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.gpu
 
 deploy: $(VENV)/.dev
-	$(BIN)/python -m infra.deploy --stage $(STAGE) --profile $(PROFILE) $(ARGS)
+	$(BIN)/python -m infra.deploy --stage $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
 
 # Hash-locked for Python 3.11 to 3.14; addresses are left out, so any index serves.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
@@ -63,6 +74,7 @@ lock: $(VENV)/.dev
 	$(LOCK) pyproject.toml requirements/build.in --all-extras -o requirements/dev.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra run -c requirements/dev.txt -o requirements/run.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt -o layers/dependencies/requirements.txt
+	$(LOCK) requirements/fuzz.in -o requirements/fuzz.txt
 
 clean:
 	rm -rf $(VENV) build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -326,10 +326,11 @@ def test_a_text_too_long_to_read_gets_a_clear_answer(aws: Emulator) -> None:
     assert house.model.asked == []
 
 
-def test_what_is_no_message_in_the_queue_is_kept_in_the_dead_letters(aws: Emulator) -> None:
+@pytest.mark.parametrize("body", ["{}", "[", '{"kind": "text", "platform": "slack"}'])
+def test_what_is_no_message_in_the_queue_is_kept_in_the_dead_letters(aws: Emulator, body: str) -> None:
     house = House(aws)
     client(aws, "sqs").send_message(
-        QueueUrl=house.settings.turns_queue_url, MessageBody="{}", MessageGroupId="g", MessageDeduplicationId="d"
+        QueueUrl=house.settings.turns_queue_url, MessageBody=body, MessageGroupId="g", MessageDeduplicationId="d"
     )
     house.drain()
     [letter] = house.dead_letters()

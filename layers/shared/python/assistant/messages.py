@@ -295,7 +295,10 @@ def message_from_json(text: str) -> Message:
     if not isinstance(data, dict) or data.get("kind") not in KINDS:
         raise ValueError("not a message: it has no known kind")
     known = {f.name for f in fields(Message)}
-    return Message(**{k: v for k, v in data.items() if k in known})
+    try:
+        return Message(**{k: v for k, v in data.items() if k in known})
+    except TypeError as error:  # a field that every message has is missing
+        raise ValueError(f"not a message: {error}") from None
 
 
 def reply_from_json(data: Mapping[str, Any]) -> Reply:
