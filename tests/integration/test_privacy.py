@@ -314,7 +314,9 @@ def test_a_seat_in_a_ring_is_given_back(aws: Emulator, house: House) -> None:
     assert house.assistant.rollouts.taken_seats(house.assistant.rollouts.read())["internal"] == 0
 
 
-def test_lines_of_logs_that_name_the_person_are_deleted_and_so_is_the_note_of_it(aws: Emulator, house: House) -> None:
+def test_lines_of_logs_that_name_the_person_are_deleted_and_so_is_the_note_of_it(aws: Emulator) -> None:
+    house = House(aws, log_search_stream="assistant-search")
+
     def line(message: str, **more: str) -> dict[str, str]:
         return {"@timestamp": "2027-01-15T00:00:00Z", "message": message, **more}
 

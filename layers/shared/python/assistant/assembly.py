@@ -541,6 +541,7 @@ class Assistant:
             gaps=Gaps(self.table, tenant=self.settings.tenant, clock=self.clock),
             erasers=[elsewhere],
             tenant=self.settings.tenant,
+            searches_logs=bool(self.settings.log_search_stream),
         )
 
     @cached_property

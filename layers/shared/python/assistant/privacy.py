@@ -78,6 +78,7 @@ class Privacy:
         rooms: Callable[[], Mapping[str, tuple[str, Sequence[str]]]] = dict,
         erasers: Sequence[Eraser] = (),
         tenant: str = "default",
+        searches_logs: bool = False,
         seconds: float = SECONDS,
         page: int = PAGE,
     ) -> None:
@@ -87,6 +88,7 @@ class Privacy:
         self._rooms = rooms
         self._erasers = tuple(erasers)
         self._tenant = tenant
+        self._searches_logs = searches_logs
         self._seconds = seconds
         self._page = page
 
@@ -118,15 +120,10 @@ class Privacy:
         if part.cursor:
             return part
         part.erased += self._erase_about(who)
-        self._table.put(
-            {
-                "pk": key("FORGET", who[0]),
-                "sk": key(*who[1:]),
-                "body": json.dumps([who[2]]),
-                "at": int(time.time()),
-                "expires": int(time.time()) + FORGET_SECONDS,
-            }
-        )
+        if self._searches_logs:
+            now = int(time.time())
+            note: Item = {"body": json.dumps([who[2]]), "at": now, "expires": now + FORGET_SECONDS}
+            self._table.put({"pk": key("FORGET", self._tenant), "sk": key(*who[1:]), **note})
         for place in self._places(who):
             self._table.delete(place.turns, "~about")  # what the conversation knows was made of the person's words too
             self._people.forget(*who[1:], who[0], place.turns)
