@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[2]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sections; 1 where a count (not a time) misses its goal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", choices=["cold", "ack", "turn", "load", "growth", []], help="default: all")
+    parser.add_argument(
+        "sections", nargs="*", choices=["cold", "ack", "turn", "load", "growth", "endurance", []], help="default: all"
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     args = parser.parse_args(argv)
@@ -50,16 +52,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     def load() -> Section:
         from tests.benchmarks.load import measure
 
-        return measure((20,) if quick else (50, 200, 1000), turns=2 if quick else 4, think=5 if quick else 90, progress=progress)
+        return measure((20,) if quick else (50, 200, 1000), turns=2 if quick else 3, think=5 if quick else 90, progress=progress)
+
+    def endurance() -> Section:
+        from tests.benchmarks.load import endure
+
+        return endure(20 if quick else 100, minutes=1 if quick else 30, think=10 if quick else 60, progress=progress)
 
     def growth() -> Section:
         from tests.benchmarks.growth import measure
 
         return measure(10 if quick else 50, (10, 100) if quick else (10, 100, 1000), progress=progress)
 
-    known: dict[str, Callable[[], Section]] = {"cold": cold, "ack": ack, "turn": turn, "load": load, "growth": growth}
+    known: dict[str, Callable[[], Section]] = {
+        "cold": cold,
+        "ack": ack,
+        "turn": turn,
+        "load": load,
+        "growth": growth,
+        "endurance": endurance,
+    }
     sections: list[Section] = []
-    for name in args.sections or known:
+    for name in args.sections or [n for n in known if n != "endurance" or not quick]:
         sections.append(known[name]())
         sys.stdout.write(show(sections[-1]) + "\n")
         sys.stdout.flush()

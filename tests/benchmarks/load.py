@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,6 +63,24 @@ def measure(sessions: Sequence[int], *, turns: int, think: float, progress: Call
         f"{MODEL_SECONDS:.1f} s in all)"
     )
     return Section(title="Load", how=how, rows=rows)
+
+
+def endure(sessions: int, *, minutes: float, think: float, progress: Callable[[str], None]) -> Section:
+    """Whether memory stays flat while `sessions` people talk for `minutes`: MiB after a tenth of the time, and at the end."""
+    progress(f"{sessions} conversations for {minutes:.0f} minutes")
+    seen = crowd(sessions, turns=max(2, round(minutes * 60 / think)), think=think)
+    settled = next((mib for at, mib in seen.memory if at > seen.lasted / 10), 0.0)
+    last = seen.memory[-1][1]
+    row = _row(f"{sessions} conversations, {seen.lasted / 60:.0f} minutes", seen)
+    row.figures["MiB at first"] = settled
+    row.figures["most MiB"] = max(mib for _, mib in seen.memory)
+    flat = last <= 1.2 * settled
+    return Section(
+        title="Endurance",
+        how=f"as the load, {think:.0f} s of thought on average; memory of the process that runs all functions, after a tenth of "
+        "the time and at the end",
+        rows=[replace(row, goal="counted: 0 wrong, at most 1.2 × the memory", met=bool(row.met) and flat)],
+    )
 
 
 def crowd(count: int, *, turns: int, think: float, seed: int = 7, watch: float = 10.0) -> Seen:
