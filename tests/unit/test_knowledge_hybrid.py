@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from assistant.cache import Cache
@@ -51,48 +57,85 @@ class Meaning:
 
 
 class IndexService:
-    """The parts of Amazon S3 Vectors that are used, as strict as the service about names, sizes and filters."""
+    """Amazon S3 Vectors behind boto3's own client: each request passes botocore's validation and is serialised, and is then held
+    to the limits of the service.
+
+    Source: docs.aws.amazon.com/AmazonS3/latest/userguide/s3-vectors-limitations.html
+    """
 
     def __init__(self) -> None:
         self.vectors: dict[str, tuple[list[float], Mapping[str, str]]] = {}
         self.filters: list[Any] = []
         self.down = False
+        config = Config(retries={"total_max_attempts": 1})
+        self.client = boto3.client(
+            "s3vectors", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x", config=config
+        )
+        self.client.meta.events.register("before-send.s3vectors", self._answer)
 
-    def _check(self, where: Mapping[str, Any]) -> None:
+    def _answer(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         if self.down:
             raise EndpointConnectionError(endpoint_url="https://s3vectors")
-        assert (where.pop("vectorBucketName"), where.pop("indexName")) == ("bucket", "index")  # type: ignore[attr-defined]  # a dict
+        body = request.body or b""
+        assert len(body) <= 20 * 1024 * 1024
+        asked = json.loads(body)
+        assert (asked.pop("vectorBucketName"), asked.pop("indexName")) == ("bucket", "index")
+        operation = urlsplit(request.url).path.strip("/")
+        try:
+            status, said = 200, getattr(self, f"_{operation.lower()}")(**asked)
+        except ValueError as error:
+            status, said = 400, {"message": str(error)}
+        headers = {"content-type": "application/json"} | ({"x-amzn-errortype": "ValidationException"} if status == 400 else {})
+        return AWSResponse(request.url, status, headers, Raw(json.dumps(said).encode()))
 
-    def put_vectors(self, *, vectors: list[dict[str, Any]], **where: Any) -> dict[str, Any]:
-        self._check(where)
-        assert not where
-        assert 1 <= len(vectors) <= 500
+    def _putvectors(self, *, vectors: list[dict[str, Any]]) -> dict[str, Any]:
+        if not 1 <= len(vectors) <= 500:
+            raise ValueError("1 to 500 vectors")
         for v in vectors:
-            assert set(v) == {"key", "data", "metadata"}
-            self.vectors[v["key"]] = (v["data"]["float32"], v["metadata"])
+            values, about = v["data"]["float32"], v.get("metadata", {})
+            if not 1 <= len(v["key"].encode()) <= 1024 or len(json.dumps(about).encode()) > 2048 or not any(values):
+                raise ValueError("key, filterable metadata or a vector of zeros")
+            if not 1 <= len(values) <= 4096 or any(len(values) != len(known) for known, _ in self.vectors.values()):
+                raise ValueError("another dimension than the index has")
+            self.vectors[v["key"]] = (values, about)
         return {}
 
-    def delete_vectors(self, *, keys: list[str], **where: Any) -> dict[str, Any]:
-        self._check(where)
-        assert 1 <= len(keys) <= 500
+    def _deletevectors(self, *, keys: list[str]) -> dict[str, Any]:
+        if not 1 <= len(keys) <= 500:
+            raise ValueError("1 to 500 keys")
         for k in keys:
             self.vectors.pop(k, None)
         return {}
 
-    def query_vectors(
-        self, *, queryVector: dict[str, Any], topK: int, filter: Any, returnDistance: bool, **where: Any
+    def _queryvectors(
+        self, *, queryVector: dict[str, Any], topK: int, filter: Any = None, returnDistance: bool = False
     ) -> dict[str, Any]:
-        self._check(where)
-        assert 1 <= topK <= 100
-        assert returnDistance
+        if not 1 <= topK <= 100:
+            raise ValueError("1 to 100 results")
         self.filters.append(filter)
-        allowed = filter["audience"]["$in"]
+        (allowed,) = filter["audience"].values()
+        if list(filter["audience"]) != ["$in"] or not allowed or not all(isinstance(a, str) for a in allowed):
+            raise ValueError("a filter must name an operator and values")
         found = sorted(
             (1 - sum(a * b for a, b in zip(vector, queryVector["float32"], strict=True)), k)
             for k, (vector, about) in self.vectors.items()
             if about["audience"] in allowed
         )
-        return {"vectors": [{"key": k, "distance": d} for d, k in found[:topK]]}
+        told = [{"key": k} | ({"distance": d} if returnDistance else {}) for d, k in found[:topK]]
+        return {"vectors": told, "distanceMetric": "cosine"}
+
+
+class Raw:
+    """The body of an answer, as botocore reads it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = io.BytesIO(body)
+
+    def read(self, size: int | None = None) -> bytes:
+        return self._body.read(size)
+
+    def stream(self, size: int = 65536, decode_content: bool = False) -> Iterator[bytes]:
+        yield self._body.read()
 
 
 @dataclass
@@ -111,7 +154,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Base]:
     store: VectorStore = (
         local
         if request.param == "local"
-        else S3Vectors(index, bucket="bucket", index="index", failures=(BotoCoreError, ClientError))
+        else S3Vectors(index.client, bucket="bucket", index="index", failures=(BotoCoreError, ClientError))
     )
     embedder = Meaning()
     semantic = Semantic(embedder, store)
@@ -241,3 +284,18 @@ def test_the_cache_gives_back_exactly_what_was_found_and_forgets_with_the_versio
         assert cached.search(question, audience=EVERYONE) == direct
     base.service.remove(["bus.md"])
     assert "bus.md" not in [p.document for p in cached.search(question, audience=EVERYONE).passages]
+
+
+def test_the_store_is_asked_in_batches_and_with_what_the_service_takes() -> None:
+    index = IndexService()
+    store = S3Vectors(index.client, bucket="bucket", index="index", failures=(BotoCoreError, ClientError))
+    store.put({f"k{n}": [1.0, n / 1201] for n in range(1201)}, audience="a" * 24)
+    assert len(index.vectors) == 1201
+    assert len(store.nearest([1.0, 0.0], audiences=["a" * 24, "b" * 24], limit=500)) == 100
+    assert store.nearest([1.0, 0.0], audiences=[], limit=5) == []
+    assert [k for k, _ in store.nearest([1.0, 0.0], audiences=["b" * 24], limit=5)] == []
+    store.delete([f"k{n}" for n in range(1201)])
+    assert index.vectors == {}
+    store.delete([])
+    with pytest.raises(Unavailable):  # the service refuses another dimension than the index has
+        store.put({"a": [1.0, 2.0], "b": [1.0]}, audience="a")
