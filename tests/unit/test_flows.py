@@ -264,3 +264,23 @@ def test_a_limit_is_told_in_the_language_of_the_person() -> None:
     reply = flows.step(state, Said("一百"), understood=Intent(), context=HERE, language="zh-CN").reply
     assert reply
     assert reply.text == "不能大于 9。\n\n几位？"
+
+
+@pytest.mark.parametrize(
+    ("text", "people"),
+    [
+        ("帮我订一个会议室", None),
+        ("订一间会议室", None),
+        ("我要订2号会议室", None),
+        ("book one room", None),
+        ("一个人用的会议室", 1),
+        ("订会议室，1个人", 1),
+        ("book a room for one person", 1),
+        ("订一个能坐6个人的会议室", 6),
+        ("订个会议室，五个人", 5),
+    ],
+)
+def test_a_number_that_counts_something_else_fills_no_field(text: str, people: int | None) -> None:
+    context = Context(now=datetime(2026, 11, 18, 10, 30, tzinfo=ZoneInfo("Asia/Shanghai")))
+    began = OFFICE.start(State(), "book_room", text=text, context=context, language="en")
+    assert began.state.frames[0].values.get("people") == people

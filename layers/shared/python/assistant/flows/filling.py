@@ -49,6 +49,8 @@ def gathered(
             finds = [f for f in find(slot.type(), rest, context) if _told(slot, f, rest, context)]
             if not finds:
                 continue
+            if kind in {"integer", "number"}:
+                finds = [f for f in finds if not _counts_something_else(slot, f, rest)]
             if kind in {"integer", "number"} and len(finds) != 1:
                 continue  # two numbers and nothing to tell them apart: better asked than guessed
             if kind == "choice" and len({f.value for f in finds}) != 1:
@@ -66,6 +68,24 @@ def _without_other_times(rest: str, kind: Kind, context: Context) -> str:
         for found in find(SlotType(kind=other), rest, context):
             rest = _blanked(rest, found)
     return rest
+
+
+_AFTER_ONE = re.compile(r"\s*(?:[个间张台辆份次套条件本家场顿位名]\s*)?(?P<what>[^\W\d_]+)?")
+_PEOPLE = ("人", "位", "名", "person", "people")
+
+
+def _counts_something_else(slot: Slot, found: Found, text: str) -> bool:
+    """True for the "one" of "one room", "一个会议室", and for a name such as "2号": not how many of what the field counts."""
+    if text[found.end :].lstrip().startswith(("号", "楼", "层")):
+        return True
+    if found.value not in (1, 1.0) or (match := _AFTER_ONE.match(text, found.end)) is None:
+        return False
+    counted = folded(match[0]).strip()
+    names = [folded(n) for n in slot.names()]
+    if not match["what"] and not counted:
+        return False
+    own = [n for n in names if n in counted or counted in n or (not n.isascii() and any(c in n for c in counted))]
+    return not own and not counted.startswith(_PEOPLE)
 
 
 def _told(slot: Slot, found: Found, text: str, context: Context) -> bool:

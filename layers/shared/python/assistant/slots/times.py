@@ -771,7 +771,7 @@ def _(m: re.Match[str], now: datetime) -> When:
 
 
 @_rule(
-    rf"(?:(?P<shift>{_ZH_SHIFT})月|(?<![\d月{_ZH_FIGURES}])(?=[\d{_ZH_FIGURES}]))(?P<day>{_HAN_WHOLE})(?:号(?![楼线院室房门店机])|日(?![本元]))"
+    rf"(?:(?P<shift>{_ZH_SHIFT})月|(?<![\d月{_ZH_FIGURES}])(?=[\d{_ZH_FIGURES}]))(?P<day>{_HAN_WHOLE})(?:号(?![楼线院室房门店机桌厅馆仓车柜]|会议|会客|培训|餐厅)|日(?![本元]))"
 )
 def _(m: re.Match[str], now: datetime) -> When:
     number = int(count(m["day"]))
