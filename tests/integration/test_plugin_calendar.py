@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from assistant import checkup
 from assistant.dev.emulator import Emulator
 from assistant_plugins._names import names_in, split_names
 from assistant_plugins.calendar import room_in, topic_in
 from tests.simulators.identity import Identity, Somebody
 from tests.simulators.workplace import Person, Workplace
 from tests.support.desks import DESKS
-from tests.support.office import OID, Office, staff
+from tests.support.office import OID, PUBLIC, Office, staff
 
 
 @pytest.fixture
@@ -344,6 +345,20 @@ def test_its_entries_stand_in_the_menu(aws: Emulator, workplace: Workplace) -> N
     help_ = made.say("/help")
     assert {"Book a meeting", "Who is free?"} <= {b["text"] for b in help_["buttons"]}
     assert "With whom?" in made.choose(help_, "Book a meeting")["text"]
+
+
+def test_the_doctor_names_the_scopes_that_the_app_needs(aws: Emulator, workplace: Workplace) -> None:
+    made = office(aws, workplace)
+    found = {f.check: f for f in checkup.authorisation(made.house.assistant)}
+    assert "calendar:calendar.event:create" in found["authorisation at feishu"].detail
+    assert f"{PUBLIC}/oauth/feishu/callback" in found["authorisation at feishu"].detail
+
+
+def test_the_doctor_does_not_call_a_provider_a_fault_that_nobody_uses(aws: Emulator, workplace: Workplace) -> None:
+    made = office(aws, workplace, "auto")
+    made.house.secrets.pop("oauth-microsoft")
+    found = {f.check: f.state for f in checkup.authorisation(made.house.another())}
+    assert (found["authorisation at feishu"], found["authorisation at microsoft"]) == ("ok", "unknown")
 
 
 # --- the model's tools -----------------------------------------------------------------------------

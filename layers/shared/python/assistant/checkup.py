@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from assistant.errors import AssistantError, InvalidSetting, Unavailable
@@ -51,8 +52,20 @@ def authorisation(assistant: Assistant) -> list[Finding]:
             Finding(check="authorisation address", state="warning", detail=detail, fix="set public_url to the HTTPS address")
         )
     for provider, scopes in sorted(needs.items()):
-        found += _provider(assistant.authorisations, provider, scopes, settings.public_url, assistant.clock())
+        findings = _provider(assistant.authorisations, provider, scopes, settings.public_url, assistant.clock())
+        if provider not in assistant.plugins.needs_alone() and not _configured(assistant, provider):
+            detail = f"not configured; nobody who works there can be asked for {' '.join(sorted(scopes)) or 'a sign-in'}"
+            findings = [replace(findings[0], state="unknown", detail=detail)]
+        found += findings
     return found
+
+
+def _configured(assistant: Assistant, provider: str) -> bool:
+    try:
+        assistant.authorisations.providers.get(provider)
+    except AssistantError:
+        return False
+    return True
 
 
 def _provider(consents: Authorisations, name: str, scopes: set[str], public: str, now: float) -> list[Finding]:

@@ -215,6 +215,11 @@ class Plugins:
                 found.setdefault(provider, set()).update(scopes)
         return found
 
+    def needs_alone(self) -> set[str]:
+        """Those of the providers that some plug-in cannot do without; one that names several uses the asker's own."""
+        tokens = [plugin.permissions.tokens for plugin in self._plugins.values()]
+        return {next(iter(named)) for named in tokens if len(named) == 1}
+
     # --- what an administrator does ---
 
     def restore(self, name: str) -> None:
