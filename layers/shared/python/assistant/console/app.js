@@ -189,7 +189,7 @@ function buildFrame() {
 
 function whoAmI() {
   const who = session.get();
-  return who ? el("p", { class: "who small", dir: "auto" }, el("strong", {}, who.name), el("span", { class: "muted" }, t(`role_${who.role}`))) : null;
+  return who ? el("p", { class: "who small", dir: "auto" }, el("strong", { title: who.name }, who.id === "webchat" ? t("who_webchat") : who.name), el("span", { class: "muted" }, t(`role_${who.role}`))) : null;
 }
 
 const phone = matchMedia("(max-width: 760px)");
@@ -310,6 +310,7 @@ async function render() {
     screen = make({ onKeyRefused: () => showSignIn(t("signed_out_bad_key")), rest: restOfAddress(), setTitle });
   }
   frame.main.replaceChildren(screen.node);
+  frame.main.dataset.screen = name || "chat";
   screen.start();
   if (name !== "") frame.main.focus({ preventScroll: true });
   else if (matchMedia("(pointer: fine)").matches) screen.input.focus();

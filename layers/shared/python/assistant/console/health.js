@@ -31,7 +31,7 @@ const GOOD = new Set(["ok", "up", "ready", "healthy", "pass", "true"]);
 const WINDOWS = [1, 6, 24, 168, 720];
 const chosen = kept(localStorage, "figures.hours", 1);
 
-const count = (value) => number(value, { maximumFractionDigits: value < 10 ? 2 : 0 });
+const count = (value) => (value > 0 && value < 0.01 ? `< ${number(0.01)}` : number(value, { maximumFractionDigits: value < 10 ? 2 : 0 }));
 const percent = (value) => number(value, { style: "percent", maximumFractionDigits: value < 0.1 ? 2 : 1 });
 const span = (ms) => (ms < 1000 ? `${number(ms, { maximumFractionDigits: ms < 10 ? 1 : 0 })} ms` : `${number(ms / 1000, { maximumFractionDigits: 1 })} s`);
 

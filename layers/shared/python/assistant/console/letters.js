@@ -80,14 +80,16 @@ export default function letters({ onKeyRefused }) {
         count();
       } });
       boxes.push(box);
-      return el("tr", {}, el("td", {}, box), el("td", {}, when),
-        el("td", {}, letter.platform ?? t("letters_unknown"), letter.conversation ? el("br") : null, letter.conversation ? el("code", {}, letter.conversation) : null),
-        el("td", {}, el("code", {}, letter.sender ?? t("letters_unknown"))), el("td", { class: "reason" }, letter.reason), el("td", {}, el("code", {}, letter.trace ?? "")),
-        may("admin", "letters") ? el("td", {}, iconButton("book", t("letters_open_this", { who: letter.sender ?? t("letters_unknown") }), () => open(letter), { class: "icon-button small" })) : null);
+      const cell = (label, ...content) => el("td", { role: "cell", "data-label": label ? t(label) : null }, content);
+      return el("tr", { role: "row" }, cell("", box), cell("letters_when", when),
+        cell("letters_where", el("span", {}, letter.platform ?? t("letters_unknown"), letter.conversation ? el("br") : null, letter.conversation ? el("code", {}, letter.conversation) : null)),
+        cell("letters_who", el("code", {}, letter.sender ?? t("letters_unknown"))), cell("letters_why", el("span", { class: "reason", dir: "auto" }, letter.reason)), cell("letters_trace", el("code", {}, letter.trace ?? "")),
+        may("admin", "letters") ? el("td", { role: "cell", class: "acts" }, iconButton("book", t("letters_open_this", { who: letter.sender ?? t("letters_unknown") }), () => open(letter), { class: "icon-button small" })) : null);
     });
-    const heads = ["letters_when", "letters_where", "letters_who", "letters_why", "letters_trace"].map((name) => el("th", { scope: "col" }, t(name)));
+    const heads = ["letters_when", "letters_where", "letters_who", "letters_why", "letters_trace"].map((name) => el("th", { scope: "col", role: "columnheader" }, t(name)));
     body.replaceChildren(el("div", { class: "toolbar" }, replay, every),
-      el("div", { class: "table", role: "region", tabindex: "0", "aria-label": t("nav_letters") }, el("table", {}, el("thead", {}, el("tr", {}, el("td", {}, all), heads, may("admin", "letters") ? el("td", {}) : null)), el("tbody", {}, rows))));
+      el("div", { class: "table stack", role: "region", tabindex: "0", "aria-label": t("nav_letters") }, el("table", { role: "table", "aria-label": t("nav_letters") },
+        el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, el("td", { role: "cell" }, all), heads, may("admin", "letters") ? el("td", { role: "cell" }) : null)), el("tbody", { role: "rowgroup" }, rows))));
     count();
   }
 

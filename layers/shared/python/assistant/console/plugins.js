@@ -41,7 +41,7 @@ export default function plugins({ onKeyRefused }) {
     const settable = Object.keys(p.schema?.properties ?? {}).length > 0;
     return el("li", { class: "doctor-card", "aria-label": p.name },
       el("div", { class: "doctor-head" }, el("h2", { dir: "auto" }, p.name), badge(t(`plugins_${p.state}`), LOOKS[p.state] ?? ""), p.version ? el("span", { class: "muted small" }, t("plugins_version", { version: p.version })) : null),
-      p.about ? el("p", { dir: "auto" }, p.about) : null,
+      p.about ? el("p", { dir: "auto" }, p.about.replaceAll("`", "")) : null,
       p.state === "quarantined" ? el("p", { class: "warn-text" }, t("plugins_since", { when: when(p.since), reason: p.reason })) : p.reason ? el("p", { class: "bad-text", dir: "auto" }, p.reason) : null,
       p.state === "ready" && p.faults ? el("p", { class: "warn-text small" }, t("plugins_faults", { count: number(p.faults) })) : null,
       (p.notes ?? []).map((note) => el("p", { class: "muted small", dir: "auto" }, note)),
