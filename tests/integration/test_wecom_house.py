@@ -10,8 +10,12 @@ import pytest
 
 from assistant.dev.emulator import Emulator
 from assistant.messages import HttpReply, Webhook
+from assistant.platforms.wecom import GRACE, WINDOW
 from tests.simulators import wecom as vendor
 from tests.support.house import House, ScriptedModel, down
+
+OVER = WINDOW + GRACE + 1.0
+"""Seconds after which nobody waits any more for the reply to what was asked."""
 
 
 class Crash(BaseException):
@@ -82,6 +86,47 @@ def test_a_question_to_the_bot_in_a_group_grows_and_lands_once(make: Any) -> Non
     assert not stream.bubble.growing
     assert len(house.model.asked) == 1
     assert house.corp.calls == []
+
+
+@pytest.mark.parametrize("at", ["after save", "after send"])
+def test_a_bot_reply_is_decided_in_its_time_and_sent_after_it_is_seen_once(make: Any, at: str) -> None:
+    """The time to fetch ends between two steps: what has been laid out is fetched, and not sent as well."""
+
+    def late(name: str) -> None:
+        if name == at:
+            house.offset += OVER
+
+    house = make(step=late)
+    stream = house.corp.ask(house.deliver, house.corp.bot_text("年假几天？", chat="wr1"), chat="wr1")
+    house.drain()
+    house.fetch(stream)
+    assert house.corp.visible("wr1") == ["Fourteen days."]
+    assert not stream.bubble.growing
+
+
+@pytest.mark.parametrize(("at", "shown"), [("after save", 0), ("after send", 1)])
+def test_a_bot_reply_redelivered_after_its_time_is_seen_once(make: Any, at: str, shown: int) -> None:
+    died: list[str] = []
+
+    def crash(name: str) -> None:
+        if name == at and not died:
+            died.append(name)
+            raise Crash
+
+    house = make(step=crash)
+    stream = house.corp.ask(house.deliver, house.corp.bot_text("年假几天？", chat="wr1"), chat="wr1")
+    records = house.batch()
+    with pytest.raises(Crash):
+        house.run(records)
+    house.fetch(stream)
+    assert house.corp.visible("wr1") == (["Fourteen days."] if shown else [""])
+    house.offset = OVER
+    house.fetch(stream)
+    for record in records:
+        record["attributes"]["ApproximateReceiveCount"] = "2"
+    house.run(records, house.another())
+    seen = [text for text in house.corp.visible("wr1") if text]
+    assert seen == ["Fourteen days."]
 
 
 @pytest.mark.parametrize("step", ["after claim", "after model", "after save", "after send", "before delete"])

@@ -24,7 +24,7 @@ from assistant.errors import SendError, Unavailable
 from assistant.growing import PATIENCE, Growing, Step
 from assistant.handover import HandOvers
 from assistant.llm import ChatModel, WarmingUp
-from assistant.messages import ASKING, OURS, Message, Reply
+from assistant.messages import ASKING, OURS, Message, Reply, StreamState
 from assistant.observability import DUPLICATES, FIRST_REPLY, FLOODED, TURN_RESUMED, TURN_TIME, TURNS, WITHOUT_MODEL, Metrics, log
 from assistant.people import People
 from assistant.platforms import Platform
@@ -149,13 +149,12 @@ class Dialogue:
         if known and known.state == "saved":
             self._metrics.emit((TURN_RESUMED, 1), platform=message.platform)
             turn = known
-            if (stream := platform.stream_id(message)) and known.reply:  # what is fetched may not have been stored any more
-                self._sessions.show(platform.name, stream, fetched(known.reply, message), final=True)
         elif given:
             turn = self._decided(given, message, session, delivery, ring)
         else:
             turn = self._answer(message, session, known, platform, delivery, ring, seconds or self._answer_seconds)
         self._step("after save")
+        turn = self._laid_out(turn, message, platform, again=turn is known)
         sent = self._showing.show(turn, self._spoken(message), platform, attempt=2 if known else delivery.attempt)
         self._step("after send")
         if message.kind == "relay":
@@ -240,7 +239,8 @@ class Dialogue:
                 after = {**self._carried(session), **answer.after}
                 reply = self._showing.enclosed(answer.reply, message, platform)
                 reply = _informed(reply, self._consent) if informs and ring else reply
-                turn = replace(growing.turn, reply=reply, model=answer.model, after=after)
+                stream = _fetchable(message, platform) or growing.turn.stream
+                turn = replace(growing.turn, reply=reply, model=answer.model, after=after, stream=stream)
                 if self._reminders and after.get("flow"):
                     self._reminders.note(message, turn)
                 saved = self._sessions.save(turn, claimed=growing.claimed)
@@ -253,12 +253,25 @@ class Dialogue:
                 if stopped.turn.stop == "edited":
                     message, known = replace(message, text=stopped.turn.edited), stopped.turn
                     continue
-                saved = self._sessions.settle(_cut(growing.turn, stopped.turn, message))
+                cut = _cut(growing.turn, stopped.turn, message)
+                saved = self._sessions.settle(replace(cut, stream=_fetchable(message, platform) or cut.stream))
             except Conflict as met:
                 raise Unavailable("another delivery of this message decides its reply") from met
-            if stream := platform.stream_id(message):  # asked anew: the time to fetch may be over by now
-                self._sessions.show(platform.name, stream, fetched(saved.reply or Reply(text=""), message), final=True)
-            return replace(saved, stream=growing.turn.stream)
+            return replace(saved, stream=saved.stream or growing.turn.stream)
+
+    def _laid_out(self, turn: Turn, message: Message, platform: Platform, *, again: bool) -> Turn:
+        """The turn, its reply laid out where the platform fetches it, if it was decided in the time to fetch.
+
+        `again`: it was saved by an earlier delivery. Where that did not live to lay it out before the time was over, nobody has
+        seen it, and it is sent.
+        """
+        if turn.stream is None or platform.stream_interval or turn.reply is None:
+            return turn
+        if again and not platform.stream_id(message):
+            laid = self._sessions.read(platform.name, turn.stream.id)
+            return turn if laid and laid[1] else replace(turn, stream=None)
+        self._sessions.show(platform.name, turn.stream.id, fetched(turn.reply, message), final=True)
+        return turn
 
     def _decided(self, given: Answer, message: Message, session: Session, delivery: Delivery, ring: Ring | None) -> Turn:
         """The saved turn of a message that needs no thought."""
@@ -268,6 +281,7 @@ class Dialogue:
             model=given.model,
             after={**self._carried(session), **given.after},
             reason=busy.FLOOD if given.reason == busy.FLOOD else "",
+            stream=_fetchable(message, self._platform(message.platform)),
         )
         self._step("after model")
         try:
@@ -396,6 +410,12 @@ def _spoken_before(turns: Sequence[Turn]) -> str:
     """The language that the asker wrote in last: a button, a number or a picture is answered in it."""
     said = (language_of(t.question, default="") for t in reversed(turns))
     return next(filter(None, said), "")
+
+
+def _fetchable(message: Message, platform: Platform) -> StreamState | None:
+    """Where the platform fetches the reply to `message` from; None where it does not, or the time to fetch is over."""
+    stream = platform.stream_id(message)
+    return StreamState(id=stream) if stream else None
 
 
 def _owner(delivery: Delivery) -> str:
