@@ -16,6 +16,7 @@ from assistant.knowledge.service import Filing, Upload
 from assistant.llm import ChatRequest, Event
 from assistant.llm.builtin import BuiltinModel
 from assistant.messages import Message
+from assistant.observability import RECALLED, SEARCHED
 from tests.simulators.stages import STAGES, Stage, WeComStage
 from tests.support.house import House
 
@@ -306,3 +307,39 @@ def test_rings_of_listeners_are_their_own() -> None:
         said(direct=False)
     )
     assert {t for one in found.listeners for t in one if t.startswith("ring:")} == {"ring:internal", "ring:everyone"}
+
+
+# --- what it costs -----------------------------------------------------------------------------
+
+
+def test_the_same_question_with_the_same_rights_is_searched_once_and_a_change_is_seen(team: Callable[..., Team]) -> None:
+    group = team("slack")
+    group.hide("everyone")
+    group.ask()
+    searched = group.house.metrics.total(SEARCHED)
+    group.ask()
+    assert group.house.metrics.total(SEARCHED) == searched
+    assert group.house.metrics.total(RECALLED) >= 1
+    group.house.assistant.knowledge_service.add([Upload(name="bonus.md", content=BONUS.replace(b"nine", b"ten"))], Filing())
+    group.house.assistant.served.refresh()
+    group.ask()
+    assert "ten quetzal" in group.seen_by_all()
+
+
+def test_a_turn_that_rests_on_the_knowledge_is_at_most_two_calls_more_than_a_plain_one(
+    aws: Emulator, tmp_path: Path, show: Callable[[str], None]
+) -> None:
+    house = House(aws, model=BuiltinModel(), knowledge_folder=str(tmp_path))
+    house.assistant.knowledge_service.add([Upload(name="bonus.md", content=BONUS)], Filing())
+    for _ in range(2):  # a warm instance
+        house.say(QUESTION)
+        house.drain()
+    house.recorder.take()
+    house.say("How high is the bonus, then?")
+    house.recorder.take()
+    house.run(house.batch())
+    calls = [c.operation for c in house.recorder.take()]
+    show(f"an answer with sources and buttons: {calls}")
+    assert SECRET in house.turns()[-1]["text"]
+    assert house.turns()[-1]["buttons"]
+    assert len(calls) <= 6

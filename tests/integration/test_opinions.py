@@ -29,7 +29,9 @@ class Desk:
     def __init__(self, name: str, aws: Emulator, folder: Path) -> None:
         self.stage: Stage = STAGES[name]()
         self.stage.start()
-        self.house = House(aws, secrets={name: self.stage.secrets}, model=BuiltinModel(), knowledge_folder=str(folder))
+        self.house = House(
+            aws, secrets={name: self.stage.secrets}, model=BuiltinModel(), knowledge_folder=str(folder), history_turns=2
+        )
         vendor_of(self.stage).clock = self.house.now
         pour(self.house)
         self.room = next(r for r in self.stage.rooms if not r.group)
@@ -103,7 +105,7 @@ def test_words_without_a_source_are_not_judged(desk: Desk) -> None:
 def test_an_opinion_on_an_answer_long_ago_still_counts(desk: Desk) -> None:
     desk.say(EN)
     post = desk.stage.bubbles(desk.room)[-1]
-    for n in range(15):
+    for n in range(4):
         desk.say(f"hello {n}")
     bubble = next(n for n, b in enumerate(desk.stage.bubbles(desk.room)) if b.id == post.id)
     desk.click("Helpful", bubble)
