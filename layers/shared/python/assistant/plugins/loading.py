@@ -7,6 +7,7 @@ import json
 import logging
 import pkgutil
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -183,6 +184,7 @@ def load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise InvalidSetting(f"{str(path)!r} is no Python file; name the plug-in's file")
     module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where type hints that are written as texts are looked up
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the file is somebody's work in progress: whatever it raises is named
