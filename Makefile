@@ -20,7 +20,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run setup test lint types synth check bench bench-quick test-engine test-hard fuzz bench-gpu deploy lock clean
+.PHONY: run setup test lint types synth check counts bench bench-quick test-engine test-hard fuzz bench-gpu deploy lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/assistant dev --port $(PORT) --data $(DATA) --model $(MODEL) $(if $(SECRETS),--secrets $(SECRETS))
@@ -40,10 +40,14 @@ types: $(VENV)/.dev
 synth: $(VENV)/.dev
 	for profile in basic enterprise; do $(BIN)/python app.py --profile $$profile --out build/cdk.out/$$profile || exit 1; done
 
-check: lint types test synth
+check: lint types test counts synth
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks
+
+# Fails when a plain turn makes one more call, or reads, writes or logs more than its goal; its times decide nothing.
+counts: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks turn --quick
 
 bench-quick: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks --quick
