@@ -21,13 +21,14 @@ from aws_cdk.aws_lambda_event_sources import SqsEventSource
 from constructs import Construct
 
 from assistant.queue import QUEUE, QueueSettings
-from assistant.settings import ROUTES, Settings
+from assistant.settings import LOOK_SECONDS, ROUTES, Settings
 from infra.bundle import FUNCTIONS, Bundle
 from infra.cache import SharedCache
 from infra.data import DataStack
 from infra.deployment import ACCESS_LOG, PLATFORMS, SECRETS, Deployment
 from infra.functions import AssistantFunction, Layers, log_period
 from infra.inference import model_grants
+from infra.isolated import add_isolated, apart, prefix
 from infra.network import Network
 from infra.review import accept
 
@@ -36,6 +37,16 @@ INGEST: Final = QueueSettings(function_timeout=900, max_receives=3, batch_size=1
 
 _READ = ("GetItem", "Query")
 _WRITE = (*_READ, "PutItem", "UpdateItem", "DeleteItem")
+
+
+def _region(stack: cdk.Stack) -> str:
+    """The stack's region as findings of the linter write it."""
+    return "<AWS::Region>" if cdk.Token.is_unresolved(stack.region) else stack.region
+
+
+def _account(stack: cdk.Stack) -> str:
+    """The stack's account as findings of the linter write it."""
+    return "<AWS::AccountId>" if cdk.Token.is_unresolved(stack.account) else stack.account
 
 
 class FifoWithDeadLetters(Construct):
@@ -90,6 +101,7 @@ class RuntimeStack(cdk.Stack):
         self._grants(data, deployment)
         self._sources(data, deployment)
         self.stage = self._routes(deployment)
+        self._schedule()
         self._initialise()
         for name, value in (
             ("Url", self.public_url),
@@ -100,13 +112,16 @@ class RuntimeStack(cdk.Stack):
 
     def _functions(self, data: DataStack, deployment: Deployment, bundle: Bundle) -> Mapping[str, AssistantFunction]:
         layers = Layers(self, "Layers", bundle=bundle)
-        environment = self._settings(data, deployment).to_env()
+        settings = self._settings(data, deployment)
+        environment = replace(settings, plugin_functions=prefix(deployment) if apart(bundle) else "").to_env()
         functions = {
             name: AssistantFunction(
                 self, name, deployment=deployment, bundle=bundle, layers=layers, environment=environment, network=self.network
             )
             for name in FUNCTIONS
         }
+        callers = [functions["dialogue"], functions["api"]]
+        self.isolated = add_isolated(self, data=data, deployment=deployment, bundle=bundle, layers=layers, callers=callers)
         if deployment.canary:
             application = codedeploy.LambdaApplication(self, "Deployments", application_name=deployment.prefix)
             role = iam.Role(self, "CanaryRole", assumed_by=iam.ServicePrincipal("codedeploy.amazonaws.com"))
@@ -136,6 +151,7 @@ class RuntimeStack(cdk.Stack):
             embedder=deployment.embedder,
             vector_index=data.vector_index,
             timezone=deployment.timezone,
+            log_search_stream=deployment.search_stream if deployment.log_search else "",
             log_level=deployment.log_level,
             retention_days=deployment.retention_days,
         )
@@ -152,6 +168,7 @@ class RuntimeStack(cdk.Stack):
 
         dialogue.allow("sqs:SendMessage", on=[queue, dead])  # a failing message is buried with its reason
         dialogue.allow("sqs:ChangeMessageVisibility", on=[queue])  # back-off between deliveries
+        dialogue.allow("sqs:GetQueueAttributes", on=[queue, dead])  # an administrator asks for the doctor in the chat
         data.allow_table(dialogue.role, *_WRITE)
         data.allow_secrets(dialogue.role, *SECRETS)
         data.allow_further_secrets(dialogue.role, "oauth", "plugin")
@@ -180,6 +197,22 @@ class RuntimeStack(cdk.Stack):
         data.allow_table(init.role, *_WRITE, "DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups")
         data.allow_secrets(init.role, *SECRETS)
         data.allow_documents(init.role, write=True)
+
+        for function in (http, init):  # how the rings fare; the service knows no narrower grant than all metrics
+            function.allow("cloudwatch:GetMetricData", on=["*"])
+        alarms = self.format_arn(
+            service="cloudwatch",
+            resource="alarm",
+            resource_name="*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        for function in (dialogue, http):  # the doctor tells which alarms ring
+            function.allow("cloudwatch:DescribeAlarms", on=[alarms])
+            accept(
+                function.role,
+                f"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:cloudwatch:{_region(self)}:{_account(self)}:alarm:*]",
+                "CloudWatch lists alarms by the beginning of their names only for who may list them all",
+            )
 
         if self.cache:
             for function in (webhook, dialogue, http, oauth, init):
