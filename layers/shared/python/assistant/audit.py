@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,6 +113,8 @@ class Audit:
             raise InvalidSetting(f"cursor {before!r} is none of ours; begin without one")
         found: list[Act] = []
         ended: set[tuple[int, str]] = set()
+        if given := re.fullmatch(r"(\d{13})#(.+)#end", last):  # the page before ended with how this act ended
+            ended.add((int(given[1]), given[2]))
         looked = 0
         for month in months[months.index(start) if before else 0 :]:
             pk, at = key("AUDIT", self._tenant, month), last if month == start else ""

@@ -36,11 +36,10 @@ class DeadLetters:
 
     def open(self, id_: str) -> dict[str, Any]:
         """One letter with what was written. Raises Refused (404) for one that is not there."""
-        found: dict[str, Any] | None = None
-        for letter in self._all():
+        letters = builtins.list(self._all())
+        for letter in letters:
             self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=letter["ReceiptHandle"], VisibilityTimeout=0)
-            if letter["MessageId"] == id_ and found is None:
-                found = letter
+        found = next((letter for letter in letters if letter["MessageId"] == id_), None)
         if found is None:
             raise Refused(f"no dead letter {id_[:80]!r}; it may have been replayed", status=404)
         try:
