@@ -2,8 +2,8 @@
 
 Run: python -m tests.benchmarks.knowledge [--sizes 1000,10000,100000] [--questions 500] [--out build/bench]
 
-It writes knowledge.md (the table), knowledge.json and knowledge.svg (the plot), and takes about three minutes on an idle machine,
-most of it for making up and building 100,000 passages. It fails where a promise is broken.
+It writes knowledge.md (the table), knowledge.json and knowledge.svg (the plot); most of its time goes into making up and building
+100,000 passages. It fails where a promise is broken.
 
 The text is made: words drawn by Zipf's law from a vocabulary that grows with the size, half of the documents Chinese, a
 question made of words of one passage and of the small words that every question has. Each document has one of 40 audiences,

@@ -22,7 +22,7 @@ TOKEN = "xoxb-1234567890-the-bot-token"
 
 SCOPES = (
     "app_mentions:read", "chat:write", "im:history", "im:write", "channels:history", "groups:history", "mpim:history", "commands",
-    "files:read", "files:write", "assistant:write",
+    "files:read", "files:write", "assistant:write", "channels:read", "groups:read", "mpim:read", "usergroups:read",
 )  # fmt: skip
 
 STREAM_LIFE = 300.0
