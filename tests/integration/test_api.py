@@ -13,6 +13,7 @@ import pytest
 from assistant.api import create_app, http_handler
 from assistant.dev.emulator import Emulator
 from assistant.dev.runner import Functions, listen, serve
+from assistant.llm import ChatRequest, Done, Event, TextDelta, Usage
 from assistant.messages import Passage
 from tests.support.house import WEBCHAT_KEY, House, Pages, ScriptedModel, client, down
 
@@ -142,8 +143,8 @@ def test_health_is_bad_when_a_part_is_gone(http: httpx.Client, house: House, aws
 def test_init_changes_nothing_the_second_time(http: httpx.Client) -> None:
     first = http.post("/api/init").json()["steps"]
     second = http.post("/api/init").json()["steps"]
-    assert [s["state"] for s in first] == ["created", "created", "ok", "ok", "ok"]
-    assert [s["state"] for s in second] == ["kept", "kept", "ok", "ok", "ok"]
+    assert [s["state"] for s in first] == ["created", "created", "kept", "ok", "ok", "ok"]
+    assert [s["state"] for s in second] == ["kept", "kept", "kept", "ok", "ok", "ok"]
 
 
 def test_a_dead_letter_is_read_without_its_text_and_replayed(http: httpx.Client, house: House) -> None:
@@ -188,3 +189,29 @@ def test_broken_json_is_a_clear_400(http: httpx.Client) -> None:
     answer = http.post("/v1/chat/completions", content=b"{", headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert json.loads(answer.content)["error"]["type"] == "invalid_request_error"
+
+
+def test_a_keys_day_on_the_model_is_bounded_like_a_persons(aws: Emulator) -> None:
+    class Counting(ScriptedModel):
+        def stream(self, request: ChatRequest) -> Iterator[Event]:
+            self.asked.append(request)
+            yield TextDelta("Thirty days.")
+            yield Done(reason="stop", model=self.name, usage=Usage(prompt=60, completion=50))
+
+    house = House(aws, model=Counting())
+    house.assistant.rollouts.set({"person_tokens": 100}, ring="everyone", who="ann", why="a test")
+    listening = listen("127.0.0.1", 0)
+    server = serve(listening, ApiFunction(house))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    with openai.OpenAI(api_key=WEBCHAT_KEY, base_url=url, max_retries=0) as client:
+        asked: Any = {"model": "assistant", "messages": [{"role": "user", "content": "How long is my leave?"}]}
+        assert client.chat.completions.create(**asked).choices[0].message.content == "Thirty days."
+        with pytest.raises(openai.RateLimitError) as met:
+            client.chat.completions.create(**asked)
+        assert met.value.code == "insufficient_quota"
+        assert len(house.model.asked) == 1
+        house.offset += 86400
+        assert client.chat.completions.create(**asked).choices[0].message.content == "Thirty days."
+    server.shutdown()
+    server.server_close()
+    listening.close()

@@ -101,6 +101,14 @@ def test_an_export_holds_what_was_said_remembered_and_allowed(house: House) -> N
     assert "SECRET" not in json.dumps(part.about)
 
 
+def test_an_export_holds_the_summary_of_the_persons_own_conversation_and_of_no_shared_one(house: House) -> None:
+    live(house, "ann", "aardvarks")
+    live(house, "bob", "badgers")
+    for place in house.assistant.people.places("webchat", "ann"):
+        house.assistant.sessions.summarise(place.turns, f"It was about {place.turns}.", upto="turn#1")
+    assert house.assistant.privacy.export("webchat:ann").about["summaries"] == ["It was about C#default#webchat#own-ann."]
+
+
 def test_a_large_life_is_given_and_erased_in_parts(aws: Emulator, house: House) -> None:
     for n in range(12):
         house.say(f"Question {n} of aardvarks", user="ann" if n % 3 else "bob", conversation=f"c{n % 2}")

@@ -17,10 +17,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from assistant.access import Identity
 from assistant.answering import LONGEST_QUESTION, Answer, Question
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatMessage
-from assistant.words import language_of, with_sources
+from assistant.messages import Message
+from assistant.observability import BUDGET_REACHED
+from assistant.words import language_of, say, with_sources
 
 if TYPE_CHECKING:
     from assistant.assembly import Assistant
@@ -89,8 +92,8 @@ def add_openai(app: FastAPI, assistant: Assistant, key_holder: Callable[..., Any
             )
         return JSONResponse(_model())
 
-    @app.post("/v1/chat/completions", dependencies=[Depends(key_holder)])
-    def chat(asked: Completion) -> Response:
+    @app.post("/v1/chat/completions")
+    def chat(asked: Completion, who: Identity = Depends(key_holder)) -> Response:  # noqa: B008  # read once, when it is declared
         if asked.model not in ("", MODEL):
             return unknown_model(asked.model)
         last = asked.messages[-1]
@@ -99,13 +102,26 @@ def add_openai(app: FastAPI, assistant: Assistant, key_holder: Callable[..., Any
         if len(last.text) > LONGEST_QUESTION:
             said = f"messages: {len(last.text)} characters are more than the {LONGEST_QUESTION} that are read"
             return failure(400, said, code="context_length_exceeded", param="messages")
+        caller = _caller(assistant, who)
+        ring = assistant.rollouts.current()[0].ring_of(caller, seated=lambda ring: False)
         try:
+            if ring and (whose := assistant.budgets.reached(caller, ring)):
+                assistant.metrics.emit((BUDGET_REACHED, 1), ring=ring.name, whose=whose)
+                return failure(429, say(f"budget_{whose}", "en"), kind="insufficient_quota", code="insufficient_quota")
             answer = _answer(assistant, asked)
         except Unavailable:
             return failure(503, "The model does not answer now; try again in a moment.", kind="server_error", retry_after=2)
         except ModelError as error:
             return failure(400, str(error))
+        if ring:
+            assistant.budgets.spend(caller, ring, model=answer.model, usage=answer.usage)
         return _stream(answer, asked) if asked.stream else JSONResponse(_whole(answer))
+
+
+def _caller(assistant: Assistant, who: Identity) -> Message:
+    """Whoever holds the key, as rings and budgets know people: `api:` and the key's id."""
+    tenant = assistant.settings.tenant
+    return Message(kind="text", platform="api", channel="v1", conversation=who.id, sender=who.id, dedup_id="", tenant=tenant)
 
 
 def _answer(assistant: Assistant, asked: Completion) -> Answer:

@@ -205,6 +205,8 @@ class Privacy:
                     about["facts"] = json.loads(str(item["body"]))
                 case "spent":
                     about["spent"][rest] = {"tokens": item.get("tokens"), "money": float(item.get("micros") or 0) / 1e6}
+                case "zone":
+                    about["timezone"] = str(item.get("zone") or "")
                 case "token":
                     about["allowed"][rest] = {"state": item.get("state"), **json.loads(str(item.get("body") or "{}"))}
         about["plugins"] = {
@@ -214,7 +216,16 @@ class Privacy:
         }
         told = self._table.get(partition(*who[1:]), key("consent", who[0]))
         about["informed"] = int(told.get("at") or 0) if told else 0
+        about["summaries"] = [text for place in self._places(who) if (text := self._summary(place, who[2]))]
         return about
+
+    def _summary(self, place: Place, user: str) -> str:
+        """What a long conversation amounts to, where it is the person's alone; empty otherwise: it holds others' words too."""
+        if (item := self._table.get(place.turns, "~about", consistent=False)) is None:
+            return ""
+        newest = self._table.query(place.turns, prefix="turn#", descending=True, limit=self._page)
+        writers = {str(json.loads(str(i.get("body") or "{}")).get("user", "")) for i in newest}
+        return str(json.loads(str(item["body"])).get("summary", "")) if writers <= {user, ""} else ""
 
     def _kept(self, who: tuple[str, str, str], plugin: str) -> Iterator[tuple[str, Item]]:
         room, names = self._rooms()[plugin]
