@@ -7,6 +7,8 @@ examples:
   assistant key add "HR portal" --role user
   assistant key add "Ann's page" --person ann
   assistant key add "Bob" --role editor --days 90 --per-minute 60
+  assistant key add "Wall display" --role operator --scope figures:read
+  assistant key rotate 3f9a0c12d4e5 --overlap 24   # hours in which both work
   assistant key revoke 3f9a0c12d4e5
   assistant key revoke 3f9a0c12d4e5 --after 24     # hours in which its holder moves to a new one
 """
@@ -18,7 +20,7 @@ import json
 import time
 from typing import Any
 
-from assistant.access import PER_MINUTE, ROLES
+from assistant.access import AREAS, PER_MINUTE, ROLES
 from assistant.dev.client import add_options, connect
 
 HELP = "API keys and their roles: list, add, revoke"
@@ -27,7 +29,12 @@ HELP = "API keys and their roles: list, add, revoke"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, text in (("list", "a line each; never a secret"), ("add", "a new one; prints its secret"), ("revoke", "end one")):
+    for name, text in (
+        ("list", "a line each; never a secret"),
+        ("add", "a new one; prints its secret"),
+        ("rotate", "another in its place"),
+        ("revoke", "end one"),
+    ):
         action = actions.add_parser(name, help=text)
         if name == "add":
             action.add_argument("name", help="who or what will use it")
@@ -35,6 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--person", default="", metavar="USER", help="one person of the web chat: sees only their own")
             action.add_argument("--days", type=float, default=0, help="its life; without: until it is revoked")
             action.add_argument("--per-minute", type=int, default=PER_MINUTE, metavar="N", help="requests; 0: no limit")
+            action.add_argument(
+                "--scope", action="append", default=[], metavar="AREA", help=f"AREA or AREA:read, one of {', '.join(AREAS)}"
+            )
+        if name == "rotate":
+            action.add_argument("id")
+            action.add_argument(
+                "--overlap", type=float, default=24, metavar="HOURS", help="let the old one work this much longer"
+            )
         if name == "revoke":
             action.add_argument("id")
             action.add_argument("--after", type=float, default=0, metavar="HOURS", help="let it work this much longer")
@@ -48,8 +63,12 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "list":
             said: dict[str, Any] = remote.call("GET", "/api/keys")
         elif args.action == "add":
-            asked = {name: getattr(args, name) for name in ("name", "role", "person", "days", "per_minute")}
+            asked = {name: getattr(args, name) for name in ("name", "role", "person", "days", "per_minute")} | {
+                "scopes": args.scope
+            }
             said = remote.call("POST", "/api/keys", json=asked)
+        elif args.action == "rotate":
+            said = remote.call("POST", f"/api/keys/{args.id}/rotate", json={"overlap": args.overlap * 3600})
         else:
             said = remote.call("DELETE", f"/api/keys/{args.id}", params={"after": args.after * 3600})
     if args.json:
@@ -59,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             print(_line(key))
         if not said["keys"]:
             print("none yet: only the web chat's own key lets people in; make one with: assistant key add NAME")
-    elif args.action == "add":
+    elif args.action in ("add", "rotate"):
         print(f"{_line(said)}\n\n{said['secret']}\n\nKeep it now: it cannot be shown again.")
     else:
         print(f"{said['id']} ({said['name']}) ends {_day(said['ends'])}; every function knows within half a minute")
@@ -71,7 +90,8 @@ def _line(key: dict[str, Any]) -> str:
     used = f"used {_day(key['used'])}" if key["used"] else "never used"
     limit = f"{key['per_minute']}/min" if key["per_minute"] else "no limit"
     whose = f" ({key['person']})" if key["person"] else ""
-    return f"{key['id']}  {key['role']:8}  {limit:10}  {ends:21}  {used:21}  {key['name']}{whose}"
+    scopes = f"  [{', '.join(key['scopes'])}]" if key.get("scopes") else ""
+    return f"{key['id']}  {key['role']:8}  {limit:10}  {ends:21}  {used:21}  {key['name']}{whose}{scopes}"
 
 
 def _day(seconds: int) -> str:
