@@ -72,7 +72,7 @@ def assembly(bundle: bundles.Bundle, tmp_path_factory: pytest.TempPathFactory) -
         if profile not in known:
             folder = tmp_path_factory.mktemp(profile)
             made = app.application(outdir=str(folder), context=CONTEXTS[profile])
-            app.compose(made, app.described(made), bundle)
+            app.compose(made, app.described(made, configurations=None), bundle)
             made.synth()
             known[profile] = Assembly(folder)
         return known[profile]

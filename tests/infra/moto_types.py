@@ -17,10 +17,12 @@ from typing import Any, ClassVar
 
 import boto3
 from botocore.validate import ParamValidator
+from moto.awslambda import urls as lambda_urls
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
+from moto.iam.responses import IamResponse
 
 Properties = dict[str, Any]
 """A resource's properties as the template gives them, references resolved. `Any`: each type has its own shape."""
@@ -88,9 +90,39 @@ def teach(endpoint: str, *, invoke: Callable[[str], str], places: Mapping[str, t
     for kind, make in TYPES.items():
         if kind not in _MODELS:
             _MODELS[kind] = _model(kind, make)
+    _teach_calls()
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
     parsing.get_name_type_map.cache_clear()
+
+
+LIMITS = {"ConcurrentExecutions": 1000}
+"""Lambda's limits of the emulated account."""
+DENIED: set[str] = set()
+"""Actions that IAM says the deploying credentials may not do."""
+
+
+def _teach_calls() -> None:
+    """Two calls that moto lacks and that `make deploy` makes before it begins."""
+
+    def settings(request: Any, full_url: str, headers: Any) -> tuple[int, dict[str, str], str]:
+        return 200, {"content-type": "application/json"}, json.dumps({"AccountLimit": LIMITS, "AccountUsage": {}})
+
+    def simulate(self: IamResponse) -> str:
+        actions = [v for k, v in sorted(self.data.items()) if k.startswith("ActionNames.member.")]
+        lines = (
+            f"<member><EvalActionName>{a}</EvalActionName>"
+            f"<EvalDecision>{'implicitDeny' if a in DENIED else 'allowed'}</EvalDecision></member>"
+            for a in (v[0] if isinstance(v, list) else v for v in actions)
+        )
+        name = "SimulatePrincipalPolicy"
+        return (
+            f"<{name}Response><{name}Result><IsTruncated>false</IsTruncated><EvaluationResults>{''.join(lines)}"
+            f"</EvaluationResults></{name}Result></{name}Response>"
+        )
+
+    lambda_urls.url_paths.setdefault("{0}/2016-08-19/account-settings/?$", settings)
+    setattr(IamResponse, "simulate_principal_policy", simulate)  # noqa: B010  # moto finds an action by its method's name
 
 
 _MODELS: dict[str, type[CloudFormationModel]] = {}

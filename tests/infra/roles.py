@@ -113,7 +113,7 @@ def main() -> None:
     for profile, context in CONTEXTS.items():
         with tempfile.TemporaryDirectory() as folder:
             app = application.application(outdir=folder, context=context)
-            application.compose(app, application.described(app), bundles.build(source=bundles.ROOT))
+            application.compose(app, application.described(app, configurations=None), bundles.build(source=bundles.ROOT))
             app.synth()
             templates = {p.name: json.loads(p.read_text()) for p in Path(folder).glob("*.template.json")}
         golden[profile] = roles(templates)

@@ -17,7 +17,8 @@ from assistant.errors import InvalidSetting
 from assistant.llm.models import parse_spec
 from infra.data import DataStack
 from infra.deployment import Deployment
-from infra.inference import AMI, CONTAINER, MACHINES, InferenceStack, model_grants, profile_of
+from infra.inference import AMI, CONTAINER, InferenceStack, model_grants, profile_of
+from infra.machines import MACHINES
 
 Made = Callable[..., dict[str, Any]]
 BASE = Deployment(gpu_profile="48gb-small", gpu_weights="qwen3-8b-fp8", stage="production")

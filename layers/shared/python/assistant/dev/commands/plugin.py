@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _cared_for(args: argparse.Namespace) -> int:
     """What is asked of a running assistant; without one, `list` tells what is installed here."""
-    running = args.url or args.api_key or (args.data / "api-key").is_file()
+    running = args.url or args.api_key or (args.data / "url").is_file()
     if args.action == "list" and not running:
         said: dict[str, Any] = {"plugins": Plugins.load(find(), {}).described()}
     else:
