@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks.report import Section, show, write
+from tests.benchmarks.report import Section, publish, show, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,9 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sections; 1 where a count (not a time) misses its goal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "sections", nargs="*", choices=["cold", "ack", "turn", "load", "growth", "endurance", []], help="default: all"
+        "sections", nargs="*", choices=["cold", "ack", "turn", "load", "growth", "flood", "endurance", []], help="default: all"
     )
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--publish", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     args = parser.parse_args(argv)
     quick = args.quick
@@ -54,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return measure((20,) if quick else (50, 200, 1000), turns=2 if quick else 3, think=5 if quick else 90, progress=progress)
 
+    def flood() -> Section:
+        from tests.benchmarks.load import flood as measure
+
+        return measure(200 if quick else 10_000, rate=25, think=5, progress=progress)
+
     def endurance() -> Section:
         from tests.benchmarks.load import endure
 
@@ -70,13 +76,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "turn": turn,
         "load": load,
         "growth": growth,
+        "flood": flood,
         "endurance": endurance,
     }
     sections: list[Section] = []
-    for name in args.sections or [n for n in known if n != "endurance" or not quick]:
+    for name in args.sections or [n for n in known if n not in ("flood", "endurance") or not quick]:
         sections.append(known[name]())
         sys.stdout.write(show(sections[-1]) + "\n")
         sys.stdout.flush()
+    if args.publish:
+        publish(
+            sections, ROOT / "docs" / "performance.md", command=f"python -m tests.benchmarks {' '.join(argv or sys.argv[1:])}"
+        )
     page = write(sections, args.out, command=f"python -m tests.benchmarks {' '.join(argv or sys.argv[1:])}".strip())
     sys.stdout.write(f"\nreport: {page.relative_to(ROOT) if page.is_relative_to(ROOT) else page}\n")
     counted = [row for s in sections for row in s.rows if row.goal.startswith("counted") and row.met is False]

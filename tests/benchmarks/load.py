@@ -83,8 +83,25 @@ def endure(sessions: int, *, minutes: float, think: float, progress: Callable[[s
     )
 
 
-def crowd(count: int, *, turns: int, think: float, seed: int = 7, watch: float = 10.0) -> Seen:
-    """Lets `count` people hold `turns` turns each, spread over the platforms."""
+def flood(messages: int, *, rate: float, think: float, progress: Callable[[str], None]) -> Section:
+    """What 20 people notice of one who writes `messages` messages at `rate` a second: once without, once with that one."""
+    turns = max(2, round(messages / rate / think))
+    progress("without a flood")
+    calm = crowd(20, turns=turns, think=think)
+    progress(f"a flood of {messages} messages")
+    busy = crowd(20, turns=turns, think=think, flooding=(messages, rate))
+    before, after = _percentile(calm.added, 0.99), _percentile(busy.added, 0.99)
+    how = f"20 people with {think:.0f} s of thought, without and with somebody who writes {rate:.0f} messages a second in Slack"
+    rows = [_row("without", calm), _row(f"beside {messages:,} messages", busy)]
+    ratio = (MODEL_SECONDS * 1000 + after) / (MODEL_SECONDS * 1000 + before)
+    rows.append(Row(name="answer p99 beside it", figures={"× without": ratio}, goal="≤ 1.2", met=ratio <= 1.2))
+    return Section(title="Flood", how=how, rows=rows)
+
+
+def crowd(
+    count: int, *, turns: int, think: float, seed: int = 7, watch: float = 10.0, flooding: tuple[int, float] = (0, 0.0)
+) -> Seen:
+    """Lets `count` people hold `turns` turns each, spread over the platforms; `flooding`: number of messages and their rate."""
     crowds: list[Crowd] = [made() for made in CROWDS]
     for each in crowds:
         each.start()
@@ -93,14 +110,21 @@ def crowd(count: int, *, turns: int, think: float, seed: int = 7, watch: float =
             model.answer = plan_for
             secrets = {each.name: dict(each.secrets) for each in crowds}
             with Running(Path(folder) / "state", "--model", f"openai:bench@{model.base}/v1", secrets=secrets) as running:
-                return asyncio.run(_everybody(running, crowds, count, turns, think, random.Random(seed), watch))
+                return asyncio.run(_everybody(running, crowds, count, turns, think, random.Random(seed), watch, flooding))
     finally:
         for each in crowds:
             each.stop()
 
 
 async def _everybody(
-    running: Running, crowds: Sequence[Crowd], count: int, turns: int, think: float, dice: random.Random, watch: float
+    running: Running,
+    crowds: Sequence[Crowd],
+    count: int,
+    turns: int,
+    think: float,
+    dice: random.Random,
+    watch: float,
+    flooding: tuple[int, float],
 ) -> Seen:
     seen = Seen()
     began = time.perf_counter()
@@ -109,10 +133,22 @@ async def _everybody(
         people = [
             _person(http, crowds[n % len(crowds)], n, turns, think, random.Random(dice.random()), seen) for n in range(count)
         ]
+        flood = asyncio.create_task(_flood(http, crowds[0], *flooding, seen))
         await asyncio.gather(*people)
+        await flood
         watching.cancel()
     seen.lasted = time.perf_counter() - began
     return seen
+
+
+async def _flood(http: httpx.AsyncClient, crowd: Crowd, messages: int, rate: float, seen: Seen) -> None:
+    began = time.perf_counter()
+    for n in range(messages):
+        await asyncio.sleep(max(0.0, began + n / rate - time.perf_counter()))
+        webhook = crowd.webhook(999_999, f"Flood {n}")
+        answer = await http.post(address(webhook), content=webhook.body, headers=dict(webhook.headers))
+        if answer.status_code != 200:
+            seen.wrong.append(f"flood: {answer.status_code}")
 
 
 async def _watch(running: Running, seen: Seen, began: float, interval: float) -> None:

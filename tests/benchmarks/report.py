@@ -73,6 +73,34 @@ def write(sections: list[Section], folder: Path, *, command: str) -> Path:
     return page
 
 
+def publish(sections: list[Section], page: Path, *, command: str) -> None:
+    """Puts each section's table between its marks in a Markdown page: `<!-- Load -->` and `<!-- end -->`."""
+    where, text = machine(), page.read_text(encoding="utf-8")
+    said = (
+        f"`{command}` on {where['processor']}, {where['cores']} cores, Python {where['python']}, "
+        f"load average {where['load_average']:.1f} at the end, {str(where['at'])[:10]}."
+    )
+    for section in sections:
+        block = f"{section.how[0].upper()}{section.how[1:]}.\n\n{_markdown(section)}\n\n{said}"
+        before, mark, rest = text.partition(f"<!-- {section.title} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not mark or not end:
+            raise ValueError(f"{page} has no place for {section.title!r}")
+        text = f"{before}{mark}\n{block}\n\n{end}{after}"
+    page.write_text(text, encoding="utf-8")
+
+
+def _markdown(section: Section) -> str:
+    names = list(dict.fromkeys(k for row in section.rows for k in row.figures))
+    goals = ["goal", "met"] if any(row.goal for row in section.rows) else []
+    lines = [f"| | {' | '.join([*names, *goals])} |", "|---" * (1 + len(names) + len(goals)) + "|"]
+    for row in section.rows:
+        cells = [_number(row.figures[n]) if n in row.figures else "" for n in names]
+        met = "" if row.met is None else "yes" if row.met else "**no**"
+        lines.append(f"| {row.name} | {' | '.join([*cells, *([row.goal, met] if goals else [])])} |")
+    return "\n".join(lines)
+
+
 def show(section: Section) -> str:
     """The section as text."""
     lines = [f"\n{section.title}", f"  {section.how}"]
