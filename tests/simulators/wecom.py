@@ -148,6 +148,7 @@ class WeCom(Simulator):
     def __init__(self, *, clock: Callable[[], float] = WORLD, members: tuple[str, ...] = ("lin", "wang", "zhao")) -> None:
         super().__init__(clock=clock)
         self.members = set(members)
+        self.menu: list[dict[str, Any]] = []
         self.departments: dict[str, list[int]] = {}
         self.parents: dict[int, int] = {1: 0}
         """Of departments: the one above."""
@@ -542,6 +543,37 @@ class WeCom(Simulator):
             {"errcode": 0, "errmsg": "ok", "agentid": AGENT, "name": "助手", "close": 0, "redirect_domain": ""}
             | {"allow_userinfos": users, "allow_partys": {"partyid": []}, "allow_tags": {"tagid": []}},
         )
+
+    @route("GET", "/cgi-bin/menu/get")
+    def menu_get(self, call: Call) -> Answer:
+        """The menu below the chat with the app."""
+        if call.query.get("agentid") != str(AGENT):
+            raise failed(301002, "not allow operate another agent with this accesstoken")
+        if not self.menu:
+            raise failed(46003, "menu not exist")
+        return Answer(200, {"errcode": 0, "errmsg": "ok", "button": self.menu})
+
+    @route("POST", "/cgi-bin/menu/create")
+    def menu_create(self, call: Call) -> Answer:
+        """Replaces the menu; names, keys and numbers are bounded."""
+        if call.query.get("agentid") != str(AGENT):
+            raise failed(301002, "not allow operate another agent with this accesstoken")
+        buttons = call.json().get("button") or []
+        if not 1 <= len(buttons) <= 3:
+            raise failed(40016, "invalid button size")
+        for button in buttons:
+            entries = button.get("sub_button")
+            if len(button.get("name", "").encode()) > 16 or not button.get("name"):
+                raise failed(40018, "invalid button name size")
+            if entries is not None and not 1 <= len(entries) <= 5:
+                raise failed(40023, "invalid sub button size")
+            for entry in entries if entries is not None else [button]:
+                if entry.get("type") != "click" or not 1 <= len(entry.get("key", "").encode()) <= 128:
+                    raise failed(40019, "invalid button key size")
+                if len(entry["name"].encode()) > 40:
+                    raise failed(40018, "invalid sub button name size")
+        self.menu = buttons
+        return Answer(200, {"errcode": 0, "errmsg": "ok"})
 
     @route("GET", "/cgi-bin/user/get")
     def user_get(self, call: Call) -> Answer:

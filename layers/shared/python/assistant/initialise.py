@@ -7,9 +7,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
 
 from assistant.errors import AssistantError
 from assistant.platforms import PLATFORMS
@@ -144,8 +146,24 @@ def configured(assistant: Assistant) -> list[str]:
 
 
 def _announced(assistant: Assistant, name: str) -> tuple[Literal["created", "kept"], str]:
-    done = assistant.platform(name).announce(assistant.settings.public_url)
-    return ("created", done) if done else ("kept", "nothing to register")
+    platform, language = assistant.platform(name), assistant.settings.language
+    done = [
+        platform.announce(assistant.settings.public_url),
+        platform.show_menu(_menu(assistant, name, language), language=language),
+    ]
+    text = "; ".join(filter(None, done))
+    return ("created", text) if text else ("kept", "nothing to register")
+
+
+def _menu(assistant: Assistant, name: str, language: str) -> list[tuple[str, str]]:
+    """What the plug-ins offer to everybody on the platform: title and key."""
+    from assistant.messages import Message
+    from assistant.plugins import Around
+
+    now = datetime.fromtimestamp(assistant.clock(), ZoneInfo(assistant.settings.timezone))
+    nobody = Message(kind="menu", platform=name, channel="", conversation="", sender="", dedup_id="menu")
+    items = assistant.plugins.menu(nobody, Around(language=language, now=now, key="menu"))
+    return [(item.title, item.key or item.text) for item in items]
 
 
 def components(assistant: Assistant) -> dict[str, str]:

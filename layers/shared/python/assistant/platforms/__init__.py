@@ -236,6 +236,13 @@ class Platform(ABC):
         """
         return ""
 
+    def show_menu(self, entries: Sequence[tuple[str, str]], *, language: str) -> str:
+        """Offers `entries` (title and key) in the vendor's own menu, where it has a call for that, and says what was done.
+
+        A click comes back as a message of kind `menu` with that key. Empty: nothing to do. Raises a SendError.
+        """
+        return ""
+
     def diagnose(self) -> list[Finding]:
         """Credentials, clock, reachability and permissions, each with the exact fix. Raises nothing that a vendor can cause."""
         return []

@@ -63,6 +63,9 @@ _STREAMED: Final = frozenset({"text", "image", "file", "rich_text"})
 _STREAM_KEY: Final = 24
 """Characters of a stream's id that name the reply; behind them stands when the question was asked, in hex seconds."""
 
+MENU_HELP = "/help"
+"""Key of the menu's last button, by which our own menu is known again."""
+
 
 class WeCom(Platform):
     """Channels `app` (自建应用) and `bot` (智能机器人), each with a token and a key of its own."""
@@ -451,6 +454,34 @@ class WeCom(Platform):
 
     # --- doctor ---
 
+    def show_menu(self, entries: Sequence[tuple[str, str]], *, language: str) -> str:
+        """Puts the entries below the chat with the app. A menu that somebody made by hand stays as it is.
+
+        Source: developer.work.weixin.qq.com/document/path/90231: three buttons, five entries under each, names of 16 and 40
+        bytes, keys of 128.
+        """
+        if not entries or not self.secrets.get("agent_id"):
+            return ""
+        agent = {"agentid": str(self.api.agent_id())}
+        try:
+            there = self.api.call("GET", "/menu/get", repeat=True, params=agent).get("button") or ()
+        except SendError as error:
+            if error.code != "46003":  # there is none
+                raise
+            there = ()
+        if there and not any(isinstance(b, Mapping) and b.get("key") == MENU_HELP for b in there):
+            return "a menu that somebody made by hand stays as it is"
+        names = ("菜单", "更多", "帮助") if language.startswith("zh") else ("Menu", "More", "Help")
+        listed = [
+            {"type": "click", "name": _bytes_of(title, 40), "key": key} for title, key in entries if len(key.encode()) <= 128
+        ]
+        buttons: list[Mapping[str, Any]] = [
+            {"name": name, "sub_button": part} for name, part in zip(names, (listed[:5], listed[5:10]), strict=False) if part
+        ]
+        buttons.append({"type": "click", "name": names[2], "key": MENU_HELP})
+        self.api.call("POST", "/menu/create", repeat=True, params=agent, json={"button": buttons})
+        return f"the app's menu shows {min(len(listed), 10)} entries"
+
     def diagnose(self) -> list[Finding]:
         """Both surfaces: what is configured, whether the API takes it, who can see the app, which address we call from."""
         from assistant.platforms.wecom_doctor import diagnose
@@ -585,3 +616,8 @@ def _subset() -> Any:  # the Dialect's type would load the Markdown module on th
         heading=lambda text, level: f"{'#' * level} {text}",
         escape=lambda text: text.replace("<@", "<\u200b@"),  # nobody is mentioned by what a model writes
     )
+
+
+def _bytes_of(text: str, most: int) -> str:
+    """As much of `text` as fits into so many bytes."""
+    return text.encode()[:most].decode("utf-8", "ignore")
