@@ -26,7 +26,7 @@ Open = Callable[..., "Page"]
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": DESKTOP},
-    "phone": {"viewport": PHONE, "is_mobile": True, "has_touch": True, "locale": "zh-CN"},
+    "phone": {"viewport": PHONE, "is_mobile": True, "has_touch": True, "locale": "zh-CN", "color_scheme": "dark"},
 }
 HOSTILE = '<img src=x onerror="alert(1)">"\'&{name}'
 

@@ -206,28 +206,28 @@ def setup_of(assistant: Assistant) -> dict[str, Any]:
 
 
 def _add_conversations(app: FastAPI, assistant: Assistant) -> None:
-    audit, archive = assistant.audit, assistant.archive
+    audit = assistant.audit
 
     @app.get("/api/archive")
     def find(
         who: Archivist, person: Word = "", platform: Word = "", words: Word = "", cursor: Cursor = "", why: Word = ""
     ) -> dict[str, Any]:
         if not words.strip():
-            return asdict(archive.find(person=person.strip(), platform=platform, cursor=cursor))
+            return asdict(assistant.archive.find(person=person.strip(), platform=platform, cursor=cursor))
         if len(why.strip()) < SHORTEST_REASON:
             raise InvalidSetting("a search in what people wrote needs a reason: why; it goes into the audit log")
         with audit.act(who.id, "search conversations", person or platform or "all", why=why):
-            return asdict(archive.find(person=person.strip(), platform=platform, words=words, cursor=cursor))
+            return asdict(assistant.archive.find(person=person.strip(), platform=platform, words=words, cursor=cursor))
 
     @app.get("/api/archive/{id}")
     def read(who: Archivist, id: str, why: Reason, cursor: Cursor = "", export: bool = False) -> dict[str, Any]:
-        with audit.act(who.id, f"{'export' if export else 'read'} conversation", archive.name(id), why=why):
-            return archive.read(id, after=cursor)
+        with audit.act(who.id, f"{'export' if export else 'read'} conversation", assistant.archive.name(id), why=why):
+            return assistant.archive.read(id, after=cursor)
 
     @app.delete("/api/archive/{id}")
     def erase(who: Archivist, id: str, why: Reason, cursor: Cursor = "") -> dict[str, Any]:
-        with audit.act(who.id, "erase conversation", archive.name(id), why=why):
-            return archive.erase(id, cursor=cursor)
+        with audit.act(who.id, "erase conversation", assistant.archive.name(id), why=why):
+            return assistant.archive.erase(id, cursor=cursor)
 
 
 def _add_keys(app: FastAPI, assistant: Assistant) -> None:
