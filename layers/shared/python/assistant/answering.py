@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from assistant.acting import MOST_CALLS, MOST_STEPS, Desk, question
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, TextDelta, ToolCall, Usage
+from assistant.llm.tokens import estimate
 from assistant.memory import Fact
 from assistant.messages import Passage, Reply, Source
 from assistant.observability import (
@@ -121,6 +122,14 @@ class Question:
     """Of the asker: what "today" is."""
     max_tokens: int = 1024
 
+
+LONGEST_ANSWER: Final = 24_000
+"""Characters of one answer of a model that are shown."""
+LOOK_EVERY: Final = 256
+"""Characters after which a growing answer is looked at again."""
+LONGEST_LOOP: Final = 200
+LOOPED: Final = 480
+"""Characters of the same at the end of an answer that make it one that does not end by itself."""
 
 NO_MODEL: Final = frozenset({"", "flow", "plugin", "memory", "builtin", "consent", "tool", "opinion", "filing"})
 """What answers without a language model."""
@@ -254,8 +263,13 @@ class Answering:
     def _listen(
         self, model: ChatModel, request: ChatRequest, before: Sequence[str], push: Callable[[str], None]
     ) -> tuple[str, list[ToolCall], Done]:
-        """One answer of the model: its text, the tools it calls, and how it ended."""
-        text = ""
+        """One answer of the model: its text, the tools it calls, and how it ended.
+
+        One that does not end by itself is cut off where it has become too long, takes too long or says the same again and again;
+        what it said until then is the answer.
+        """
+        text, looked = "", 0
+        until = time.monotonic() + request.seconds
         calls: list[ToolCall] = []
         done: Done | None = None
         try:
@@ -265,6 +279,14 @@ class Answering:
                         text += event.text
                         self._guard.check(text)
                         push("\n\n".join([*before, text]))
+                        if len(text) - looked < LOOK_EVERY:
+                            continue
+                        looked, kept = len(text), without_loop(text)
+                        if len(text) > LONGEST_ANSWER or kept != text or time.monotonic() > until:
+                            text = f"{kept[:LONGEST_ANSWER].rstrip()}\n\n_{say('cut_off', request.language)}_"
+                            done = Done(reason="length", model=model.name, usage=Usage(completion=estimate(text)))
+                            log(logger, logging.WARNING, "an answer without an end was cut off", event_action="cut")
+                            break
                     elif isinstance(event, ToolCall):
                         self._guard.check(event.arguments)
                         calls.append(event)
@@ -284,6 +306,17 @@ class Answering:
             model=done.model,
         )
         return text.strip(), calls[:MOST_CALLS], done
+
+
+def without_loop(text: str) -> str:
+    """`text` up to where it begins to say the same again and again; all of it where it does not."""
+    for size in range(1, LONGEST_LOOP + 1):
+        unit = text[-size:]
+        if text.endswith(unit * max(6, LOOPED // size)):
+            while text.endswith(unit * 2):
+                text = text[:-size]
+            return text
+    return text
 
 
 def cited(text: str, passages: Sequence[Passage]) -> tuple[Source, ...]:

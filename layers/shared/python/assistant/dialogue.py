@@ -183,14 +183,18 @@ class Dialogue:
             return
         platform = self._platform(message.platform)
         turn = self._begun(message, delivery, ring)
-        apology = Reply(text=say("failed", tongue(message), reference=turn.id[:8]))
-        turn = self._sessions.give_up(replace(turn, reply=apology), reason)
+        known = self._sessions.stored(turn)
+        message = self._spoken(message)
+        words = say("failed", tongue(message), reference=turn.id[:8])
+        said = self._guard.clean(known.text) if known else ""  # what the asker has seen grow stays
+        apology = Reply(text=f"{said}\n\n---\n\n{words}" if said else words)
+        turn = self._sessions.give_up(replace(turn, reply=apology, stream=known.stream if known else None), reason)
         if turn.state != "failed":
             return
         if stream := platform.stream_id(message):
             self._sessions.show(platform.name, stream, apology.text, final=True)
         if turn.stream:
-            platform.finish_stream(turn.stream, apology, to=message, key=f"{turn.id}-f")
+            platform.finish_stream(turn.stream, apology, to=message, key=f"{turn.id}-f", attempt=delivery.attempt)
         else:
             platform.send(apology, to=message, key=f"{turn.id}-f", attempt=delivery.attempt)
 

@@ -196,6 +196,11 @@ class Sessions:
             items = list(reversed(self._table.query(pk, limit=limit, descending=True)))
         return [_turn(i) for i in items if str(i["sk"]).startswith("turn#")]
 
+    def stored(self, turn: Turn) -> Turn | None:
+        """The turn with that key as it stands in the table now."""
+        item = self._table.get(turn.pk, turn.sk)
+        return _turn(item) if item else None
+
     def newest(self, pk: str) -> str:
         """Sort key of the newest turn in the partition `pk`; empty where there is none."""
         items = self._table.query(pk, prefix="turn#", limit=1, descending=True)
