@@ -63,6 +63,7 @@ SAMPLES: Mapping[str, list[str]] = {
     "plugin config": ["help"],
     "key add": ["portal"],
     "key revoke": ["none"],
+    "key rotate": ["none"],
     "privacy export": ["slack:U1"],
     "privacy erase": ["slack:U1"],
     "oauth list": ["slack:U1"],

@@ -111,7 +111,7 @@ class Terminal:
         return re.sub(r"\x1b\][^\x1b\x07]*(?:\x1b\\|\x07)|\x1b\[[0-9;?]*[A-Za-z]|\r", "", self.seen)
 
     def ended(self, key: str = "") -> int:
-        """Exit status, after `key` where one ends it; pressed again each second, as what is typed while a prompt appears is lost."""
+        """Exit status, after `key` where one ends it; pressed again each second: what is typed while a prompt appears is lost."""
         began = time.monotonic()
         pressed = 0
         while self.process.poll() is None and time.monotonic() < began + 15:
