@@ -272,6 +272,30 @@ def test_a_token_that_cannot_be_renewed_is_used_up_and_then_asked_for(vault: Vau
     assert hand.calls == []
 
 
+def test_a_token_that_the_provider_refuses_is_renewed_by_one_of_many(aws: Emulator, clock: Clock) -> None:
+    hand = Hand(clock)
+    allow(vault_of(aws, clock))
+    with ThreadPoolExecutor(max_workers=12) as pool:
+        found = list(pool.map(lambda _: vault_of(aws, clock).token(ANN, "okta", hand, refused="a0"), range(12)))
+    assert set(found) == {"a1"}
+    assert hand.calls == ["r0"]
+    assert vault_of(aws, clock).token(ANN, "okta", hand, refused="a0") == "a1", "the one that was refused is gone already"
+
+
+def test_a_refused_token_that_cannot_be_renewed_is_asked_for_anew(vault: Vault, clock: Clock) -> None:
+    allow(vault, refresh="", lives=0)
+    with pytest.raises(NeedsAuthorisation):
+        vault.token(ANN, "okta", Hand(clock), refused="a0")
+    assert vault.grants(ANN)[0].state == "revoked"
+
+
+def test_a_provider_that_is_down_keeps_a_refused_token(vault: Vault, clock: Clock) -> None:
+    allow(vault)
+    with pytest.raises(Unavailable):
+        vault.token(ANN, "okta", Hand(clock, answers=[Unavailable("down")]), refused="a0")
+    assert vault.grants(ANN)[0].state == "good"
+
+
 def test_a_token_without_an_end_never_ends(vault: Vault, clock: Clock) -> None:
     allow(vault, refresh="", lives=0)
     clock.now += 10 * 365 * 86400
