@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from assistant.plugins import Plugins, find
-from assistant.testing import make, say
+from assistant.plugins import Plugins, Store, build, find, plugin_in
+from assistant.testing import MemoryTable, Talk, make, say
+from assistant_plugins.approvals import Approvals
 from assistant_plugins.courtesy import Courtesy
 from assistant_plugins.help import Help
 
@@ -55,3 +57,46 @@ def test_they_use_nothing_but_the_public_names(path: Path) -> None:
             assert node.module == "assistant", f"{path.name} imports {node.module}"
         if isinstance(node, ast.Import):
             assert not [a.name for a in node.names if a.name.startswith("assistant")]
+
+
+# --- without a network, a platform or a model --------------------------------------------------------
+
+
+def test_leave_is_asked_for_told_and_decided_in_a_talk() -> None:
+    asker = Talk([make(Approvals, approver="webchat:boss")], user="ann")
+    for text in ("I want to take annual leave from 2026-04-01 to 2026-04-03", "skip"):
+        asker.say(text)
+    sent = asker.say("yes")
+    assert sent is not None
+    assert "went to your approver" in sent.text
+    [letter] = asker.told
+    assert (letter.platform, letter.user) == ("webchat", "boss")
+    asker.user = "boss"
+    decided = asker.press(letter.reply.buttons[0])
+    assert decided is not None
+    assert decided.text == "Approved. ann is told."
+    assert "was **approved**" in asker.told[1].reply.text
+    again = asker.press(letter.reply.buttons[1])
+    assert again is not None
+    assert "is approved already" in again.text
+    assert asker.faults == []
+
+
+def test_a_store_decides_between_two() -> None:
+    store = Store(MemoryTable(), "room")  # type: ignore[arg-type]  # as much of a table as a store needs
+    assert store.swap("a", None, {"n": 1})
+    assert not store.swap("a", None, {"n": 2})
+    assert store.swap("a", {"n": 1}, {"n": 3})
+    assert not store.swap("a", {"n": 1}, {"n": 4})
+    store.put("b", 1)
+    store.put("ab", 2)
+    assert store.list("a") == {"a": {"n": 3}, "ab": 2}
+
+
+@pytest.mark.parametrize("name", ["calendar", "people", "approvals", "web_request"])
+def test_what_is_not_configured_offers_and_asks_nothing(name: str) -> None:
+    plugin = build(plugin_in(import_module(f"assistant_plugins.{name}")), {})
+    assert list(plugin.get_tools()) == []
+    assert list(plugin.flows) == []
+    assert Talk([plugin]).menu() == ()
+    assert Talk([plugin]).say("who is Ann Li?") is None
