@@ -10,10 +10,10 @@ import pytest
 from assistant.dev.emulator import Emulator
 from assistant.observability import FLOODED
 from tests.support.desks import DESKS
-from tests.support.house import House, ScriptedModel, client
+from tests.support.house import SKEW, House, ScriptedModel, client
 
 NAMES = sorted(DESKS)
-SLOW = 3.0
+SLOW = 3 * SKEW
 """Seconds that the model takes for its first answer."""
 
 

@@ -24,7 +24,7 @@ from assistant.observability import RecordedMetrics
 from assistant.sessions import LEASE_SECONDS
 from tests.support.desks import DESKS
 from tests.support.faults import Faults, Kind
-from tests.support.house import House, Pages, client
+from tests.support.house import SKEW, House, Pages, client
 
 NAMES = ("feishu", "slack", "webchat")
 QUESTIONS = 3
@@ -97,6 +97,7 @@ class FaultyHouse(House):
             sleep=self.sleep,
             step=step,
             patience=patience,
+            skew=SKEW,
         )
 
 

@@ -19,6 +19,9 @@ from assistant.secrets import GivenSecrets
 from tests.simulators.base import WORLD
 from tests.support.recorder import Recorder
 
+SKEW = 60.0
+"""Seconds that count as "at once" in a test: a machine that is slow for a moment makes no conversation a busy one."""
+
 WEBCHAT_KEY = "test-web-chat-key"
 
 
@@ -119,6 +122,7 @@ class House:
             sleep=self.sleep,
             step=step,
             patience=patience,
+            skew=SKEW,
         )
 
     def another(self) -> Assistant:

@@ -82,6 +82,7 @@ class Assistant:
         sleep: Callable[[float], None] = time.sleep,
         step: Step = lambda name: None,
         patience: float | None = None,
+        skew: float | None = None,
         plugins: Plugins | None = None,
     ) -> None:
         self.settings = settings
@@ -97,6 +98,7 @@ class Assistant:
         self._given = platforms or {}
         self._step = step
         self._patience = patience
+        self._skew = skew
         self._plugins = plugins
         self._models: dict[str, ChatModel] = {}
         self._understands: tuple[int, Understander | None] | None = None
@@ -248,8 +250,9 @@ class Assistant:
         from assistant.knowledge.cached import CachedKnowledge
         from assistant.observability import RECALLED, SEARCHED
 
-        # A search by words is quicker than any shared level; with an embedder each one costs a call.
-        cache = self.cache if self.settings.embedder else Cache(clock=self.clock)
+        # A search by words is quicker than the table; with an embedder each one costs a call, and Valkey is as quick.
+        shared = self.settings.embedder or self.settings.cache_url
+        cache = self.cache if shared else Cache(clock=self.clock)
         return CachedKnowledge(self.served, cache, count=lambda hit: self.metrics.emit((RECALLED if hit else SEARCHED, 1)))
 
     @cached_property
@@ -330,6 +333,7 @@ class Assistant:
             semantic=self.semantic,
             ask=self._ask if reads else None,
             unread_folders=frozenset({FOLDER}),
+            directory=lambda name: self.platform(name).departments(),
             clock=self.clock,
         )
 
@@ -777,6 +781,7 @@ class Assistant:
     @cached_property
     def dialogue(self) -> Dialogue:
         """The second half of the story."""
+        from assistant.busy import SKEW
         from assistant.dialogue import Dialogue
         from assistant.growing import PATIENCE
         from assistant.rollout import MEMORIES
@@ -806,6 +811,7 @@ class Assistant:
             consent=self.settings.consent,
             step=self._step,
             patience=PATIENCE if self._patience is None else self._patience,
+            skew=SKEW if self._skew is None else self._skew,
             answer_seconds=self.settings.answer_seconds,
         )
 

@@ -22,8 +22,8 @@ MOST_WAITING: Final = 10
 FLOOD_MS: Final = 60_000
 """What is written more slowly than this for `MOST_WAITING` messages waits because of us, not because somebody floods us."""
 
-SKEW_MS: Final = 1000
-"""A message counts as written meanwhile where it is older than the reply by this much: clocks differ, and what is answered within
+SKEW: Final = 1.0
+"""Seconds by which a message must be older than the reply to count as written meanwhile: clocks differ, and what is answered in
 a second needs no collecting."""
 
 FLOOD: Final = "flood"
@@ -33,15 +33,16 @@ MOST_READ: Final = 200
 """Newest turns among which waiting ones are looked for."""
 
 
-def verdict(message: Message, session: Session) -> Literal["answer", "wait", "flood", "over"]:
+def verdict(message: Message, session: Session, *, skew: float = SKEW) -> Literal["answer", "wait", "flood", "over"]:
     """What becomes of a new message: it is answered, waits for the others, is told to slow down, or is over the bound."""
     if message.kind not in ("text", "rich_text") or message.file_key or message.text.startswith("/"):
         return "answer"
     ours = [t for t in session.turns if _beside(t, message)]
     before = waiting(session.turns, message)
-    if not before and not any(t.answered > message.sent_at + SKEW_MS for t in ours):
+    meanwhile = [t for t in ours if t.answered > message.sent_at + skew * 1000]
+    if not before and not meanwhile:
         return "answer"
-    if any(t.reason == FLOOD and t.answered > message.sent_at + SKEW_MS for t in ours):
+    if any(t.reason == FLOOD for t in meanwhile):
         return "over"
     full = len(before) >= MOST_WAITING or (bool(before) and len(before) == len(session.turns) and not session.complete)
     if full and message.sent_at - before[-MOST_WAITING:][0].at < FLOOD_MS:

@@ -73,6 +73,7 @@ class Dialogue:
         guard: Guard | None = None,
         step: Step = lambda name: None,
         patience: float = PATIENCE,
+        skew: float = busy.SKEW,
         answer_seconds: float = 120,
     ) -> None:
         self._sessions = sessions
@@ -96,6 +97,7 @@ class Dialogue:
         self._guard = guard or Guard()
         self._step = step
         self._patience = patience
+        self._skew = skew
         self._answer_seconds = answer_seconds
 
     def take_turn(self, delivery: Delivery, *, seconds: float = 0) -> None:
@@ -365,7 +367,7 @@ class Dialogue:
             return "relay"
         if message.kind == "silence":
             return "remind" if is_still(message, session) else "nothing"
-        return "wait" if known else busy.verdict(message, session)
+        return "wait" if known else busy.verdict(message, session, skew=self._skew)
 
     def _put_off(self, message: Message, session: Session, delivery: Delivery, platform: Platform, ring: Ring | None) -> None:
         """Stores a follow-up that came meanwhile, and queues what answers it with the others."""
