@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from infra import node
 
@@ -19,7 +20,7 @@ from cdk_nag import AwsSolutionsChecks  # noqa: E402
 from assistant.errors import InvalidSetting  # noqa: E402
 from infra.bundle import Bundle, BundleError, build  # noqa: E402
 from infra.data import DataStack  # noqa: E402
-from infra.deployment import Deployment, context_names  # noqa: E402
+from infra.deployment import CONFIGURATIONS, Deployment, context_names, stored  # noqa: E402
 from infra.edge import EdgeStack  # noqa: E402
 from infra.inference import InferenceStack  # noqa: E402
 from infra.observability import ObservabilityStack  # noqa: E402
@@ -43,16 +44,22 @@ def compose(app: cdk.App, deployment: Deployment, bundle: Bundle) -> None:
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 
 
+_PATHS: Final = "aws:cdk:enable-path-metadata"
+"""Templates say which construct made what; cdk.json may not hold names that begin so."""
+
+
 def application(*, outdir: str | None = None, context: Mapping[str, str] | None = None) -> cdk.App:
     """An app with the context of cdk.json, under what the CDK's command line or `context` gives."""
     settled = json.loads(Path(__file__).with_name("cdk.json").read_text())["context"]
-    return cdk.App(outdir=outdir, context={**settled, **(context or {})})
+    return cdk.App(outdir=outdir, context={_PATHS: "true", **settled, **(context or {})})
 
 
-def described(app: cdk.App) -> Deployment:
-    """The deployment that the app's context and the environment describe; raises InvalidSetting."""
+def described(app: cdk.App, *, configurations: Path | None = CONFIGURATIONS) -> Deployment:
+    """The deployment that the app's context, the stage's file in `configurations` and the environment describe, the first before
+    the others; raises InvalidSetting."""
     given = {name: value for name in context_names() if (value := app.node.try_get_context(name)) is not None}
-    return Deployment.of(given, env=os.environ)
+    kept = stored(str(given.get("stage") or "dev"), configurations) if configurations else {}
+    return Deployment.of({**kept, **given}, env=os.environ)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

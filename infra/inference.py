@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from constructs import Construct
 
 from infra.data import DataStack
 from infra.deployment import Deployment
+from infra.machines import MACHINES
 from infra.review import accept
 
 CONTAINER: Final = Path(__file__).resolve().parents[1] / "functions" / "inference"
@@ -35,27 +35,6 @@ CONCURRENCY: Final = "SageMakerInferenceComponentConcurrentRequestsPerCopyHighRe
 
 STARTUP_SECONDS: Final = 900
 """Loading weights and recording CUDA graphs takes minutes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A SageMaker instance type and what one copy of the engine needs of it."""
-
-    instance: str
-    gpus: int
-    cores: int
-    """Processor cores of one copy."""
-    memory_mb: int
-    """Main memory that one copy is promised."""
-
-
-MACHINES: Final[Mapping[str, Machine]] = {
-    "24gb": Machine(instance="ml.g6.2xlarge", gpus=1, cores=4, memory_mb=16 * 1024),
-    "48gb": Machine(instance="ml.g6e.2xlarge", gpus=1, cores=4, memory_mb=32 * 1024),
-    "80gb": Machine(instance="ml.p5.4xlarge", gpus=1, cores=8, memory_mb=96 * 1024),
-    "141gb": Machine(instance="ml.p5en.48xlarge", gpus=8, cores=16, memory_mb=160 * 1024),
-}
-"""By the size in a profile's name."""
 
 
 def profile_of(name: str) -> Mapping[str, Any]:

@@ -60,6 +60,8 @@ class Account:
         self._functions: dict[str, Function] = {}
         self._places = places or {}
         self.trust = trust
+        self.printed = ""
+        """What `make deploy` has printed."""
         self.calls: dict[str, set[str]] = {}
         """AWS calls that each function has made, as `service:Operation`."""
 
@@ -100,6 +102,7 @@ class Account:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(command)}:\n{(done.stdout + done.stderr)[-6000:]}"
         self._calm()
+        self.printed += done.stdout
         return done.stdout
 
     def _calm(self) -> None:

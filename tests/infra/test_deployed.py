@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,27 @@ from infra.bundle import FUNCTIONS
 from infra.deployment import Deployment
 from tests.infra import roles
 from tests.infra.cloud import Account
-from tests.infra.conftest import Assembly
 from tests.simulators.slack import SlackSimulator
 
 
 @pytest.fixture(scope="module")
-def account(
-    assembly: Callable[[str], Assembly], third_party: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Account]:
-    """An account with the stacks of the basic profile in it."""
+def account(third_party: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """An account into which somebody has said `make deploy`."""
     with Account(tmp_path_factory.mktemp("account"), third_party=third_party) as made:
-        made.deploy(assembly("basic").folder)
+        made.make_deploy("--stage", "dev", "--", "--method", "direct")
         yield made
+
+
+def test_a_deployment_ends_with_what_to_do_next(account: Account) -> None:
+    said = account.printed.splitlines()[-3:]
+    assert said[0] == f"The assistant is at {account.outputs()['Url']}"
+    (command,) = re.findall(r"`?(aws secretsmanager get-secret-value --secret-id \S+)", said[1])
+    assert "assistant/dev/webchat" in command
+    assert f"{account.outputs()['Url']}/webhook/PLATFORM/CHANNEL" in said[2]
+
+
+def test_a_second_deployment_finds_nothing_in_its_way(account: Account) -> None:
+    assert account.make_deploy("--stage", "dev", "--check") == ""
 
 
 def test_a_signed_slack_event_is_answered_in_slack_by_what_was_deployed(account: Account) -> None:

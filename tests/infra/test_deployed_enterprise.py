@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +14,11 @@ import pytest
 
 from assistant.messages import HttpReply, Webhook
 from tests.infra.cloud import Account
-from tests.infra.conftest import Assembly
 from tests.simulators.opensearch import OpenSearchServer
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.valkey import ValkeyServer
 from tests.support.desks import FeishuDesk
+from tests.support.house import House
 
 
 class Large(NamedTuple):
@@ -30,10 +30,8 @@ class Large(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def enterprise(
-    assembly: Callable[[str], Assembly], third_party: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Large]:
-    """An account with the stacks of the enterprise profile in it."""
+def enterprise(third_party: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
+    """An account into which somebody has said `make deploy` with the enterprise profile."""
     folder = tmp_path_factory.mktemp("large")
     name = "assistant-production"
     with ValkeyServer(user=name, iam=name, folder=folder) as cache, OpenSearchServer(certificate=cache.certificate) as search:
@@ -42,7 +40,7 @@ def enterprise(
             "AWS::OpenSearchService::Domain": ("127.0.0.1", search.port),
         }
         with Account(folder, third_party=third_party, places=places, trust=cache.certificate) as made:
-            made.deploy(assembly("enterprise").folder)
+            made.make_deploy("--stage", "production", "--profile", "enterprise", "--", "--method", "direct")
             yield Large(made, cache, search)
 
 
@@ -91,7 +89,7 @@ def test_the_enterprise_profile_keeps_copies_warm_and_stands_behind_a_firewall(l
     assert len(large.outputs()["EgressAddresses"].split(",")) == 2
 
 
-class _House:
+class _Deployed(House):
     """The deployed API as a desk of the tests wants it."""
 
     def __init__(self, account: Account) -> None:
@@ -110,7 +108,7 @@ def test_copies_of_a_function_share_a_vendors_token_through_the_cache_signed_in_
     account = enterprise.account
     with FeishuDesk() as feishu:
         account.store_secret("assistant/production/feishu", feishu.secrets["feishu"])
-        house = _House(account)
+        house = _Deployed(account)
         for number, text in enumerate(("What can you do?", "How do I connect Slack?")):
             feishu.ask(house, text, message=f"m{number}")
             assert account.drain() == 1
