@@ -31,6 +31,8 @@ PYTHON: Final = "3.13"
 MACHINE: Final = "aarch64-manylinux_2_28"
 """The functions' processor and C library (Amazon Linux 2023 has glibc 2.34)."""
 FUNCTIONS: Final = ("webhook", "dialogue", "api", "oauth", "ingest", "init")
+APART: Final = ("plugin",)
+"""The file that each isolated plug-in's function is made of."""
 LOG_FUNCTIONS: Final = ("logs", "search")
 """Those of the pipeline of logs, where there is one."""
 SERVICES: Final = (
@@ -82,7 +84,7 @@ class Bundle:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each layer and function, unzipped."""
-        folders = [*(self.layer(n) for n in self.layers), *(self.function(n) for n in (*FUNCTIONS, *LOG_FUNCTIONS))]
+        folders = [*(self.layer(n) for n in self.layers), *(self.function(n) for n in (*FUNCTIONS, *APART, *LOG_FUNCTIONS))]
         return {f"{f.parent.name}/{f.name}": _size(f) for f in folders if f.is_dir()}
 
 
@@ -120,7 +122,7 @@ def _build(bundle: Bundle, source: Path, machine: str, python: str, interpreter:
                 shutil.copyfile(page, target)
             _compile(bundle.layer(name), "/opt", interpreter)
             _stamp(root / f"{name}.stamp", mark)
-    for name in (*FUNCTIONS, *LOG_FUNCTIONS):
+    for name in (*FUNCTIONS, *APART, *LOG_FUNCTIONS):
         file = source / "functions" / f"{name}.py"
         if not file.is_file():
             raise BundleError(f"{file} is missing; every function in {', '.join(FUNCTIONS)} needs its file")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
@@ -282,6 +283,26 @@ DIMENSIONS: Final = (
 )
 """Part of an embedder's name → numbers in each of its vectors, unless it is told to give fewer."""
 
+CONFIGURATIONS: Final = Path(__file__).resolve().parent.parent / "deployments"
+"""`STAGE.json` in here is what `assistant init --profile …` wrote for a stage; the command line goes before it."""
+
+
+def stored(stage: str, folder: Path = CONFIGURATIONS) -> dict[str, str]:
+    """What `folder` holds for `stage`; nothing where nobody has written it. Raises InvalidSetting naming the file."""
+    path = folder / f"{stage}.json"
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InvalidSetting(f"{path} is not JSON ({error}); mend it, or write it anew with assistant init --profile …") from None
+    if not isinstance(given, dict) or not all(isinstance(v, str | int | bool) for v in given.values()):
+        raise InvalidSetting(f"{path} must hold one JSON object of names and plain values; assistant init --profile … writes one")
+    if unknown := sorted(set(given) - set(context_names())):
+        raise InvalidSetting(f"{path} sets {unknown[0]!r}; known: {', '.join(context_names())}")
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
+
+
 LOG_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
 
 PROFILES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
@@ -337,6 +358,7 @@ _MADE_HERE: Final = frozenset(
         "bucket",
         "kms_key_id",
         "public_url",
+        "plugin_functions",
         "log_format",
     }
 )

@@ -110,6 +110,11 @@ class RuntimeStack(cdk.Stack):
         ):
             cdk.CfnOutput(self, name, value=value)
 
+    @property
+    def availability_zones(self) -> list[str]:
+        """The region's first two, named by CloudFormation: the CDK would ask the account and keep the answer in the checkout."""
+        return [cdk.Fn.select(number, cdk.Fn.get_azs()) for number in range(2)]
+
     def _functions(self, data: DataStack, deployment: Deployment, bundle: Bundle) -> Mapping[str, AssistantFunction]:
         layers = Layers(self, "Layers", bundle=bundle)
         settings = self._settings(data, deployment)
