@@ -55,6 +55,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
     params: Mapping[str, str] = field(default_factory=dict)
+    raw_query: str = ""
 
     def json(self) -> Any:
         """The decoded JSON body; raises BadCall for anything else."""
@@ -220,6 +221,7 @@ class Simulator:
         call = Call(
             method=http.command,
             path=parts.path,
+            raw_query=parts.query,
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers={k.lower(): v for k, v in headers.items()},
             body=body,
@@ -258,6 +260,7 @@ class Simulator:
                         headers=call.headers,
                         body=call.body,
                         params=match.groupdict(),
+                        raw_query=call.raw_query,
                     )
                     with self.lock:
                         return self.before(routed) or handler(routed)

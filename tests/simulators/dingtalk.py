@@ -89,6 +89,8 @@ class DingTalkSimulator(Simulator):
         self.sessions: dict[str, tuple[str, float]] = {}
         self.files: dict[str, bytes] = {}
         self.media: dict[str, bytes] = {}
+        self.directory: dict[int, tuple[str, int, list[str]]] = {}
+        """Departments: name, the one above, managers."""
         self.departments: dict[str, list[list[int]]] = {}
         """Of people: each of their departments with those above it, up to the company (1)."""
         self.cards: dict[str, Card] = {}
@@ -362,6 +364,26 @@ class DingTalkSimulator(Simulator):
         name = f"@media{len(self.media)}"
         self.media[name] = call.body
         return Answer(200, {"errcode": 0, "errmsg": "ok", "media_id": name, "type": call.query["type"]})
+
+    @route("POST", r"/topapi/v2/department/listsub")
+    def below(self, call: Call) -> Answer:
+        """The departments right below one."""
+        here = call.json()["dept_id"]
+        listed = [{"dept_id": d, "name": n, "parent_id": p} for d, (n, p, _) in self.directory.items() if p == here]
+        return Answer(200, {"errcode": 0, "errmsg": "ok", "result": listed})
+
+    @route("POST", r"/topapi/v2/department/get")
+    def department(self, call: Call) -> Answer:
+        """One department with its managers."""
+        name, parent, managers = self.directory[call.json()["dept_id"]]
+        about = {"name": name, "parent_id": parent, "dept_manager_userid_list": managers}
+        return Answer(200, {"errcode": 0, "errmsg": "ok", "result": about})
+
+    @route("POST", r"/topapi/v2/user/get")
+    def person(self, call: Call) -> Answer:
+        """One person."""
+        user = call.json()["userid"]
+        return Answer(200, {"errcode": 0, "errmsg": "ok", "result": {"userid": user, "name": f"Name of {user}"}})
 
     @route("POST", r"/topapi/v2/department/listparentbyuser")
     def departments_of(self, call: Call) -> Answer:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message as Mime
 from typing import Any
+from urllib.parse import parse_qsl
 
 from assistant.messages import Webhook
 from assistant.platforms import crypto
@@ -95,6 +96,9 @@ class FeishuSimulator(Simulator):
         self.people = {"ou_ann", "ou_bo"}
         self.departments: dict[str, list[str]] = {}
         """Of people: their open_department_ids."""
+        self.names: dict[str, str] = {}
+        self.directory: list[dict[str, str]] = []
+        """Departments as Feishu lists them."""
         self.above: dict[str, list[str]] = {}
         """Of departments: those above them."""
         self.files: dict[tuple[str, str], bytes] = {}
@@ -480,7 +484,7 @@ class FeishuSimulator(Simulator):
         data = {"items": items, "has_more": more, "page_token": str(start + size) if more else "", "member_total": len(every)}
         return Answer(200, {"code": 0, "msg": "success", "data": data})
 
-    @route("GET", r"/open-apis/contact/v3/users/(?P<user>[^/]+)")
+    @route("GET", r"/open-apis/contact/v3/users/(?P<user>ou_[^/]+)")
     def user(self, call: Call) -> Answer:
         """One person; their departments only with the scope for that field."""
         self._needs("contact:contact.base:readonly", "contact:contact:readonly_as_app")
@@ -490,6 +494,27 @@ class FeishuSimulator(Simulator):
         if "contact:user.department:readonly" in self.scopes:
             about["department_ids"] = self.departments.get(call.params["user"], ["0"])
         return Answer(200, {"code": 0, "msg": "success", "data": {"user": about}})
+
+    @route("GET", r"/open-apis/contact/v3/users/batch")
+    def users(self, call: Call) -> Answer:
+        """Names of several people."""
+        self._needs("contact:contact.base:readonly", "contact:contact:readonly_as_app")
+        asked = [v for k, v in parse_qsl(call.raw_query) if k == "user_ids"]
+        if not 1 <= len(asked) <= 50 or call.query.get("user_id_type") != "open_id":
+            raise error(40001, "param error")
+        items = [{"open_id": p, "name": self.names[p]} for p in asked if p in self.names]
+        return Answer(200, {"code": 0, "msg": "success", "data": {"items": items}})
+
+    @route("GET", r"/open-apis/contact/v3/departments/0/children")
+    def children(self, call: Call) -> Answer:
+        """A page of all departments."""
+        self._needs("contact:contact.base:readonly", "contact:contact:readonly_as_app")
+        if call.query.get("fetch_child") != "true" or not 1 <= int(call.query.get("page_size", "10")) <= 50:
+            raise error(40001, "param error")
+        start, size = int(call.query.get("page_token") or 0), int(call.query["page_size"])
+        more = start + size < len(self.directory)
+        data = {"items": self.directory[start : start + size], "has_more": more, "page_token": str(start + size) if more else ""}
+        return Answer(200, {"code": 0, "msg": "success", "data": data})
 
     @route("GET", r"/open-apis/contact/v3/departments/parent")
     def parents(self, call: Call) -> Answer:

@@ -150,6 +150,7 @@ class WeCom(Simulator):
         self.members = set(members)
         self.menu: list[dict[str, Any]] = []
         self.departments: dict[str, list[int]] = {}
+        self.directory: list[dict[str, Any]] = []
         self.parents: dict[int, int] = {1: 0}
         """Of departments: the one above."""
         self.chats: dict[str, list[Shown]] = {}
@@ -583,6 +584,11 @@ class WeCom(Simulator):
             raise failed(60111, "userid not found")
         departments = self.departments.get(user, [1])
         return Answer(200, {"errcode": 0, "errmsg": "ok", "userid": user, "name": user, "department": departments})
+
+    @route("GET", "/cgi-bin/department/list")
+    def directory_list(self, call: Call) -> Answer:
+        """Every department with name and leaders."""
+        return Answer(200, {"errcode": 0, "errmsg": "ok", "department": self.directory})
 
     @route("GET", "/cgi-bin/department/simplelist")
     def departments_list(self, call: Call) -> Answer:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from assistant.knowledge.versions import Served, Versions
     from assistant.llm import ChatModel
     from assistant.memory import Memory
-    from assistant.messages import Message
+    from assistant.messages import Message, Passage
     from assistant.nlu import Understander
     from assistant.notices import Letters, Notices
     from assistant.oauth.authorisation import Authorisations
@@ -568,6 +568,12 @@ class Assistant:
             clock=self.clock,
         )
 
+    def _search_for(self, message: Message, question: str, limit: int) -> Sequence[Passage]:
+        """What a plug-in finds for a message's author, and in a group for all who read along."""
+        rights = self.audiences.of(message)
+        found = self.knowledge.search(question, audience=rights.asker, limit=limit, listeners=rights.listeners)
+        return found.passages if found.confident else ()
+
     @cached_property
     def letters(self) -> Letters:
         """What plug-ins write to people who have not asked."""
@@ -631,6 +637,7 @@ class Assistant:
             authority=lambda: self.authorisations,
             files=lambda: self.files,
             tell=lambda: self.letters,
+            search=self._search_for,
         )
         for manifest in apart:
             plugins.add(stand_in(manifest, self._remote, configs.get(manifest.name, {})))

@@ -10,9 +10,10 @@ import io
 import json
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from assistant.errors import Refused
 from assistant.knowledge.documents import EVERYONE
@@ -67,6 +68,26 @@ class Relation:
     source: str = ""
     document: str = ""
     page: int = 0
+
+
+class Department(Protocol):
+    """A department as a platform's directory names it: `assistant.platforms.Department`."""
+
+    @property
+    def id(self) -> str:
+        """The platform's own."""
+
+    @property
+    def name(self) -> str:
+        """As people say it."""
+
+    @property
+    def parent(self) -> str:
+        """Id of the department above it."""
+
+    @property
+    def leaders(self) -> tuple[tuple[str, str], ...]:
+        """Id and name of each person who leads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +204,44 @@ class GraphWriter:
         if gone:
             self._note("unrelated", subject, {"kind": kind, "object": object_})
         return bool(gone)
+
+    def load_directory(self, source: str, departments: Iterable[Department], *, audience: frozenset[str]) -> tuple[int, int]:
+        """Writes who leads which department and which one is part of which, in place of what `source` said before; gives how
+        many entities and relations are new.
+
+        A person or a team is known by its name, as in files; where the directory has a name twice, its id stands behind it.
+        """
+        listed = [d for d in departments if d.id and d.name]
+        people = {person: name for d in listed for person, name in d.leaders}
+        often = Counter([*(d.name for d in listed), *people.values()])
+
+        def entity(id_: str, name: str, kind: str) -> Entity:
+            known = entity_id(name) if often[name] == 1 else entity_id(f"{name} {id_}")
+            return Entity(id=known, kind=kind, name=name, audience=audience, source=source)
+
+        teams = {d.id: entity(d.id, d.name, "team") for d in listed}
+        leaders = {id_: entity(id_, name, "person") for id_, name in people.items()}
+        changed = sum(self.put_missing(e) for e in (*teams.values(), *leaders.values()))
+        said = [Relation(subject=leaders[p].id, kind="leads", object=teams[d.id].id, audience=audience, source=source)
+                for d in listed for p, _ in d.leaders]  # fmt: skip
+        said += [
+            Relation(subject=teams[d.id].id, kind="part_of", object=teams[d.parent].id, audience=audience, source=source)
+            for d in listed
+            if d.parent in teams and teams[d.parent].id != teams[d.id].id
+        ]
+        new = sum(self.relate(r) for r in said)
+        now = {(r.subject, r.kind, r.object) for r in said}
+        before = self._db.execute(
+            "SELECT r.number, s.id, r.kind, o.id FROM relations r JOIN entities s ON s.number = r.subject"
+            " JOIN entities o ON o.number = r.object WHERE r.source = ?",
+            [source],
+        ).fetchall()
+        for number, subject, kind, object_ in before:
+            if (subject, kind, object_) not in now:
+                self._db.execute("DELETE FROM relations WHERE number = ?", [number])
+                self._note("unrelated", subject, {"kind": kind, "object": object_})
+                new += 1
+        return changed, new
 
     def load(self, name: str, content: bytes, *, audience: frozenset[str] = _EVERYONE) -> tuple[int, int]:
         """Writes what a CSV or JSON file says and gives how many entities and relations are new or changed.

@@ -25,7 +25,7 @@ from assistant.knowledge.care import STALE_DAYS, stale
 from assistant.knowledge.documents import EVERYONE, Document
 from assistant.knowledge.extract import Ask, Fact, file_facts, read
 from assistant.knowledge.gaps import Gaps
-from assistant.knowledge.graph import GraphWriter
+from assistant.knowledge.graph import Department, GraphWriter
 from assistant.knowledge.loaders import LIMITS, Limits, Loaded, Unreadable, suffix, unpack
 from assistant.knowledge.store import Listed
 from assistant.knowledge.versions import Edit, Served, Version, Versions
@@ -107,9 +107,12 @@ class Service:
         scratch: Path | None = None,
         ask: Ask | None = None,
         unread_folders: frozenset[str] = frozenset(),
+        directory: Callable[[str], Iterable[Department]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`ask`: a model that reads facts out of documents, but not out of those in `unread_folders`."""
+        """`ask`: a model that reads facts out of documents, but not out of those in `unread_folders`. `directory`: the
+        departments of the platform with that name."""
+        self._directory = directory
         self._ask = ask
         self._unread_folders = unread_folders
         self._semantic = semantic
@@ -251,6 +254,22 @@ class Service:
             )
             edit.changed |= bool(entities or relations)
         return entities, relations
+
+    def load_directory(
+        self, platform: str, *, audience: frozenset[str] = frozenset({EVERYONE}), author: str = ""
+    ) -> dict[str, int]:
+        """Writes the platform's departments and who leads them into the graph, in place of what its directory said before."""
+        check_audience(audience)
+        if self._directory is None:
+            raise Refused("the directory of a platform is read by a running assistant: give --url and --api-key")
+        departments = list(self._directory(platform))
+        if not departments:
+            raise Refused(f"{platform} names no departments; see docs/knowledge.md for the permissions that it needs")
+        with self._versions.edit(author=author, note=f"directory of {platform}", start=self._start) as edit:
+            graph = GraphWriter(edit.writer, author=author, clock=self._clock)
+            entities, relations = graph.load_directory(f"directory of {platform}", departments, audience=audience)
+            edit.changed |= bool(entities or relations)
+        return {"departments": len(departments), "entities": entities, "relations": relations}
 
     def edit_graph(self, action: str, values: Mapping[str, str], *, author: str = "") -> None:
         """`rename` (entity, name), `merge` (entity, into), `delete` (entity) or `unrelate` (subject, kind, object)."""
@@ -542,6 +561,8 @@ def _answer(service: Service, method: str, path: str, query: Mapping[str, str], 
         case "PUT" | "POST", "graph/load":
             entities, relations = service.load_graph(query["name"], body, audience=who, author=author)
             return {"entities": entities, "relations": relations}
+        case "POST", "graph/directory":
+            return service.load_directory(json.loads(body)["platform"], audience=who, author=author)
         case "POST", "graph/edit":
             values = {k: str(v) for k, v in json.loads(body).items()}
             service.edit_graph(values.pop("action"), values, author=author)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LEDGER_SECONDS: Final = 24 * 3600.0
 """It is remembered so long that a part was sent; longer than any delivery comes again."""
 
-__all__ = ["PLATFORMS", "Finding", "Platform", "StreamState", "platform_class"]
+__all__ = ["PLATFORMS", "Department", "Finding", "Platform", "StreamState", "platform_class"]
 
 PLATFORMS: Final[Mapping[str, str]] = {
     "webchat": "assistant.platforms.webchat:WebChat",
@@ -50,6 +50,18 @@ class Finding:
     detail: str
     fix: str = ""
     url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Department:
+    """A department in the platform's directory."""
+
+    id: str
+    name: str
+    parent: str = ""
+    """Id of the department above it; empty at the top."""
+    leaders: tuple[tuple[str, str], ...] = ()
+    """Id and name of each person who leads it."""
 
 
 class Files(Protocol):
@@ -200,6 +212,13 @@ class Platform(ABC):
         Raises a SendError.
         """
         return ()
+
+    def departments(self) -> Iterator[Department]:
+        """The company's departments with those who lead them, by the vendor's directory; none where it has none.
+
+        Raises a SendError.
+        """
+        return iter(())
 
     def asks_opinions(self, message: Message) -> bool:
         """Whether buttons under an answer to `message` are quiet enough to stand under every one."""

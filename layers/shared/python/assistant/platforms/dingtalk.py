@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -38,7 +38,7 @@ from assistant.errors import (
 )
 from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
-from assistant.platforms import Finding, Platform, StreamState
+from assistant.platforms import Department, Finding, Platform, StreamState
 from assistant.platforms.crypto import key_from_text, open_envelope, same, seal_envelope, sorted_sha1
 from assistant.platforms.dingtalk_events import (
     card_message,
@@ -461,6 +461,38 @@ class DingTalk(Platform):
         lists = found.get("parent_list") if isinstance(found, Mapping) else ()
         departments = [str(d) for entry in lists or () for d in entry.get("parent_dept_id_list") or ()]
         return tuple(f"department:{d}" for d in dict.fromkeys(departments))
+
+    def departments(self) -> Iterator[Department]:
+        """All departments below the company, with their managers.
+
+        Sources: open.dingtalk.com/document/orgapp/obtain-the-department-list-v2, …/query-department-details0-v2 and
+        …/query-user-details
+        """
+        names: dict[str, str] = {}
+
+        def name_of(user: str) -> str:
+            if user not in names:
+                about = self.api.post_old("/topapi/v2/user/get", {"userid": user}).get("result") or {}
+                names[user] = str(about.get("name") or "")
+            return names[user]
+
+        waiting, seen = [1], {1}
+        while waiting:
+            above = waiting.pop()
+            for listed in self.api.post_old("/topapi/v2/department/listsub", {"dept_id": above}).get("result") or ():
+                here = int(listed["dept_id"])
+                if here in seen:
+                    continue
+                seen.add(here)
+                waiting.append(here)
+                about = self.api.post_old("/topapi/v2/department/get", {"dept_id": here}).get("result") or {}
+                managers = [str(m) for m in about.get("dept_manager_userid_list") or ()]
+                yield Department(
+                    id=str(here),
+                    name=str(listed.get("name") or ""),
+                    parent="" if above == 1 else str(above),
+                    leaders=tuple((m, n) for m in managers if (n := name_of(m))),
+                )
 
     def asks_opinions(self, message: Message) -> bool:
         """Only on cards: without them the choices would stand as words under every answer."""

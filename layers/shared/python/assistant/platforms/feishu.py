@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -33,7 +33,7 @@ from assistant.errors import (
 )
 from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
-from assistant.platforms import Finding, Platform, StreamState
+from assistant.platforms import Department, Finding, Platform, StreamState
 from assistant.platforms.crypto import base64_strict, decrypt, same
 from assistant.platforms.feishu_events import Bot, event_of, legacy_click, messages_of
 
@@ -455,6 +455,41 @@ class Feishu(Platform):
     def takes(self, file: Attachment, *, to: Message, private: bool = False) -> bool:
         """Everything that is not too large."""
         return 0 < file.size <= _FILE
+
+    def departments(self) -> Iterator[Department]:
+        """All departments below the company, with their leaders.
+
+        Sources: open.feishu.cn/document/server-docs/contact-v3/department/children and …/contact-v3/user/batch
+        """
+        listed: list[Mapping[str, Any]] = []
+        token = ""
+        while True:
+            page = self.api.get(
+                "/contact/v3/departments/0/children",
+                fetch_child="true",
+                department_id_type="open_department_id",
+                user_id_type="open_id",
+                page_size="50",
+                **({"page_token": token} if token else {}),
+            )
+            listed += page.get("items") or ()
+            token = str(page.get("page_token") or "")
+            if not page.get("has_more") or not token:
+                break
+        people = list(dict.fromkeys(str(d["leader_user_id"]) for d in listed if d.get("leader_user_id")))
+        names: dict[str, str] = {}
+        for start in range(0, len(people), 50):
+            some = people[start : start + 50]
+            found = self.api.get("/contact/v3/users/batch", user_id_type="open_id", user_ids=some).get("items") or ()
+            names |= {str(p.get("open_id", "")): str(p.get("name") or "") for p in found}
+        for d in listed:
+            parent, leader = str(d.get("parent_department_id") or ""), str(d.get("leader_user_id") or "")
+            yield Department(
+                id=str(d.get("open_department_id", "")),
+                name=str(d.get("name") or ""),
+                parent="" if parent == "0" else parent,
+                leaders=((leader, names[leader]),) if names.get(leader) else (),
+            )
 
     def upload(self, file: File, *, to: Message, key: str, private: bool = False) -> Sent:
         """Sends a picture as one, everything else as a file."""

@@ -123,8 +123,8 @@ class FeishuApi:
         self.base = (secrets.get("api_base") or FEISHU).rstrip("/")
         self.app_id = secrets.get("app_id", "")
 
-    def get(self, path: str, **params: str) -> Mapping[str, Any]:
-        """The `data` of a GET."""
+    def get(self, path: str, **params: str | list[str]) -> Mapping[str, Any]:
+        """The `data` of a GET; a list is a parameter that stands several times."""
         return self._data("GET", path, params=params, repeat=True)
 
     def send(

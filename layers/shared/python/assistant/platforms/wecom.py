@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ from assistant.errors import (
     VerificationError,
 )
 from assistant.messages import Attachment, Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
-from assistant.platforms import Finding, Platform, StreamState
+from assistant.platforms import Department, Finding, Platform, StreamState
 from assistant.platforms.crypto import decrypt, key_from_text, open_envelope, same, seal_envelope, sorted_sha1
 from assistant.platforms.wecom_api import Api, result
 from assistant.platforms.wecom_events import LOCALE, app_message, bot_message, button_key, json_object, xml_root
@@ -379,6 +379,25 @@ class WeCom(Platform):
                 every.append(here)
                 here = parents.get(here, "")
         return tuple(f"department:{d}" for d in every)
+
+    def departments(self) -> Iterator[Department]:
+        """The departments in the app's visible range, with their leaders; WeCom gives names to apps that may know them.
+
+        Sources: developer.work.weixin.qq.com/document/path/90208 and …/90196
+        """
+        listed = self.api.call("GET", "/department/list", repeat=True).get("department") or ()
+        names: dict[str, str] = {}
+        for leader in dict.fromkeys(str(u) for d in listed for u in d.get("department_leader") or ()):
+            names[leader] = str(self.api.call("GET", "/user/get", repeat=True, params={"userid": leader}).get("name") or "")
+        for d in listed:
+            parent = str(d.get("parentid") or "")
+            leaders = [str(u) for u in d.get("department_leader") or ()]
+            yield Department(
+                id=str(d.get("id", "")),
+                name=str(d.get("name") or ""),
+                parent="" if parent == "0" else parent,
+                leaders=tuple((u, names[u]) for u in leaders if names.get(u)),
+            )
 
     def asks_opinions(self, message: Message) -> bool:
         """Never: buttons are a card of their own, beside the answer; under a bot's answers WeCom shows thumbs itself."""

@@ -38,7 +38,7 @@ from urllib.parse import urlencode
 
 from assistant.errors import AssistantError, InvalidSetting
 
-HELP = "the knowledge: add, list, show, search, remove, rebuild, refresh, facts, versions, rollback, graph, gaps, care, eval"
+HELP = "the knowledge: add, list, show, search, remove, rebuild, refresh, versions, rollback, graph, directory, facts, gaps, eval"
 
 _DATA: Final = ".assistant"
 
@@ -78,6 +78,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     audience.add_argument("folder")
     graph = actions.add_parser("graph", parents=[place, who], help="load entities and relations from CSV or JSON, or look at one")
     graph.add_argument("target", metavar="FILE|ENTITY")
+    directory = actions.add_parser("directory", parents=[place, who], help="load departments and who leads them from a platform")
+    directory.add_argument("platform", help="feishu, dingtalk or wecom")
     actions.add_parser(
         "gaps",
         parents=[place],
@@ -317,6 +319,8 @@ def _request(args: argparse.Namespace, call: _Call) -> tuple[int, Any]:
             return call("POST", "pages/refresh")
         case "facts":
             return call("POST", "facts")
+        case "directory":
+            return call("POST", "graph/directory", {"audience": audience}, json.dumps({"platform": args.platform}).encode())
         case "rollback":
             return call("POST", "rollback", {}, json.dumps({"version": args.version}).encode())
         case "audience":
