@@ -93,7 +93,7 @@ def test_a_store_decides_between_two() -> None:
     assert store.list("a") == {"a": {"n": 3}, "ab": 2}
 
 
-@pytest.mark.parametrize("name", ["calendar", "people", "approvals", "web_request"])
+@pytest.mark.parametrize("name", ["calendar", "people", "approvals", "web_request", "knowledge"])
 def test_what_is_not_configured_offers_and_asks_nothing(name: str) -> None:
     plugin = build(plugin_in(import_module(f"assistant_plugins.{name}")), {})
     assert list(plugin.get_tools()) == []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from assistant.flows import Unfit as Unfit
     from assistant.messages import Button as Button
     from assistant.messages import Message as Message
+    from assistant.messages import Passage as Passage
     from assistant.messages import Reply as Reply
     from assistant.messages import Source as Source
     from assistant.plugins import MENU as MENU
@@ -48,6 +49,7 @@ _PUBLIC = {
     "Money": "slots",
     "NotReached": "web",
     "Option": "flows",
+    "Passage": "messages",
     "Permissions": "plugins",
     "Person": "slots",
     "PluginContext": "plugins",

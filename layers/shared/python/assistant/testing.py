@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from assistant import web
 from assistant.errors import NeedsAuthorisation
 from assistant.flows import Flows, Said, State
-from assistant.messages import Attachment, Button, File, Kind, Message, Reply
+from assistant.messages import Attachment, Button, File, Kind, Message, Passage, Reply
 from assistant.nlu import Understander, Understanding, train
 from assistant.platforms.files import content_type
 from assistant.plugins import MENU, Around, BotPlugin, MenuItem, Plugins, build
@@ -93,7 +93,8 @@ class Talk:
 
     `tokens`: what the asker has allowed, by provider; where it is missing the reply asks for it, as a real one does.
     `answers`: what hosts answer, by the beginning of the address: a function of method, address, headers and body.
-    `told`: what the plug-ins have written to others. `files`: what they let their answers carry.
+    `told`: what the plug-ins have written to others. `knows`: the passages that a search
+    finds. `files`: what they let their answers carry.
     """
 
     plugins: list[BotPlugin]
@@ -104,6 +105,7 @@ class Talk:
     tokens: dict[str, str] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
     told: list[Letter] = field(default_factory=list)
+    knows: tuple[Passage, ...] = ()
     files: list[File] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,7 @@ class Talk:
             secrets=lambda name: self.secrets.get(name.removeprefix("plugin-"), {}),
             authority=lambda: self,
             tell=lambda: self,
+            search=lambda message, question, limit: self.knows[:limit],
             call=self._called,
             files=lambda: self,
         )

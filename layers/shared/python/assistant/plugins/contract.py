@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assistant import web
 from assistant.errors import AssistantError
-from assistant.messages import JSON, Attachment, Message, Reply
+from assistant.messages import JSON, Attachment, Message, Passage, Reply
 from assistant.storage import Conflict, Table
 from assistant.tools import Tool, tools_in
 
@@ -53,6 +53,8 @@ class Permissions:
     operator may name one: take them from the configuration, never from a message."""
     tells: bool = False
     """Whether it may write to people who have not asked anything."""
+    knowledge: bool = False
+    """Whether it may search the knowledge, with the asker's rights."""
     files: bool = False
     """Whether its answers may carry files."""
 
@@ -130,6 +132,10 @@ class Store:
         return self._table
 
 
+Search = Callable[[Message, str, int], Sequence[Passage]]
+"""Passages for a message's author: the question, and how many at most."""
+
+
 class Tell(Protocol):
     """What writes to somebody who has not asked."""
 
@@ -178,6 +184,7 @@ class PluginContext:
     _as_asker: Callable[..., Any] | None = field(default=None, repr=False)
     _call: Callable[..., web.WebReply] | None = field(default=None, repr=False)
     _tell: Callable[..., None] | None = field(default=None, repr=False)
+    _search: Callable[[str, int], tuple[Passage, ...]] | None = field(default=None, repr=False)
     _attach: Callable[[str, bytes], Attachment] | None = field(default=None, repr=False)
 
     @property
@@ -223,6 +230,13 @@ class PluginContext:
         if self._call is None:
             raise NotAllowed("nothing can be called here")
         return self._call(method, url, headers=headers, json_body=json, body=body, seconds=seconds, most_bytes=most_bytes)
+
+    def search(self, question: str, *, limit: int = 5) -> tuple[Passage, ...]:
+        """The passages of the knowledge that are good enough to answer `question`, best first: what the asker may see, and in a
+        group what everybody may see who reads along. Raises Unavailable, NotAllowed."""
+        if self._search is None:
+            raise NotAllowed("this plug-in may not search the knowledge; declare Permissions(knowledge=True)")
+        return self._search(question, limit)
 
     def tell(self, user: str, reply: Reply | str, *, platform: str = "", conversation: str = "", about: str = "") -> None:
         """Writes to the person with the platform's id `user`, privately, once however often this turn is taken.

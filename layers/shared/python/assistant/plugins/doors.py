@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from assistant import web
 from assistant.errors import NeedsAuthorisation
-from assistant.messages import JSON, Attachment, Message, Reply
+from assistant.messages import JSON, Attachment, Message, Passage, Reply
 from assistant.plugins.contract import (
     Around,
     Authority,
@@ -23,6 +23,7 @@ from assistant.plugins.contract import (
     NotAllowed,
     Permissions,
     PluginContext,
+    Search,
     Store,
     Tell,
 )
@@ -47,6 +48,7 @@ class Doors:
     tenant: str
     authority: Callable[[], Authority] | None
     tell: Callable[[], Tell] | None
+    search: Search | None
     call: Callable[..., web.WebReply]
     files: Callable[[], Keep] | None = None
 
@@ -79,6 +81,7 @@ class Doors:
             _as_asker=partial(self._as_asker, allowed, message, fence),
             _call=partial(self._request, allowed, fence),
             _tell=partial(self._told, plugin.name, message, around.key, fence) if allowed.tells and self.tell else None,
+            _search=partial(self._searched, message, fence) if allowed.knowledge and self.search else None,
             _attach=partial(self._attached, message, around, fence) if allowed.files and self.files else None,
         )
 
@@ -150,6 +153,12 @@ class Doors:
                 seconds=min(seconds, 30.0),
                 most_bytes=most_bytes,
             )
+
+    def _searched(self, message: Message, fence: Fence, question: str, limit: int) -> tuple[Passage, ...]:
+        if self.search is None:
+            raise NotAllowed("there is no knowledge here")
+        with fence.door():
+            return tuple(self.search(message, question, max(1, min(limit, 20))))
 
     def _told(
         self,

@@ -15,7 +15,19 @@ from assistant import web
 from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
 from assistant.messages import Message, Reply
 from assistant.observability import PLUGIN_FAULTS, Metrics, log
-from assistant.plugins.contract import Around, Authority, BotPlugin, Event, Keep, MenuItem, NotAllowed, PluginContext, Tell, offer
+from assistant.plugins.contract import (
+    Around,
+    Authority,
+    BotPlugin,
+    Event,
+    Keep,
+    MenuItem,
+    NotAllowed,
+    PluginContext,
+    Search,
+    Tell,
+    offer,
+)
 from assistant.plugins.doors import Doors
 from assistant.plugins.fence import Fence, Stopped
 from assistant.plugins.isolated import COLD_SECONDS, Broke, Isolated
@@ -54,6 +66,7 @@ class Plugins:
         authority: Callable[[], Authority] | None = None,
         files: Callable[[], Keep] | None = None,
         tell: Callable[[], Tell] | None = None,
+        search: Search | None = None,
         call: Callable[..., web.WebReply] = web.request,
         records: Records | None = None,
         configs: Mapping[str, Mapping[str, Any]] | None = None,
@@ -69,7 +82,9 @@ class Plugins:
         self._left_out: dict[str, str] = {}
         self._notes: dict[str, dict[str, str]] = {}
         self._lock = threading.RLock()
-        self._doors = Doors(table=table, secrets=secrets, tenant=tenant, authority=authority, tell=tell, call=call, files=files)
+        self._doors = Doors(
+            table=table, secrets=secrets, tenant=tenant, authority=authority, tell=tell, search=search, call=call, files=files
+        )
         self._metrics = metrics
         self._records = records
         self._configs = configs or {}
