@@ -75,7 +75,7 @@ def test_what_changed_in_the_directory_replaces_what_it_said_and_nothing_else(aw
         company(stage, leader="ou_mei")
         service.load_directory("feishu")
         edges = {(e["subject"], e["kind"], e["object"]) for e in service.walk("design", audience=EVERYONE)["edges"]}
-        assert edges == {("han-meimei", "leads", "design"), ("zhang-san", "owns", "design"), ("design", "part_of", "products")}
+        assert edges == {("han-meimei", "leads", "design"), ("zhang-san", "owns", "design"), ("design", "part_of", "product")}
     finally:
         stage.stop()
 
