@@ -106,7 +106,16 @@ class Account:
         return done.stdout
 
     def _calm(self) -> None:
-        """moto would start functions in Docker by itself; `drain` feeds them here."""
+        """moto would start functions in Docker by itself; `drain` feeds them here, and nobody looks at the clock.
+
+        A rule with a schedule and without a pattern would match every event there.
+        """
+        events = self.aws.client("events")
+        for rule in events.list_rules()["Rules"]:
+            if "ScheduleExpression" in rule:
+                ids = [target["Id"] for target in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]]
+                events.remove_targets(Rule=rule["Name"], Ids=ids)
+                events.delete_rule(Name=rule["Name"])
         for mapping in self.mappings():
             self.aws.client("lambda").update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
 
