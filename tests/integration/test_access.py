@@ -79,6 +79,13 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("POST", "/api/rollout/lists"): ("admin", "/api/rollout/lists", {"name": "sales", "people": ["slack:U1"]}),
     ("POST", "/api/rollout"): ("admin", "/api/rollout", {"action": "set", "changes": {"outside": "word"}}),
     ("PUT", "/api/conversations/{conversation}/files"): ("user", "/api/conversations/c/files?name=a.txt", "Text"),
+    ("GET", "/api/conversations/{conversation}/files/{number}"): ("user", "/api/conversations/c/files/0?turn=turn%231", None),
+    ("GET", "/api/files/{path:path}"): ("anybody", "/api/files/made-by-hand", None),
+    ("GET", "/api/plugins"): ("operator", "/api/plugins", None),
+    ("GET", "/api/plugins/{name}"): ("operator", "/api/plugins/help", None),
+    ("PUT", "/api/plugins/{name}/config"): ("admin", "/api/plugins/help/config", {"config": {}}),
+    ("DELETE", "/api/plugins/{name}/config"): ("admin", "/api/plugins/help/config", None),
+    ("POST", "/api/plugins/{name}/restore"): ("operator", "/api/plugins/help/restore", {"why": "mended"}),
     ("GET", "/api/rollout/where"): ("operator", "/api/rollout/where?person=slack:U1", None),
     ("GET", "/api/sign-in"): ("anybody", "/api/sign-in", None),
     ("GET", "/api/sign-in/{provider}"): ("anybody", "/api/sign-in/okta", None),
@@ -102,6 +109,7 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("GET", "/api/people/{person}"): ("admin", "/api/people/slack:U1", None),
     ("DELETE", "/api/people/{person}"): ("admin", "/api/people/slack:U1", None),
     ("GET", "/api/audit"): ("admin", "/api/audit", None),
+    ("GET", "/api/audit/verify"): ("admin", "/api/audit/verify", None),
 }  # fmt: skip
 
 STRANGERS = ("none", "wrong", "expired", "revoked", "another tenant")
@@ -115,7 +123,12 @@ LET_IN: dict[str, set[str]] = {
 }
 """By role: who gets past it. What a session without our page's header, and a key's scopes, refuse comes on top."""
 
-NOT_FOUND = {("GET", "/api/archive/{id}"), ("DELETE", "/api/archive/{id}"), ("GET", "/api/dead-letters/{id}")}
+NOT_FOUND = {
+    ("GET", "/api/archive/{id}"),
+    ("DELETE", "/api/archive/{id}"),
+    ("GET", "/api/dead-letters/{id}"),
+    ("GET", "/api/conversations/{conversation}/files/{number}"),
+}
 """The requests name what is not there, and whoever is let in hears just that."""
 NOBODYS = {("DELETE", "/api/authorisations/mine/{provider}")}
 """Of a key that belongs to nobody there is nothing to take back."""
@@ -124,11 +137,13 @@ NOBODYS = {("DELETE", "/api/authorisations/mine/{provider}")}
 def expected(name: str, row: tuple[str, str], needs: str, area: str) -> set[int]:
     """The statuses that identity `name` may get."""
     method, _ = row
+    if row[1] == "/api/files/{path:path}":
+        return {403, 404}  # the address itself is the key, and this one was made by hand
     if needs == "anybody":
         return {200}
     if name in STRANGERS:
         return {401}
-    others = row[1].startswith("/api/conversations/{conversation}/")
+    others = row[1].startswith("/api/conversations/{conversation}/") and row not in NOT_FOUND
     limited = name == "figures only" and not (area in ("", "figures") and (area == "" or method == "GET"))
     forged = name == "cookie alone" and method != "GET"
     if name not in LET_IN[needs] or limited or forged or (name == "another user" and others):
