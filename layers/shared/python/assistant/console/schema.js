@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { area, checkbox, field, refuse, select, textInput } from "./ui.js";
-import { addWords, t } from "./words.js";
+import { addWords, currentLanguage, t } from "./words.js";
 
 addWords({
   en: { schema_lines: "One on each line.", schema_json: "As JSON.", schema_unset: "(not set)", schema_needed: "needed", schema_no_number: "{name}: this is no number.", schema_no_json: "{name}: this is no JSON.", schema_missing: "{name} is needed.", schema_range: "From {least} to {most}." },
@@ -14,6 +14,9 @@ export function form(schema, value = {}, defs = schema.$defs ?? {}) {
   const parts = Object.entries(schema.properties ?? {}).map(([name, given]) => part(name, given, value?.[name], (schema.required ?? []).includes(name), defs));
   return { nodes: parts.map((p) => p.node), read: () => Object.fromEntries(parts.map((p) => [p.name, p.read()]).filter(([, found]) => found !== undefined)) };
 }
+
+/** With a capital at its beginning and a stop at its end. */
+const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?。！？]$/.test(text) ? "" : currentLanguage() === "en" ? "." : "。") : "");
 
 /** The schema behind references and "or nothing". */
 function plain(given, defs) {
@@ -28,16 +31,16 @@ function part(name, given, value, required, defs) {
   const schema = plain(given, defs);
   const title = `${schema.title ?? name}${required ? ` (${t("schema_needed")})` : ""}`;
   const current = value ?? schema.default;
-  const about = (...more) => [schema.description, ...more].filter(Boolean).join(" ");
+  const about = (...more) => [sentence(schema.description), ...more].filter(Boolean).join(" ");
   const missing = () => refuse(t("schema_missing", { name: schema.title ?? name }));
   if (schema.enum) {
-    const options = schema.enum.map((option) => [JSON.stringify(option), String(option)]);
-    const control = select(required ? options : [["", t("schema_unset")], ...options], current === undefined || current === null ? "" : JSON.stringify(current));
+    const options = schema.enum.map((option) => [JSON.stringify(option), option === "" ? t("schema_unset") : String(option)]);
+    const control = select(required || schema.enum.includes("") ? options : [["", t("schema_unset")], ...options], current === undefined || current === null ? "" : JSON.stringify(current));
     return { name, node: field(title, control, about()), read: () => (control.value ? JSON.parse(control.value) : undefined) };
   }
   if (schema.type === "boolean") {
     const control = checkbox(title, Boolean(current));
-    return { name, node: el("div", { class: "one-field" }, control, schema.description ? el("span", { class: "muted small" }, schema.description) : null), read: () => control.box.checked };
+    return { name, node: el("div", { class: "one-field" }, control, schema.description ? el("span", { class: "muted small" }, sentence(schema.description)) : null), read: () => control.box.checked };
   }
   if (schema.type === "integer" || schema.type === "number") {
     const least = schema.minimum ?? schema.exclusiveMinimum;
@@ -69,7 +72,7 @@ function part(name, given, value, required, defs) {
   }
   if (schema.type === "object" && schema.properties) {
     const inner = form(schema, current ?? {}, defs);
-    return { name, node: el("fieldset", { class: "group" }, el("legend", {}, title), schema.description ? el("p", { class: "muted small" }, schema.description) : null, inner.nodes), read: inner.read };
+    return { name, node: el("fieldset", { class: "group" }, el("legend", {}, title), schema.description ? el("p", { class: "muted small" }, sentence(schema.description)) : null, inner.nodes), read: inner.read };
   }
   const control = area(current === undefined ? "" : JSON.stringify(current, null, 2), { class: "line mono" });
   const read = () => {
