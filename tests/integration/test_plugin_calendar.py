@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -144,6 +145,29 @@ def test_an_answer_that_was_lost_after_the_event_was_made_makes_no_second_one(aw
     assert len(workplace.events) == 1
 
 
+@pytest.mark.parametrize("step", ["after claim", "after model", "after save", "after send"])
+def test_a_process_that_dies_while_booking_books_once(aws: Emulator, workplace: Workplace, step: str) -> None:
+    made = allowed(aws, workplace)
+    made.say("book a meeting with Bob Miller tomorrow at 3pm")
+    died: list[str] = []
+
+    def die(name: str) -> None:
+        if name == step and not died:
+            died.append(name)
+            raise SystemExit
+
+    made.house._step = die
+    steady, made.house.assistant = made.house.assistant, made.house.another()
+    made.house.say("yes")
+    batch = made.house.batch()
+    with pytest.raises(SystemExit):
+        made.house.run(batch)
+    made.house.run(batch, steady)
+    assert died
+    assert "Booked" in made.last["text"]
+    assert len(workplace.events) == 1
+
+
 def test_two_clicks_on_book_anyway_book_once(aws: Emulator, workplace: Workplace) -> None:
     made = allowed(aws, workplace)
     workplace.people["ou_bob"].busy = [(made.day(1, 15), made.day(1, 16))]
@@ -234,15 +258,31 @@ def test_free_and_busy_is_told_in_the_companys_zone(aws: Emulator, workplace: Wo
     assert "Asia/Shanghai" in told
 
 
+def test_a_meeting_stands_at_the_hour_that_was_said_in_the_askers_zone(aws: Emulator, workplace: Workplace) -> None:
+    made = allowed(aws, workplace, timezone="America/New_York")
+    made.say("book a meeting with Bob Miller tomorrow at 3pm")
+    assert "15:00–15:30" in made.say("yes")["text"]
+    [event] = workplace.events.values()
+    there = event.start.astimezone(ZoneInfo("America/New_York"))
+    assert (there.hour, there.minute, event.zone) == (15, 0, "America/New_York")
+
+
 def test_common_free_time_in_chinese(aws: Emulator, workplace: Workplace) -> None:
     made = allowed(aws, workplace)
-    while made.day(1, 9).weekday() >= 5:  # free time is offered on working days
-        made.house.offset += 86400
     workplace.people["ou_zhang1"].busy = [(made.day(1, 9), made.day(1, 10))]
     workplace.people["ou_li"].busy = [(made.day(1, 11), made.day(1, 18))]
     told = made.say("查一下张三和李四明天有没有空")["text"]
     assert "张三：09:00–10:00忙" in told
     assert "大家都有空的时间：10:00–11:00" in told
+
+
+def test_free_time_of_a_whole_week_leaves_the_weekend_out(aws: Emulator, workplace: Workplace) -> None:
+    told = allowed(aws, workplace).say("is Bob Miller free next week?")["text"]
+    days = {
+        datetime.strptime(d, "%Y-%m-%d").weekday()
+        for d in re.findall(r"(\d{4}-\d\d-\d\d) \d\d:\d\d–", told.split("Everybody")[1])
+    }
+    assert days <= {0, 1, 2, 3, 4}
 
 
 def test_my_own_day(aws: Emulator, workplace: Workplace) -> None:

@@ -576,10 +576,14 @@ class Calendar(BotPlugin):
         return self._say(ctx, "busy", who=who, times=_times(local, start)) if local else self._say(ctx, "free", who=who)
 
     def _common(self, busy: Busy, start: datetime, end: datetime) -> Busy:
-        """Stretches of half an hour and more in the hours of work in which nobody is busy."""
+        """Stretches of half an hour and more in the hours of work in which nobody is busy; of more than two days, those of work."""
         free: Busy = []
+        weekends = end - start <= timedelta(days=2)
         day = start.replace(hour=0, minute=0, second=0, microsecond=0)
         while day < end and len(free) < 20:
+            if day.weekday() >= 5 and not weekends:
+                day += timedelta(days=1)
+                continue
             begins = max(start, day + timedelta(hours=self.config.day_begins))
             ends = min(end, day + timedelta(hours=self.config.day_ends))
             for s, e in sorted(busy):
@@ -587,7 +591,7 @@ class Calendar(BotPlugin):
                     if s - begins >= LENGTH:
                         free.append((begins, s.astimezone(start.tzinfo)))
                     begins = max(begins, e.astimezone(start.tzinfo))
-            if ends - begins >= LENGTH and day.weekday() < 5:
+            if ends - begins >= LENGTH:
                 free.append((begins, ends))
             day += timedelta(days=1)
         return free
