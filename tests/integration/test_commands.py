@@ -45,6 +45,7 @@ SAMPLES: Mapping[str, list[str]] = {
     "kb remove": ["none.md"],
     "kb rollback": ["v1"],
     "kb audience": ["hr"],
+    "kb directory": ["feishu"],
     "kb graph": ["Ann"],
     "kb eval": ["--passages", "{passages}", "--questions", "{questions}"],
     "nlu eval": ["--train", "{intents}", "--test", "{intents}"],

@@ -175,6 +175,10 @@ def _add_machine(app: FastAPI, assistant: Assistant) -> None:
         page = audit.page(limit=limit, before=before, who=by, what=what, outcome=outcome)
         return {"acts": [asdict(act) for act in page.acts], "cursor": page.cursor}
 
+    @app.get("/api/audit/verify")
+    def verify(who: Auditor) -> dict[str, Any]:
+        return {"wrong": list(audit.verify())}
+
 
 def setup_of(assistant: Assistant) -> dict[str, Any]:
     """What the installation is made of, and the addresses that have to be entered elsewhere; no secret."""

@@ -4,12 +4,19 @@
 |---|---|---|
 | an act | `AUDIT#tenant#<month>` | `<ms since 1970>#<id>`, and the same with `#end` |
 
+| the newest entry, once more | `AUDIT#tenant` | `head` |
+
 An act that ended nowhere (the process died) stands as `begun`. Never what a person wrote, only ids.
+
+Each entry has a number and a digest of itself and of the digest before it, so that one that is changed, taken out or put in
+between shows: `verify` names it. Whoever could write the whole table could write a whole new chain as well; for that case each
+digest also stands in the log, where nobody can take it back.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import time
@@ -19,13 +26,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from assistant.errors import AssistantError, InvalidSetting
+from assistant.errors import AssistantError, InvalidSetting, Unavailable
 from assistant.observability import log
-from assistant.storage import Conflict, Item, Table, key
+from assistant.storage import Conflict, Item, Table, Value, key
 
 logger = logging.getLogger(__name__)
 
 KEPT_DAYS: Final = 730
+TRIES: Final = 40
+"""Of an entry, while others do something at the same moment."""
 LOOKS: Final = 100
 MOST_LOOKS: Final = 5_000
 """A page with a filter ends after having looked at this many items, and says where to go on."""
@@ -96,7 +105,8 @@ class Audit:
             return
         digest = hashlib.sha256(f"{who}\n{conversation}".encode("utf-8", "replace")).hexdigest()[:12]
         act = Act(id=digest, at=now, who=who, what="read conversation", target=conversation[:300], outcome="done")
-        with suppress(Conflict):  # another instance has noted it today
+        pk, sk = self._place(act, stamp=day)
+        if not self._table.query(pk, prefix=sk, limit=1):  # else another instance has noted it today
             self._append(act, stamp=day)
         if len(self._reads) > 10_000:
             self._reads.clear()
@@ -157,8 +167,45 @@ class Audit:
                 error_type=type(error).__name__,
             )
 
-    def _append(self, act: Act, *, stamp: int = 0) -> None:
+    def verify(self) -> Sequence[str]:
+        """What is wrong with the log, a line each; empty where every entry stands as it was written."""
+        entries: dict[int, Item] = {}
+        loose = []
+        for month in _months(self._now(), KEPT_DAYS):
+            for item in self._table.query(key("AUDIT", self._tenant, month)):
+                if item.get("n"):
+                    entries[int(item["n"] or 0)] = item
+                else:
+                    loose.append(item)
+        head = self._table.get(key("AUDIT", self._tenant), "head") or {}
+        if (last := _read(head)) and int(head.get("n") or 0) not in entries:
+            entries[int(head.get("n") or 0)] = last  # its own item is written with the next one at the latest
+        wrong = []
+        begin = min(entries, default=1)
+        since = int(entries[begin].get("at") or 0) if entries else self._now()
+        wrong += [f"{_named(i)}: no number; it was put in" for i in loose if int(i.get("at") or 0) > since]
+        before = ""
+        for n in range(begin, int(head.get("n") or 0) + 1):
+            if (entry := entries.get(n)) is None:
+                wrong.append(f"entry {n} is missing")
+                before = ""
+                continue
+            known = before or n == 1
+            if known and entry.get("chain") != _chained(before, entry):
+                wrong.append(f"entry {n} ({_named(entry)}) was changed")
+            before = str(entry.get("chain") or "")
+        wrong += [f"entry {n} is newer than the newest" for n in entries if n > int(head.get("n") or 0)]
+        return wrong
+
+    def _place(self, act: Act, *, stamp: int) -> tuple[str, str]:
+        """Key of the act's item."""
         month = time.strftime("%Y-%m", time.gmtime((stamp or act.at) / 1000))
+        sk = f"{stamp or act.at:013d}#{act.id}" + ("" if act.outcome == "begun" else "#end")
+        return key("AUDIT", self._tenant, month), sk
+
+    def _append(self, act: Act, *, stamp: int = 0) -> None:
+        """Four small calls: the head, the newest entry once more, the new head, the new entry. Raises Unavailable."""
+        pk, sk = self._place(act, stamp=stamp)
         values: Mapping[str, str | int | None] = {
             "who": act.who,
             "what": act.what,
@@ -167,14 +214,49 @@ class Audit:
             "outcome": act.outcome,
             "at": act.at,
         }
-        sk = f"{stamp or act.at:013d}#{act.id}" + ("" if act.outcome == "begun" else "#end")
-        self._table.put(
-            {"pk": key("AUDIT", self._tenant, month), "sk": sk, **values, "expires": act.at // 1000 + KEPT_DAYS * 86400},
-            condition="attribute_not_exists(#pk)",
-        )
+        where = key("AUDIT", self._tenant)
+        for _ in range(TRIES):
+            head = self._table.get(where, "head") or {}
+            if last := _read(head):
+                with suppress(Conflict):  # it stands; else whoever wrote the head ended before it wrote the entry
+                    self._table.put(last, condition="attribute_not_exists(#pk)")
+            n = int(head.get("n") or 0) + 1
+            item = {"pk": pk, "sk": f"{sk}#{n}" if stamp else sk, **values, "n": n, "expires": act.at // 1000 + KEPT_DAYS * 86400}
+            item["chain"] = _chained(str(head.get("chain") or ""), item)
+            try:
+                self._table.put(
+                    {"pk": where, "sk": "head", "n": n, "chain": item["chain"], "body": json.dumps(item)},
+                    condition="attribute_not_exists(#pk) OR #n = :n",
+                    values={"n": n - 1},
+                )
+            except Conflict:
+                continue  # somebody else did something at this moment; theirs comes first
+            with suppress(Conflict):  # written by whoever came next
+                self._table.put(item, condition="attribute_not_exists(#pk)")
+            log(logger, logging.INFO, "audit entry", event_action=act.what, event_sequence=n, event_hash=item["chain"])
+            return
+        raise Unavailable("the audit log is busy; try again in a moment")
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _chained(before: str, entry: Item) -> str:
+    """The digest of an entry and of the digest before it."""
+    content = {k: v for k, v in entry.items() if k != "chain" and v is not None}
+    whole = f"{before}\n{json.dumps(content, sort_keys=True, ensure_ascii=False)}"
+    return hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()
+
+
+def _read(head: Item) -> Item:
+    """The newest entry, as the head has it; empty where there is none."""
+    found: dict[str, Value] = json.loads(str(head["body"])) if head.get("body") else {}
+    return found
+
+
+def _named(entry: Item) -> str:
+    at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(int(entry.get("at") or 0) / 1000))
+    return f"{at} {entry.get('who', '')!s} {entry.get('what', '')!s}".strip()
 
 
 def _months(start_ms: int, days: int) -> Iterator[str]:
