@@ -17,6 +17,7 @@ examples:
   assistant kb rollback v12
   assistant kb audience hr --audience everyone
   assistant kb graph relations.csv                  # or an entity, to look at it
+  assistant kb directory feishu                     # people and departments into the graph
   assistant kb gaps                                 # what could not be answered
   assistant kb care --days 180                      # what wants looking after
   assistant kb eval --passages p.jsonl --questions q.jsonl --json
