@@ -226,6 +226,13 @@ def test_a_plugin_that_was_refused_for_its_settings_works_once_they_are_mended(a
     assert plugins.report()[0].state == "ready"
 
 
+def test_a_file_that_would_end_the_process_takes_nothing_else_with_it() -> None:
+    modules = {"exiting": "tests.support.exiting", "courtesy": "assistant_plugins.courtesy"}
+    [courtesy, exiting] = Plugins.load(modules, {}).report()
+    assert (courtesy.name, courtesy.state) == ("courtesy", "ready")
+    assert (exiting.name, exiting.state, "SystemExit" in exiting.reason) == ("exiting", "refused", True)
+
+
 # --- versions by ring ----------------------------------------------------------------------------------
 
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from assistant import web
 from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
@@ -47,8 +48,14 @@ FAULT_SECONDS: Final = 3600
 LISTING_FACTOR: Final = 4
 """A plug-in has this many times its `seconds` to say which tools it offers: it may have to ask a server."""
 
+LOAD_SECONDS: Final = 10.0
+"""What importing and building a plug-in may take."""
+
 LONGEST_REPLY: Final = 30_000
 """Characters of a plug-in's reply that are shown."""
+
+
+T = TypeVar("T")
 
 
 class Plugins:
@@ -103,8 +110,8 @@ class Plugins:
         for name, module in modules.items():
             made: type[BotPlugin] | None = None
             try:
-                made = plugin_in(import_module(module))
-                loaded._add(build(made, configs.get(made.name, {})))
+                made = _in_time(partial(_imported, module), "its import")
+                loaded._add(_in_time(partial(build, made, configs.get(made.name, {})), "its constructor"))
             except Exception as error:  # whatever a plug-in's module does at import, the others go on
                 reason = str(error) if isinstance(error, AssistantError) else f"{type(error).__name__}: {error}"
                 version = str(made.version) if made else ""
@@ -633,4 +640,22 @@ def _schema(made: BotPlugin | type[BotPlugin]) -> dict[str, Any]:
 
 
 def _rebuilt(made: Isolated | type[BotPlugin], config: Mapping[str, Any]) -> BotPlugin:
-    return made.configured(config) if isinstance(made, Isolated) else build(made, config)
+    if isinstance(made, Isolated):
+        return made.configured(config)
+    return _in_time(partial(build, made, config), "its constructor")
+
+
+def _imported(module: str) -> type[BotPlugin]:
+    return plugin_in(import_module(module))
+
+
+def _in_time(make: Callable[[], T], what: str) -> T:
+    """What `make` gives; raises what it raises, and InvalidSetting where it does not end or would end the process."""
+    call = _Call(BotPlugin({}), what, Fence(LOAD_SECONDS), guarded=False)
+    call.start(make)
+    if call.fence.watch(call.thread, call.began) != "ended":
+        raise InvalidSetting(f"{what} took longer than {LOAD_SECONDS:g} s; nothing may wait there")
+    if call.failure:
+        raise call.failure[0]
+    result: T = call.outcome[0]
+    return result

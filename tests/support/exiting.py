@@ -1,0 +1,5 @@
+"""A plug-in whose file would end the process."""
+
+import sys
+
+sys.exit(1)
