@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -279,7 +279,7 @@ def test_common_free_time_in_chinese(aws: Emulator, workplace: Workplace) -> Non
 def test_free_time_of_a_whole_week_leaves_the_weekend_out(aws: Emulator, workplace: Workplace) -> None:
     told = allowed(aws, workplace).say("is Bob Miller free next week?")["text"]
     days = {
-        datetime.strptime(d, "%Y-%m-%d").weekday()
+        date.fromisoformat(d).weekday()
         for d in re.findall(r"(\d{4}-\d\d-\d\d) \d\d:\d\d–", told.split("Everybody")[1])
     }
     assert days <= {0, 1, 2, 3, 4}
