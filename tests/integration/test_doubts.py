@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from assistant.dev.emulator import Emulator
 from assistant.errors import ModelError, Unavailable
 from assistant.intents import Intents
 from assistant.llm import ChatRequest, Done, Event, TextDelta, Usage
+from assistant.nlu import Understander, train
 from assistant.observability import DOUBTS, WITHOUT_MODEL
 from assistant.storage import Bucket
 from tests.integration.test_silence import office
@@ -142,6 +144,21 @@ def test_intents_are_learned_at_the_deployment_and_loaded_by_every_function(
     again = function.understander(examples)
     assert again is not None
     assert house.recorder.take() == [], "kept on the function's disk"
+
+
+def test_what_was_learned_is_loaded_and_asked_in_no_time(show: Callable[[str], None]) -> None:
+    learned = train([(text, flow.name) for flow in FLOWS for text in flow.examples])
+    artefact = learned.to_bytes()
+    began = time.process_time()
+    found = Understander.from_bytes(artefact)
+    loaded = (time.process_time() - began) * 1000
+    began = time.process_time()
+    for _ in range(200):
+        found.understand(DOUBTED)
+    asked = (time.process_time() - began) * 1000 / 200
+    show(f"{len(artefact) // 1024} KiB: loaded in {loaded:.1f} ms, a text in {asked:.2f} ms of processor time")
+    assert loaded <= 100
+    assert asked <= 1
 
 
 def test_what_is_damaged_or_missing_is_learned_again(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> None:

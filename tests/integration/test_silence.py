@@ -11,6 +11,7 @@ import pytest
 from assistant import BotPlugin, PluginContext, Reply
 from assistant.dev.emulator import Emulator
 from assistant.plugins import Plugins, build
+from tests.integration.test_busy import Dies, work
 from tests.stories.office import FLOWS
 from tests.support.desks import DESKS
 from tests.support.house import House
@@ -59,6 +60,28 @@ def test_somebody_who_leaves_a_form_open_is_reminded_once(aws: Emulator, name: s
         desk.ask(house, "sun", message="m2")
         house.drain()
         assert len([s for s in desk.seen(house) if "Are you still there?" in s]) == 1
+
+
+@pytest.mark.parametrize("name", ["webchat", "slack", "feishu"])
+@pytest.mark.parametrize("step", ["after model", "after save", "after send", "before delete"])
+def test_a_process_that_ends_at_any_step_reminds_once(aws: Emulator, name: str, step: str) -> None:
+    armed: list[bool] = []
+
+    def dies(at: str) -> None:
+        if armed and at == step:
+            armed.clear()
+            raise Dies
+
+    with DESKS[name]() as desk:
+        house = office(aws, secrets=desk.secrets, step=dies)
+        desk.ask(house, "book a room")
+        house.drain()
+        house.offset += 31 * MINUTES
+        armed.append(True)
+        house.assistant.reminders.look()
+        work(house)
+        assert not armed
+        assert sum("Are you still there?" in s for s in desk.seen(house)) == 1
 
 
 def test_the_form_goes_on_after_the_reminder(aws: Emulator) -> None:
