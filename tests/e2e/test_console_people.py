@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,11 @@ from assistant.dev.emulator import Emulator
 from assistant.dev.runner import listen, serve
 from assistant.errors import ModelError
 from assistant.oauth.vault import Account, Person, Tokens
+from assistant.plugins import FAULTS, MenuItem, PluginContext
+from assistant.testing import make
 from tests.e2e.conftest import DESKTOP, PHONE, check
 from tests.integration.test_api import ApiFunction
+from tests.integration.test_plugin_care import Table, ask, equip
 from tests.simulators.identity import CLIENT, SECRET, Identity
 from tests.support.house import WEBCHAT_KEY, House, ScriptedModel
 
@@ -29,6 +33,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": PHONE, "is_mobile": True, "has_touch": True, "locale": "zh-CN", "color_scheme": "dark"},
 }
 HOSTILE = '<img src=x onerror="alert(1)">"\'&{name}'
+
+
+class Desk(Table):
+    """With an entry in the menu."""
+
+    def get_menu(self, ctx: PluginContext) -> Sequence[MenuItem]:
+        """One."""
+        return [MenuItem(title="Seats", text="seats")]
 
 
 class Site:
@@ -404,12 +416,80 @@ def test_a_ring_is_edited_somebody_is_found_and_a_plan_begins(site: Site, name: 
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_screen_passes_axe_and_fits_empty_and_full(site: Site, axe: str, name: str) -> None:
+def test_a_plug_in_that_was_left_out_is_restored_and_its_settings_come_from_a_form(site: Site, name: str) -> None:
+    equip(site.house.assistant, make(Desk))
+    for _ in range(FAULTS):
+        ask(site.house, "break")
+    page = site.open("plugins", **VARIANTS[name])
+    page.get_by_text("handle_message raised RuntimeError").wait_for()
+    site.press("plugins_restore_this", name="table")
+    site.confirm("plugins_restore", plugins_why="mended")
+    site.gone()
+    page.get_by_text(site.t("plugins_ready"), exact=True).wait_for()
+    page.get_by_text("Seats → seats").wait_for()
+    site.press("plugins_configure_this", name="table")
+    page.locator("dialog").get_by_label("Seats", exact=True).fill("0")
+    site.press("plugins_save", within="dialog")
+    page.get_by_role("alert").get_by_text("greater than or equal to 1").wait_for()
+    page.locator("dialog").get_by_label("Seats", exact=True).fill("6")
+    site.confirm("plugins_save", plugins_why="larger tables")
+    site.gone()
+    assert ask(site.house, "seats") == "6 seats"
+    assert site.acts()[-1] == ("configure plug-in", "larger tables")
+
+
+def test_the_chat_works_with_a_key_of_the_lowest_role_and_nothing_else_is_offered(site: Site) -> None:
+    _, secret = site.house.assistant.access.add(name="Ann's page", role="user", person="ann")
+    page = site.open(key=secret)
+    site.fill("composer_label", "How long?")
+    with page.expect_response(re.compile("/messages$")):
+        page.keyboard.press("Enter")
+    site.house.drain()
+    page.get_by_text("Fourteen days.").wait_for()
+    assert page.locator(".screens a").all_inner_texts() == ["Chat", "Health", "Authorisations", "Guides"]
+
+
+def test_a_key_is_revoked_with_the_keyboard_alone(site: Site) -> None:
+    site.house.assistant.access.add(name="portal", role="user")
+    page = site.open("keys")
+    button = page.get_by_role("button", name="Revoke key portal")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if button.evaluate("node => node === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    site.gone()
+    assert button.evaluate("node => node === document.activeElement"), "the focus is where it was"
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Enter")
+    site.gone()
+    assert site.house.assistant.access.list()[0].ends
+
+
+def test_a_server_that_is_away_is_said_so_with_a_way_to_try_again(site: Site) -> None:
+    page = site.open("keys")
+    page.locator(".nothing").wait_for()
+    page.route("**/api/audit*", lambda route: route.abort())
+    site.go("audit", ready=".nothing.bad")
+    page.get_by_role("alert").get_by_text("There is no connection to the server.").wait_for()
+    page.unroute("**/api/audit*")
+    site.press("ui_try_again")
+    page.locator(".filter").wait_for()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_screen_passes_axe_and_fits_empty_and_full(site: Site, axe: str, name: str, show: Callable[[str], None]) -> None:
     page = site.open(**VARIANTS[name])
     problems = []
+    slowest: list[tuple[float, str]] = []
     screens = ["authorisations", "archive", "keys", "audit", "privacy", "health", "platforms", "rings", "plugins", "start"]
     for screen in screens:
+        began = time.perf_counter()
         site.go(screen, ready=".nothing, .doctor-card, .walk, .stack, .tile")
+        slowest.append((time.perf_counter() - began, screen))
         problems += check(page, axe, f"{name}-{screen}-fresh")
     fill_up(site)
     for screen in ["archive", "keys", "audit", "authorisations", "health", "plugins", "rings", "letters"]:
@@ -432,6 +512,8 @@ def test_every_screen_passes_axe_and_fits_empty_and_full(site: Site, axe: str, n
     site.confirm("archive_read", archive_why="ticket 4711")
     page.locator(".transcript").wait_for()
     problems += check(page, axe, f"{name}-archive-read")
+    took, screen = max(slowest)
+    show(f"{name}: the slowest of {len(screens)} screens, {screen}, was there after {took * 1000:.0f} ms")
     assert problems == []
 
 

@@ -107,3 +107,12 @@ def test_the_guides_are_listed_and_served_and_nothing_beside_them() -> None:
     for path in ("docs/", "docs/guides/en", "docs/../README.md", "docs/guides/en/nothing.md"):
         with pytest.raises(Refused):
             console.page(path)
+
+
+def test_each_colour_stands_once_for_each_appearance() -> None:
+    sheet = console.page("style.css").body
+    text = sheet if isinstance(sheet, str) else sheet.decode()
+    names = re.findall(r"^\s*--([\w-]+):", text, re.MULTILINE)
+    assert {n: names.count(n) for n in names if names.count(n) > 2} == {}
+    outside = re.sub(r":root[^{]*\{[^}]*\}", "", text)
+    assert re.findall(r"#[0-9a-fA-F]{3,8}\b", outside) == [], "a colour has a name"
