@@ -192,6 +192,10 @@ class Assistant:
 
         return Cache(_LazyShared(self._shared_cache), clock=self.clock)
 
+    def _renewed(self, platform: str) -> bool:
+        """True where the platform's secret has been changed since it was read."""
+        return isinstance(self.secrets, StoredSecrets) and self.secrets.renew(platform)
+
     @cached_property
     def sessions(self) -> Sessions:
         """Turns in the table."""
@@ -210,6 +214,7 @@ class Assistant:
             queue=lambda: self.queue,
             snapshots=lambda: self.sessions,
             metrics=self.metrics,
+            renewed=self._renewed,
             tenant=self.settings.tenant,
             max_body_bytes=self.settings.max_body_bytes,
             clock=self.clock,

@@ -35,6 +35,7 @@ class Intake:
         queue: Callable[[], TurnQueue],
         snapshots: Callable[[], Snapshots],
         metrics: Metrics,
+        renewed: Callable[[str], bool] = lambda platform: False,
         tenant: str = "default",
         max_body_bytes: int = 256 * 1024,
         clock: Callable[[], float] = time.time,
@@ -43,6 +44,7 @@ class Intake:
         self._queue = queue
         self._snapshots = snapshots
         self._metrics = metrics
+        self._renewed = renewed
         self._tenant = tenant
         self._max_body_bytes = max_body_bytes
         self._clock = clock
@@ -88,7 +90,12 @@ class Intake:
             raise Refused(
                 f"{webhook.platform} has no channel {webhook.channel[:80]!r}; known: {', '.join(platform.channels)}", status=404
             )
-        received = platform.receive(webhook)
+        try:
+            received = platform.receive(webhook)
+        except VerificationError:
+            if not self._renewed(webhook.platform):
+                raise
+            received = self._platform(webhook.platform).receive(webhook)  # the secret has just been rotated
         if any(_depth(m.action_value) > _DEEPEST for m in received.messages):
             raise Refused(f"the value of a button is nested deeper than {_DEEPEST}")
         arrived = int(self._clock() * 1000)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 Secret = Mapping[str, str]
+RENEW_SECONDS = 20
+"""A secret that was read this recently is not asked for again when a proof fails."""
 
 
 class Secrets(Protocol):
@@ -50,6 +52,22 @@ class StoredSecrets:
                 raise
             self._known[name] = (secret, self._clock() + self._keep)
             return secret
+
+    def renew(self, name: str) -> bool:
+        """Asks again, ahead of time, where the last answer is older than RENEW_SECONDS; True where the secret has changed.
+
+        Called when a proof fails: the secret may just have been rotated. The pause keeps a flood of forgeries from asking for it.
+        """
+        with self._lock:
+            known = self._known.get(name)
+            if known is None or known[1] - self._keep + RENEW_SECONDS > self._clock():
+                return False
+            try:
+                secret = self._load(name)
+            except Unavailable:
+                return False
+            self._known[name] = (known[0] if secret == known[0] else secret, self._clock() + self._keep)
+            return secret != known[0]
 
     def _load(self, name: str) -> Secret:
         from botocore.exceptions import BotoCoreError, ClientError
