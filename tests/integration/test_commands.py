@@ -263,7 +263,9 @@ def start(*given: str, **more: object) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("given", [["doctor"], ["rollout", "status"], ["chat", "Hello?"]], ids=["doctor", "rollout", "chat"])
+@pytest.mark.parametrize(
+    "given", [["doctor"], ["rollout", "status"], ["chat", "Hello?"], ["init"]], ids=["doctor", "rollout", "chat", "init"]
+)
 def test_ctrl_c_ends_a_command_at_once_with_130_and_leaves_nothing(given: list[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never says a word
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -345,3 +347,36 @@ def test_completion_holds_every_action_and_option(shell: str, capsys: pytest.Cap
     for place in walk(build(), ""):
         for word in (*place.words, *(o.lstrip("-") for o in place.options)):
             assert word in out
+
+
+# --- init ---------------------------------------------------------------------------------------
+
+
+def test_init_creates_once_says_so_and_ends_with_the_health(aws: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    house = House(aws, figures="process")
+    listening = listen("127.0.0.1", 0)
+    server = serve(listening, ApiFunction(house))
+    there = ["--url", f"http://127.0.0.1:{listening.getsockname()[1]}", "--api-key", WEBCHAT_KEY]
+    try:
+        status, out, _ = run(capsys, "init", "--yes", *there)
+        assert status == 0
+        assert "✓ created  system parameters" in out
+        assert "✓ created  default knowledge" in out
+        _, health = out.split("\nhealth\n")
+        assert "! warning  assistant: administrators" in health
+        assert " fine" in health.splitlines()[-1]
+        status, out, _ = run(capsys, "init", *there)
+        assert status == 0
+        assert "· kept     system parameters" in out
+        status, out, _ = run(capsys, "init", "--json", *there)
+        report = json.loads(out)
+        assert {s["state"] for s in report["steps"]} <= {"kept", "ok"}
+        assert report["health"]["state"] == "warning"
+        house.assistant.rollouts.set({"reached": "internal"}, who="a", why="b")
+        house.assistant.rollouts.start({"hours": 9}, who="a", why="b")
+        house.offset = 9000
+        assert run(capsys, "init", *there)[0] == 1, "a plan that nobody looks at is a fault"
+    finally:
+        server.shutdown()
+        server.server_close()
+        listening.close()

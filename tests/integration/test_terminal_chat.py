@@ -241,3 +241,18 @@ def test_anybodys_key_chats_and_goes_on_where_a_conversation_stands(served: Serv
         )
         assert done.returncode == 0, done.stderr
     assert [t["user"] for t in served.house.turns("anns")] == ["ann", "ann"]
+
+
+def test_init_asks_once_on_a_terminal_and_does_nothing_after_a_no(served: Served, tmp_path: Path) -> None:
+    table = served.house.assistant.table
+    terminal = Terminal("init", *at(served, tmp_path))
+    terminal.until(r"(?s)would write the system parameters.*would publish.*Go on\? \[y/N\] ")
+    assert terminal.ended("n\n") == 0
+    assert "nothing was done" in terminal.plain
+    assert table.get("SYSTEM", "parameters") is None
+    terminal = Terminal("init", *at(served, tmp_path))
+    terminal.until(r"Go on\? \[y/N\] ")
+    terminal.type("y\n")
+    terminal.until(r"(?s)created  system parameters.*created  default knowledge.*health")
+    terminal.ended()
+    assert table.get("SYSTEM", "parameters") is not None

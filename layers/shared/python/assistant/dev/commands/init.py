@@ -1,10 +1,14 @@
 """Creates what a new assistant needs and verifies its health; run again, it changes nothing that is good.
 
+On a terminal it says first what it would create and asks once; --yes, and a script, go on without a question. It ends with a
+health report. Stopped in the middle it has created whole things or nothing of them, and goes on where it stopped.
+
 With --profile, it prepares a deployment on AWS instead: asks a few questions, writes deployments/STAGE.json, and looks at quotas,
 permissions and names in the account before anything is made.
 
 examples:
   assistant init
+  assistant init --yes
   assistant init --url https://assistant.example.com --api-key KEY --json
   assistant init --profile enterprise
   assistant init --profile basic --stage production -c alarm_email=oncall@example.com --yes
@@ -19,7 +23,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from assistant.dev.client import add_options, connect
+from assistant.dev.client import add_options, confirmed, connect
+from assistant.doctor import Line, from_json
 from assistant.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from infra.deploy import Fault
 
 HELP = "create first data and verify health; or prepare a deployment"
+
+_SIGNS: Final = {"created": "✓", "kept": "·", "ok": "✓", "warning": "!", "fault": "✗"}
 
 QUESTIONS: Final = (
     ("stage", "Name of this installation (dev and staging may lose their data)"),
@@ -53,18 +60,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the report; 1 where a step is not good."""
+    """Prints the report; 1 where a step or the health is not good."""
     if args.profile:
         return prepare(args, ask=input if sys.stdin.isatty() and not args.yes else None)
+    talks = sys.stdin.isatty() and not args.json and not args.yes
     with connect(args) as remote:
-        steps = remote.call("POST", "/api/init")["steps"]
+        if talks and (would := remote.call("POST", "/api/doctor/fix", json={"apply": False})["would"]):
+            for remedy in would:
+                print(f"  would {remedy['what']}")
+            if not confirmed("Go on?"):
+                print("nothing was done")
+                return 0
+        steps = remote.call("POST", "/api/init", timeout=120)["steps"]
+        if not args.json:
+            for step in steps:
+                _print(step["state"], step["name"], step["detail"], step["fix"])
+        report = remote.call("GET", "/api/doctor", timeout=60)
     if args.json:
-        print(json.dumps({"steps": steps}, ensure_ascii=False))
+        print(json.dumps({"steps": steps, "health": report}, ensure_ascii=False))
     else:
-        for step in steps:
-            line = f"{step['state']:8} {step['name']:20} {step['detail']}"
-            print(f"{line}\n         → {step['fix']}" if step["fix"] else line)
-    return 1 if any(s["state"] == "fault" for s in steps) else 0
+        try:
+            _print_health(from_json(report))
+        except ValueError:
+            raise InvalidSetting(f"{remote.url} gave no report; is its version older than this command's?") from None
+    return 1 if report.get("state") == "fault" or any(s["state"] == "fault" for s in steps) else 0
+
+
+def _print_health(lines: Sequence[Line]) -> None:
+    """What wants a hand, and one line for all the rest."""
+    count: dict[str, int] = {}
+    print("\nhealth")
+    for component, finding in lines:
+        count[finding.state] = count.get(finding.state, 0) + 1
+        if finding.state in ("fault", "warning"):
+            _print(finding.state, f"{component}: {finding.check}", finding.detail, finding.fix)
+    words = {"ok": "fine", "warning": "to look at", "fault": "at fault", "unknown": "not known or not connected"}
+    print(", ".join(f"{count[state]} {words[state]}" for state in words if state in count))
+
+
+def _print(state: str, name: str, detail: str, fix: str) -> None:
+    print(f"{_SIGNS.get(state, '?')} {state:8} {name:24} {detail}")
+    if fix:
+        print(f"           → {fix}")
 
 
 def prepare(
