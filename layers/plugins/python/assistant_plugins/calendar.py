@@ -576,7 +576,7 @@ class Calendar(BotPlugin):
         return self._say(ctx, "busy", who=who, times=_times(local, start)) if local else self._say(ctx, "free", who=who)
 
     def _common(self, busy: Busy, start: datetime, end: datetime) -> Busy:
-        """Stretches of half an hour and more in the hours of work in which nobody is busy; weekends only where they are asked for."""
+        """Stretches of half an hour and more in the hours of work in which nobody is busy, weekends only if asked for."""
         free: Busy = []
         weekends = end - start <= timedelta(days=2)
         day = start.replace(hour=0, minute=0, second=0, microsecond=0)
