@@ -33,6 +33,7 @@ def test_a_new_plugin_passes_its_tests_and_the_check(tmp_path: Path) -> None:
     ("source", "reason"),
     [
         ("import nothing_like_this", "ModuleNotFoundError"),
+        ("import sys; sys.exit(0)", "SystemExit"),
         ("x = 1", "0 plug-ins"),
         ("from assistant import BotPlugin\nclass A(BotPlugin):\n    name = 'a'\n    api = '^9.0'", "^9.0"),
         ("from assistant import BotPlugin\nclass A(BotPlugin):\n    name = 'A b'", "lower-case"),

@@ -204,6 +204,36 @@ def test_a_digression_is_answered_and_the_flow_goes_on(aws: Emulator) -> None:
     assert "4" in said[-1]
 
 
+def test_an_intent_that_needs_no_answers_is_a_flow_without_fields(aws: Emulator) -> None:
+    class Nothing(BaseModel):
+        """No questions."""
+
+    class Opening(BotPlugin):
+        name = "opening"
+        flows = (
+            Flow(
+                name="opening_hours",
+                form=Nothing,
+                title={"en": "say the opening hours", "zh-CN": "说营业时间"},
+                confirm=False,
+                examples=(
+                    "when do you open",
+                    "opening hours please",
+                    "are you open today",
+                    "几点开门",
+                    "什么时候营业",
+                    "营业时间",
+                ),
+            ),
+        )
+
+        def run_flow(self, ctx: PluginContext, flow: str) -> str:  # type: ignore[override]  # fewer arguments are allowed
+            return "From nine to five."
+
+    house = house_with(aws, make(Opening))
+    assert answers(house, "when are you open?", "How long is my leave?") == ["From nine to five.", "Fourteen days."]
+
+
 def test_a_flow_survives_a_restart(aws: Emulator) -> None:
     first = house_with(aws, make(Rooms))
     answers(first, "book a room")

@@ -187,6 +187,6 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[spec.name] = module  # where type hints that are written as texts are looked up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the file is somebody's work in progress: whatever it raises is named
+    except (Exception, SystemExit) as error:  # the file is somebody's work in progress: whatever it raises is named
         raise InvalidSetting(f"{str(path)!r} cannot be imported: {type(error).__name__}: {error}") from error
     return module
