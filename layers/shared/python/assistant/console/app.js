@@ -316,7 +316,10 @@ async function render() {
   else if (matchMedia("(pointer: fine)").matches) screen.input.focus();
 }
 
+let shows = 0;
+
 async function show() {
+  const mine = ++shows;
   const reason = problemFromAddress();
   if (reason) {
     showSignIn(reason);
@@ -325,6 +328,7 @@ async function show() {
   const asked = session.get() ? refresh() : session.load().catch((error) => error);
   if (!session.get()) {
     const answer = await asked;
+    if (mine !== shows) return; // the address changed meanwhile, and whatever it names is being shown
     if (answer?.kind === "key" || (answer?.kind && !key.get())) {
       const given = key.get();
       if (SCREENS.find((s) => s.name === screenName())?.open && !given) showAlone();
