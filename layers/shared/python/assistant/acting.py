@@ -28,6 +28,12 @@ logger = logging.getLogger(__name__)
 MOST_STEPS: Final = 6
 """Times that the model may call tools before it has to answer."""
 
+MOST_TOKENS: Final = 60_000
+"""Tokens that a turn may cost before the model has to answer without a further call."""
+
+MOST_FAILURES: Final = 2
+"""Steps in a row in which nothing worked: one to repair, then the model has to answer."""
+
 MOST_CALLS: Final = 8
 """Calls that one step may hold."""
 
@@ -86,6 +92,13 @@ class Desk:
     pending: Approval | None = None
     """Set once the model wants to change something: the turn ends with the question."""
     steps: int = field(default=0)
+    failures: int = field(default=0)
+    """Steps in a row of which every call failed."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the model has called often enough, or failed often enough, and has to answer."""
+        return self.steps >= MOST_STEPS or self.failures >= MOST_FAILURES
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -97,8 +110,13 @@ class Desk:
 
         Raises NeedsAuthorisation.
         """
+        results = self._step(calls[:MOST_CALLS])
+        failed = bool(results) and all(r.text.startswith("failed: ") for r in results)
+        self.failures = self.failures + 1 if failed else 0
+        return results
+
+    def _step(self, calls: Sequence[ToolCall]) -> list[ChatMessage]:
         self.steps += 1
-        calls = calls[:MOST_CALLS]
         writes = [c for c in calls if (t := self.tools.get(c.name)) and t.writes]
         if writes:
             problem = self._hold(writes[0])

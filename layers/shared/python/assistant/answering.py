@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 from zoneinfo import ZoneInfo
 
-from assistant.acting import MOST_CALLS, MOST_STEPS, Desk, question
+from assistant.acting import MOST_CALLS, MOST_TOKENS, Desk, question
 from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, TextDelta, ToolCall, Usage
 from assistant.llm.tokens import estimate
@@ -28,6 +28,7 @@ from assistant.observability import (
     FIRST_TOKEN,
     MODEL_COST,
     MODEL_ERRORS,
+    MODERATED,
     NOT_UNDERSTOOD,
     PROMPT_LEAKS,
     PROMPT_TOKENS,
@@ -177,6 +178,8 @@ class Answering:
         """
         passages = asks.passages
         model = self._models(asks.model)
+        if (refused := self._judged(asks.text, "question")) is not None:
+            return Answer(Reply(text=refused or say("not_asked", asks.language)), model="", reason="content_filter")
         facts: tuple[str, ...] = ()
         experts = ""
         private = False
@@ -205,7 +208,8 @@ class Answering:
             tenant=asks.tenant,
             session=asks.session,
         )
-        shown: Callable[[str], None] = (lambda text: push("")) if private else push
+        hidden = private or self._guard.moderator  # nothing is shown before it was judged
+        shown: Callable[[str], None] = (lambda text: push("")) if hidden else push
         texts: list[str] = []
         used = Usage()
         until = time.monotonic() + seconds
@@ -218,7 +222,7 @@ class Answering:
                 return Answer(Reply(text=say("withheld", asks.language)), model=model.name, reason="content_filter")
             texts += [text] if text else []
             used = _sum(used, done.usage)
-            if not calls or desk is None or desk.steps >= MOST_STEPS:
+            if not calls or desk is None or desk.is_done:
                 break
             results = desk.run(calls)
             if desk.pending:
@@ -233,12 +237,23 @@ class Answering:
             request = replace(
                 request,
                 messages=(*request.messages, ChatMessage(role="assistant", text=text, tool_calls=tuple(calls)), *results),
-                tool_choice="none" if desk.steps >= MOST_STEPS else "auto",
+                tool_choice="none" if desk.is_done or used.prompt + used.completion > MOST_TOKENS else "auto",
                 seconds=max(1.0, until - time.monotonic()),
             )
-        said = self._guard.clean("\n\n".join(texts))
+        said = "\n\n".join(texts)
+        if (instead := self._judged(said, "answer")) is not None:
+            said = instead or say("withheld", asks.language)
+        said = self._guard.clean(said)
         reply = Reply(text=said.strip() + experts, sources=cited(said, passages), private=private)
         return Answer(reply, model=done.model, usage=used, reason=done.reason)
+
+    def _judged(self, text: str, source: Literal["question", "answer"]) -> str | None:
+        """What the policy says in place of `text`; None where it has nothing against it, or there is none."""
+        moderator = self._guard.moderator
+        instead = moderator.judge(text, source=source) if moderator and text.strip() else None
+        if instead is not None:
+            self._metrics.emit((MODERATED, 1), source=source)
+        return instead
 
     def _find(self, asks: Question) -> tuple[Found, bool]:
         """What is found, and whether it is for the asker alone: what all listeners may see does not answer, and theirs does."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from assistant.knowledge.vectors import Semantic
     from assistant.knowledge.versions import Served, Versions
     from assistant.llm import ChatModel
+    from assistant.llm.guardrails import Guardrail
     from assistant.memory import Memory
     from assistant.messages import Message, Passage
     from assistant.nlu import Understander
@@ -838,9 +839,22 @@ class Assistant:
     @cached_property
     def guard(self) -> Guard:
         """What looks at the model's answers."""
-        from assistant.safety import Guard
+        from assistant.safety import Guard, redactions
 
-        return Guard(tenant=self.settings.tenant, hosts=self.settings.link_hosts.split(","))
+        settings = self.settings
+        return Guard(
+            tenant=settings.tenant,
+            hosts=settings.link_hosts.split(","),
+            redacts=redactions(settings.redact_answers),
+            moderator=self._moderator(),
+        )
+
+    def _moderator(self) -> Guardrail | None:
+        if not self.settings.guardrail:
+            return None
+        from assistant.llm.guardrails import Guardrail
+
+        return Guardrail(self.settings.guardrail, client=lambda: self.client("bedrock-runtime"))
 
     @cached_property
     def worker(self) -> Worker:

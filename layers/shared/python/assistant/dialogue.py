@@ -229,7 +229,7 @@ class Dialogue:
                 patience=self._patience,
                 step=self._step,
                 resumed=known,
-                clean=self._guard.clean,
+                clean=self._guard.growing,
             )
             self._step("after claim")
             try:

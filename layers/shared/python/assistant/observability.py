@@ -51,6 +51,8 @@ CACHED_TOKENS: Final = Metric("CachedPromptTokens", "Count")
 COMPLETION_TOKENS: Final = Metric("CompletionTokens", "Count")
 SEND_ERRORS: Final = Metric("SendErrors", "Count")
 TOOL_CALLS: Final = Metric("ToolCalls", "Count")
+MODERATED: Final = Metric("TextsModerated", "Count")
+"""Questions and answers that the company's policy did not let through as they were."""
 DOUBTS: Final = Metric("DoubtsPutToModel", "Count")
 """Messages of which the classifier was not sure, by what the model made of them: `chosen`, `none`, `nonsense`, `failed`."""
 FLOODED: Final = Metric("TurnsFlooded", "Count")
