@@ -228,6 +228,10 @@ class RuntimeStack(cdk.Stack):
             data.allow_vectors(function.role, "QueryVectors", "GetVectors")
         for function in (dialogue, http, ingest):  # the dialogue files what an editor sends
             data.allow_vectors(function.role, "PutVectors", *(["DeleteVectors"] if function is not dialogue else []))
+        if guardrail := dict(deployment.settings).get("guardrail", "").rpartition(":")[0]:
+            place = self.format_arn(service="bedrock", resource="guardrail", resource_name=guardrail)
+            for function in (dialogue, http):  # both answer
+                function.allow("bedrock:ApplyGuardrail", on=[place])
         for function in (dialogue, http, ingest, init):  # what is taken in is embedded
             for actions, arns in model_grants(self, deployment):
                 function.allow(*actions, on=arns)
