@@ -96,6 +96,16 @@ def test_a_file_without_a_word_can_be_added_by_its_button_or_by_a_follow_up(slac
     assert "hr/food/food.md" in slack.documents
 
 
+def test_all_files_of_a_message_go_in_and_one_that_cannot_is_named(slack: Slack) -> None:
+    parts = [("canteen.md", CANTEEN), ("broken.pdf", b"%PDF-1.7 broken"), ("bus.md", b"# Bus\nIt leaves at nine.\n")]
+    files = [slack.vendor.share(name, content, "text/markdown") for name, content in parts]
+    slack.hear(slack.vendor.say("D1", "U1", "add these to the knowledge", subtype="file_share", files=files))
+    assert "canteen.md, broken.pdf, bus.md" in slack.seen()[-1]
+    slack.click("Add it")
+    assert set(slack.documents) == {"canteen.md", "bus.md"}
+    assert "broken.pdf: it is broken" in slack.seen()[-1]
+
+
 def test_no_means_no(slack: Slack) -> None:
     slack.send("canteen.md", CANTEEN, "Add this file to the knowledge base.")
     slack.click("Leave it")

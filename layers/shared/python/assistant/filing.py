@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from assistant.acting import NO, YES
-from assistant.attachments import LARGEST
+from assistant.attachments import LARGEST, MOST_FILES
 from assistant.audience import EVERYONE, Audiences
 from assistant.errors import ContentRefused, MessageRecalled, MissingPermission, NotInChat, Refused, UnsupportedType
 from assistant.knowledge.service import Filing, Report, Upload
@@ -79,6 +79,9 @@ class Shelf(Protocol):
         """Looks for a newer version at once."""
 
 
+_OF_ONE: Final = (ContentRefused, MessageRecalled, MissingPermission, NotInChat, UnsupportedType)
+"""What keeps one file from being fetched, whenever it is tried."""
+
 Heard = tuple[Reply, Mapping[str, Any]]
 """A reply, and what the conversation knows from now on about what is to be filed (empty: nothing)."""
 
@@ -139,7 +142,8 @@ class Filings:
         if not message.file_key or not self.may(message):
             return {}
         bare = replace(message, text="", quoted="", action_value=None, proof="", memory="", sender_name=message.sender_name[:80])
-        return self._waits(message, key, name=message.file_name, file=json.loads(to_json(bare)))
+        names = [part.file_name for part in message.each_file][:MOST_FILES]
+        return self._waits(message, key, name=", ".join(filter(None, names)), names=names, file=json.loads(to_json(bare)))
 
     def offer(self, reply: Reply, waiting: Mapping[str, Any], *, language: str) -> Reply:
         """`reply` with the button that files what waits."""
@@ -164,8 +168,8 @@ class Filings:
         name = str(waiting.get("name") or "") or say("filing_button_yes", language)
         shown = folder or say("filing_top", language)
         text = say("filing_ask", language, name=name, folder=shown, audience=in_words(audience, language))
-        document = str(waiting.get("url") or "") or "/".join(filter(None, (folder, name)))
-        if self._shelf().has(document):
+        names = [str(waiting["url"])] if waiting.get("url") else ["/".join(filter(None, (folder, n))) for n in waiting["names"]]
+        if any(self._shelf().has(document) for document in names):
             text += f"\n\n{say('filing_replaces', language)}"
         held = {**waiting, "asked": True, "language": language, "folder": folder, "audience": sorted(audience) if own else []}
         yes = Button(text=say("filing_button_yes", language), key=ADD, value=waiting["id"], style="primary")
@@ -205,7 +209,7 @@ class Filings:
         )
         try:
             name, report = self._taken(waiting, name, filing)
-        except (ContentRefused, MessageRecalled, MissingPermission, NotInChat, UnsupportedType, Refused) as error:
+        except (*_OF_ONE, Refused) as error:
             return Reply(text=say("filing_refused", language, name=name, reason=error)), {}
         return Reply(text=self._said(report, name, filing, language)), {}
 
@@ -214,8 +218,18 @@ class Filings:
         if url := str(waiting.get("url") or ""):
             return name, self._service().add_page(url, filing)
         sent = message_from_json(json.dumps(waiting["file"]))
-        file = self._platform(sent.platform).fetch(sent, limit=LARGEST)
-        return file.name, self._service().add([Upload(name=file.name, content=file.content)], filing)
+        uploads, left, refused = [], LARGEST, []
+        for part in sent.each_file[:MOST_FILES]:
+            try:
+                file = self._platform(sent.platform).fetch(part, limit=left)
+            except _OF_ONE as error:
+                refused.append((part.file_name, str(error)))
+                continue
+            left -= len(file.content)
+            uploads.append(Upload(name=file.name, content=file.content))
+        report = self._service().add(uploads, filing) if uploads else Report()
+        report.refused += refused
+        return ", ".join(u.name for u in uploads) or name, report
 
     def _said(self, report: Report, name: str, filing: Filing, language: str) -> str:
         lines = [f"- {part}: {reason}" for part, reason in report.refused[:10]]
