@@ -278,10 +278,7 @@ def test_common_free_time_in_chinese(aws: Emulator, workplace: Workplace) -> Non
 
 def test_free_time_of_a_whole_week_leaves_the_weekend_out(aws: Emulator, workplace: Workplace) -> None:
     told = allowed(aws, workplace).say("is Bob Miller free next week?")["text"]
-    days = {
-        date.fromisoformat(d).weekday()
-        for d in re.findall(r"(\d{4}-\d\d-\d\d) \d\d:\d\d–", told.split("Everybody")[1])
-    }
+    days = {date.fromisoformat(d).weekday() for d in re.findall(r"(\d{4}-\d\d-\d\d) \d\d:\d\d–", told.split("Everybody")[1])}
     assert days <= {0, 1, 2, 3, 4}
 
 
