@@ -239,10 +239,19 @@ class DataStack(cdk.Stack):
             accept(role, f"AwsSolutions-IAM5[Resource::{where}]", reason)
 
     def allow_table(self, role: iam.Role, *actions: str) -> None:
-        """Lets `role` call the DynamoDB `actions` on the table, for example "Query"."""
-        role.add_to_principal_policy(
-            iam.PolicyStatement(actions=[f"dynamodb:{a}" for a in actions], resources=[self.table.table_arn])
-        )
+        """Lets `role` call the DynamoDB `actions` on the table, for example "Query"; what changes or removes items never on the
+        audit log, which is only ever added to."""
+        changing = [a for a in actions if a in ("UpdateItem", "DeleteItem")]
+        for names, conditions in (
+            ([a for a in actions if a not in changing], None),
+            (changing, {"ForAllValues:StringNotLike": {"dynamodb:LeadingKeys": ["AUDIT#*"]}}),
+        ):
+            if names:
+                role.add_to_principal_policy(
+                    iam.PolicyStatement(
+                        actions=[f"dynamodb:{a}" for a in names], resources=[self.table.table_arn], conditions=conditions
+                    )
+                )
         # Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
         actions_on_key = ("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo")
         self._allow_key(role, "dynamodb", *(f"kms:{a}" for a in actions_on_key))

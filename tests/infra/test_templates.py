@@ -198,6 +198,19 @@ def test_no_role_of_ours_has_a_wildcard_action(assembly: Synthesise, profile: st
             assert "*" not in places or action in stars or action.startswith("ec2:"), f"{owner}: {action} on everything"
 
 
+@both
+def test_no_role_may_change_or_remove_what_stands_in_the_audit_log(assembly: Synthesise, profile: str) -> None:
+    found = 0
+    for owner, actions in roles.roles(assembly(profile).templates()).items():
+        for action in ("dynamodb:UpdateItem", "dynamodb:DeleteItem"):
+            for place in actions.get(action, ()):
+                found += 1
+                kept = '"ForAllValues:StringNotLike": {"dynamodb:LeadingKeys": ["AUDIT#*"]}' in place
+                assert kept or '"dynamodb:LeadingKeys": ["X#' in place, f"{owner}: {action} on {place}"
+        assert not {a for a in actions if a.startswith(("dynamodb:Batch", "dynamodb:Partiql"))}, owner
+    assert found > 4
+
+
 def test_a_finding_that_nobody_accepted_stops_the_synthesis() -> None:
     app = application.application()
     sqs.Queue(cdk.Stack(app, "careless"), "Open")
@@ -322,3 +335,10 @@ def test_an_unknown_embedder_must_say_its_size() -> None:
 
 def test_without_an_embedder_there_is_no_index(assembly: Callable[[str], Assembly]) -> None:
     assert not assembly("basic").resources("AWS::S3Vectors::Index")
+
+
+@both
+def test_a_schedule_looks_at_the_rollout_and_at_forms_that_were_left_open(assembly: Synthesise, profile: str) -> None:
+    rules = assembly(profile).resources("AWS::Events::Rule")
+    tasks = {json.loads(t["Input"])["task"] for rule in rules for t in rule["Targets"] if "Input" in t}
+    assert {"rollout", "silence"} <= tasks
