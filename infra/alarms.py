@@ -6,7 +6,7 @@ a look, above 1 % at three samples in a row wakes somebody, as do dead letters, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assistant import observability as metrics
@@ -327,3 +327,46 @@ def _always(deployment: Deployment) -> Sequence[Watch]:
             pages=False,
         ),
     )
+
+
+Graphs = Sequence[tuple[str, Sequence[Series]]]
+"""A title with what is drawn under it."""
+
+
+def dashboards(deployment: Deployment) -> Mapping[str, tuple[Graphs, int]]:
+    """What people look at, by the dashboard's name, with the seconds of one point: the operator's minutes, the owner's days."""
+
+    def ours(metric: metrics.Metric, service: str = "dialogue", stat: str = "Sum") -> Series:
+        return _ours("m", metric, service, stat)
+
+    operator: list[tuple[str, Sequence[Series]]] = [
+        ("Accepted and answered", [ours(metrics.ACCEPTED, "webhook"), ours(metrics.TURNS)]),
+        ("Webhook answered in, ms", [ours(metrics.ACK_TIME, "webhook", s) for s in ("p50", "p99")]),
+        ("Visible reply after, ms", [ours(metrics.FIRST_REPLY, stat=s) for s in ("p50", "p95")]),
+        ("Failed, resumed, twice", [ours(m) for m in (metrics.TURN_FAILED, metrics.TURN_RESUMED, metrics.DUPLICATES)]),
+        (
+            "Refused by models and platforms",
+            [ours(m) for m in (metrics.MODEL_ERRORS, metrics.MODEL_FAILOVERS, metrics.SEND_ERRORS)],
+        ),
+        ("Concurrent turns", [_lambda("m", "ConcurrentExecutions", "dialogue", "Maximum")]),
+        ("Oldest message waits, s", [_queue("m", "ApproximateAgeOfOldestMessage", "{turns}")]),
+        ("Dead letters", [_queue("m", "ApproximateNumberOfMessagesVisible", "{dead}")]),
+        ("First word of the model, ms", [ours(metrics.FIRST_TOKEN, stat=s) for s in ("p50", "p95")]),
+        ("Prompt tokens, and those from the cache", [ours(metrics.PROMPT_TOKENS), ours(metrics.CACHED_TOKENS)]),
+        ("Access that could not be renewed", [ours(metrics.REFRESH_FAILED), ours(metrics.REFRESH_FAILED, "oauth")]),
+    ]
+    if deployment.log_search:
+        name = "DeliveryToAmazonOpenSearchService.DataFreshness"
+        where = (("DeliveryStreamName", deployment.search_stream),)
+        late = Series(id="m", metric=name, namespace="AWS/Firehose", stat="Maximum", dimensions=where)
+        operator.append(("Logs reach the search after, s", [late]))
+    owner: Graphs = [
+        ("Questions answered", [ours(metrics.TURNS)]),
+        ("Answered without a model", [ours(metrics.WITHOUT_MODEL)]),
+        ("Satisfied, and not", [ours(metrics.LIKED), ours(metrics.DISLIKED)]),
+        ("Cost of the model", [ours(metrics.MODEL_COST)]),
+        ("Not understood", [ours(metrics.NOT_UNDERSTOOD)]),
+        ("Tokens", [ours(m) for m in (metrics.PROMPT_TOKENS, metrics.CACHED_TOKENS, metrics.COMPLETION_TOKENS)]),
+        ("Budgets reached", [ours(metrics.BUDGET_REACHED)]),
+    ]
+    return {"operator": (operator, 60), "owner": (owner, 86400)}

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from infra.alarms import watches
-from infra.bundle import FUNCTIONS
-from infra.deployment import SECRETS, Deployment
+from infra.bundle import FUNCTIONS, LOG_FUNCTIONS
+from infra.deployment import SEARCH_DISK_GB, SEARCH_NODES, SECRETS, Deployment
 
 HOURS: Final = 730
 """In a month."""
 MONTH: Final = HOURS * 3600
+CACHE_LEAST_GB: Final = 0.1
+"""Billed for an empty cache."""
+LOG_RECORDS: Final = 12
+"""Records of Firehose for the lines of one message: each line twice to the search, whole batches to the archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,13 @@ PRICES: Final[Mapping[str, Price]] = {
     "nat": Price(0.045, "NAT gateway hour", f"{_AWS}vpc/pricing/"),
     "nat-data": Price(0.045, "GB through a NAT gateway", f"{_AWS}vpc/pricing/"),
     "address": Price(0.005, "public IPv4 hour", f"{_AWS}vpc/pricing/"),
+    "cache-storage": Price(0.084, "GB-hour in Valkey on ElastiCache Serverless", f"{_AWS}elasticache/pricing/"),
+    "cache-unit": Price(0.0023e-6, "processing unit, about a small command", f"{_AWS}elasticache/pricing/"),
+    "search-node": Price(0.128, "hour of an m6g.large.search node", f"{_AWS}opensearch-service/pricing/"),
+    "search-disk": Price(0.122, "GB-month of gp3 under OpenSearch", f"{_AWS}opensearch-service/pricing/"),
+    "firehose": Price(0.029, "GB taken in, in steps of 5 kB a record", f"{_AWS}firehose/pricing/"),
+    "firehose-vpc": Price(0.01, "hour of a zone in a network", f"{_AWS}firehose/pricing/"),
+    "archive": Price(0.023, "GB-month in S3", f"{_AWS}s3/pricing/"),
     "firewall": Price(5.00, "web ACL a month", f"{_AWS}waf/pricing/"),
     "firewall-rule": Price(1.00, "rule a month", f"{_AWS}waf/pricing/"),
 }
@@ -108,14 +119,21 @@ def _fixed(deployment: Deployment) -> list[Line]:
     add("empty polls", "sqs", polls, "2 queues × 5 pollers × one request in 20 s")
     add("secrets", "secret", len(SECRETS), f"{len(SECRETS)} secrets")
     add("key", "key", 1, "one customer key")
-    looked_at = sum(len(w.series) for w in watches(deployment)) + len(FUNCTIONS)
-    add("alarms", "alarm", looked_at, f"{looked_at} metrics in {len(watches(deployment)) + len(FUNCTIONS)} alarms")
+    functions = len(FUNCTIONS) + (len(LOG_FUNCTIONS) if deployment.log_search else 0)
+    looked_at = sum(len(w.series) for w in watches(deployment)) + functions
+    add("alarms", "alarm", looked_at, f"{looked_at} metrics in {len(watches(deployment)) + functions} alarms")
     add("composite alarm", "composite", 1, "one")
     add("dashboards", "dashboard", 2, "operator and owner")
     add("metrics", "metric", 60, "about 60 series of our own, paid for the hours in which they are written")
     if deployment.vpc:
         add("fixed addresses", "nat", 2 * HOURS, "2 NAT gateways")
         add("public addresses", "address", 2 * HOURS, "2 addresses")
+    if deployment.cache:
+        add("shared cache", "cache-storage", CACHE_LEAST_GB * HOURS, f"Valkey, at least {CACHE_LEAST_GB} GB")
+    if deployment.log_search:
+        add("log search", "search-node", SEARCH_NODES * HOURS, f"{SEARCH_NODES} OpenSearch nodes")
+        add("log search disks", "search-disk", SEARCH_NODES * SEARCH_DISK_GB, f"{SEARCH_NODES} × {SEARCH_DISK_GB} GB")
+        add("log delivery", "firehose-vpc", 2 * HOURS, "Firehose in 2 zones of the network")
     if deployment.edge:
         add("firewall", "firewall", 1, "one web ACL")
         add("firewall rules", "firewall-rule", 3, "3 rules")
@@ -155,6 +173,12 @@ def _growing(deployment: Deployment, use: Use) -> list[Line]:
     add("logs", "logs", use.log_bytes / 1e9, f"{use.log_bytes} bytes")
     add("traces", "trace", 0.05, "5 % of messages")
     add("key requests", "key-request", 2, "table; secrets are cached")
+    if deployment.cache:
+        add("cache commands", "cache-unit", 2, "2 small commands")
+    if deployment.log_search:
+        add("logs, again", "firehose", LOG_RECORDS * 5e3 / 1e9, f"{LOG_RECORDS} records to the search and the archive")
+        add("log archive", "archive", use.log_bytes / 10 * deployment.archive_days / 30.4 / 1e9, "a tenth of the logs, packed")
+        add("log function", "lambda", 0.05 * deployment.sizes["logs"].memory / 1024, "0.05 s")
     if deployment.vpc:
         add("outgoing data", "nat-data", 20_000 / 1e9, "20 kB to the platform and the model")
     dollars = (use.prompt_tokens * use.prompt_price + use.completion_tokens * use.completion_price) / 1e6 * count

@@ -19,6 +19,10 @@ PLATFORMS: Final = ("webchat", "feishu", "dingtalk", "wecom", "slack", "teams")
 SECRETS: Final = (*PLATFORMS, "model")
 """All secrets: those of the platforms, and the key of a model outside AWS."""
 
+SEARCH_NODES: Final = 2
+"""Nodes of the search of logs, one in each zone."""
+SEARCH_DISK_GB: Final = 50
+"""Disk of each of them."""
 ACCESS_LOG: Final = json.dumps(
     {
         "@timestamp": "$context.requestTime",

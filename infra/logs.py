@@ -24,17 +24,13 @@ from assistant.logsearch import INDEX
 from assistant.settings import Settings
 from infra.bundle import Bundle
 from infra.data import DataStack
-from infra.deployment import Deployment
+from infra.deployment import SEARCH_DISK_GB, SEARCH_NODES, Deployment
 from infra.functions import AssistantFunction, Layers
 from infra.network import Network
 from infra.review import accept
 
 ENGINE: Final = "OpenSearch_2.19"
 INSTANCE: Final = "m6g.large.search"
-INSTANCES: Final = 2
-"""One in each zone."""
-DISK_GB: Final = 50
-"""Of each instance."""
 TRANSFORM_MB: Final = "1"
 """What Firehose gives the function at a time, unpacked at most `assistant.logpipe.UNPACKED_BYTES` a record."""
 ERRORS: Final = "errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/"
@@ -171,11 +167,11 @@ class LogPipeline(Construct):
             engine_version=ENGINE,
             cluster_config=opensearch.CfnDomain.ClusterConfigProperty(
                 instance_type=INSTANCE,
-                instance_count=INSTANCES,
+                instance_count=SEARCH_NODES,
                 zone_awareness_enabled=True,
                 zone_awareness_config=opensearch.CfnDomain.ZoneAwarenessConfigProperty(availability_zone_count=2),
             ),
-            ebs_options=opensearch.CfnDomain.EBSOptionsProperty(ebs_enabled=True, volume_type="gp3", volume_size=DISK_GB),
+            ebs_options=opensearch.CfnDomain.EBSOptionsProperty(ebs_enabled=True, volume_type="gp3", volume_size=SEARCH_DISK_GB),
             encryption_at_rest_options=opensearch.CfnDomain.EncryptionAtRestOptionsProperty(
                 enabled=True, kms_key_id=self._data.key.key_id
             ),

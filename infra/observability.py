@@ -12,9 +12,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from assistant import observability as metrics
-from assistant.observability import NAMESPACE
-from infra.alarms import Series, Watch, watches
+from infra.alarms import Series, Watch, dashboards, watches
 from infra.bundle import Bundle
 from infra.data import DataStack
 from infra.deployment import Deployment
@@ -137,26 +135,7 @@ class ObservabilityStack(cdk.Stack):
             composite.add_resource_dependency(alarm)
 
     def _dashboards(self) -> None:
-        operator: list[tuple[str, Sequence[Series]]] = [
-            ("Accepted and answered", [_ours(metrics.ACCEPTED, "webhook"), _ours(metrics.TURNS, "dialogue")]),
-            ("Webhook answered in, ms", [_ours(metrics.ACK_TIME, "webhook", s) for s in ("p50", "p99")]),
-            ("Visible reply after, ms", [_ours(metrics.FIRST_REPLY, "dialogue", s) for s in ("p50", "p95")]),
-            (
-                "Failed, resumed, twice",
-                [_ours(m, "dialogue") for m in (metrics.TURN_FAILED, metrics.TURN_RESUMED, metrics.DUPLICATES)],
-            ),
-            ("Concurrent turns", [_aws("ConcurrentExecutions", "AWS/Lambda", "FunctionName", "{dialogue}", "Maximum")]),
-            ("Oldest message waits, s", [_aws("ApproximateAgeOfOldestMessage", "AWS/SQS", "QueueName", "{turns}", "Maximum")]),
-            ("Dead letters", [_aws("ApproximateNumberOfMessagesVisible", "AWS/SQS", "QueueName", "{dead}", "Maximum")]),
-            ("First word of the model, ms", [_ours(metrics.FIRST_TOKEN, "dialogue", s) for s in ("p50", "p95")]),
-        ]
-        owner: list[tuple[str, Sequence[Series]]] = [
-            ("Questions answered", [_ours(metrics.TURNS, "dialogue")]),
-            ("Answered without a model", [_ours(metrics.WITHOUT_MODEL, "dialogue")]),
-            ("Not understood", [_ours(metrics.NOT_UNDERSTOOD, "dialogue")]),
-            ("Tokens", [_ours(m, "dialogue") for m in (metrics.PROMPT_TOKENS, metrics.CACHED_TOKENS, metrics.COMPLETION_TOKENS)]),
-        ]
-        for name, graphs, seconds in (("operator", operator, 60), ("owner", owner, 86400)):
+        for name, (graphs, seconds) in dashboards(self._deployment).items():
             cloudwatch.CfnDashboard(
                 self,
                 f"Dashboard {name}",
@@ -178,11 +157,3 @@ class ObservabilityStack(cdk.Stack):
             "height": 6,
             "properties": {"title": title, "region": self.region, "period": seconds, "view": "timeSeries", "metrics": lines},
         }
-
-
-def _ours(metric: metrics.Metric, service: str, stat: str = "Sum") -> Series:
-    return Series(id="m", metric=metric.name, namespace=NAMESPACE, stat=stat, dimensions=(("service", service),))
-
-
-def _aws(metric: str, namespace: str, dimension: str, value: str, stat: str) -> Series:
-    return Series(id="m", metric=metric, namespace=namespace, stat=stat, dimensions=((dimension, value),))

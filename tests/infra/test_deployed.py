@@ -15,6 +15,7 @@ from infra.bundle import FUNCTIONS
 from infra.deployment import Deployment
 from tests.infra import roles
 from tests.infra.cloud import Account
+from tests.infra.runbook import Operator, commands, secret_of, served
 from tests.simulators.slack import SlackSimulator
 
 
@@ -167,6 +168,163 @@ def test_an_uploaded_document_is_answered_from(account: Account) -> None:
         account.request("POST", "/webhook/slack/events", headers=event.headers, body=event.body)
         account.drain()
         assert "blue gate" in slack.visible("D0DAN")[-1]
+
+
+# --- the runbook: its own commands, from its own page --------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def operator(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """Somebody with the page and a terminal."""
+    with served(account) as url:
+        key = secret_of(account, "assistant/dev/webchat")["api_key"]
+        yield Operator(account, "dev", folder=tmp_path_factory.mktemp("operator"), url=url, key=key)
+
+
+def test_runbook_replay_dead_letters(account: Account, operator: Operator) -> None:
+    listed, shown, one, all_of_them = commands("Replay dead letters")
+    sqs = account.aws.client("sqs")
+    dead = account.outputs()["DeadLettersUrl"]
+    with SlackSimulator() as slack:
+        account.store_secret("assistant/dev/slack", slack.secrets)
+        account.restart("assistant-dev-webhook")
+        account.restart("assistant-dev-dialogue")
+        for number in range(2):
+            slack.channel(f"D0LOST{number}", "U0LOST")
+            event = slack.event(slack.say(f"D0LOST{number}", "U0LOST", "What can you do?"))
+            account.request("POST", "/webhook/slack/events", headers=event.headers, body=event.body)
+            (message,) = sqs.receive_message(QueueUrl=account.outputs()["TurnsQueueUrl"])["Messages"]
+            sqs.delete_message(QueueUrl=account.outputs()["TurnsQueueUrl"], ReceiptHandle=message["ReceiptHandle"])
+            reason = {"reason": {"DataType": "String", "StringValue": "the model was down"}}
+            sqs.send_message(
+                QueueUrl=dead, MessageBody=message["Body"], MessageGroupId=f"g{number}", MessageDeduplicationId=f"d{number}",
+                MessageAttributes=reason,
+            )  # fmt: skip
+        lines = operator.run(listed).splitlines()
+        assert len(lines) == 2
+        assert all("the model was down" in line for line in lines)
+        id_ = lines[0].split()[0]
+        details = operator.run(shown, ID=id_)
+        assert "slack" in details
+        assert "What can you do" not in details
+        whole = next(line.split(maxsplit=1)[1] for line in details.splitlines() if line.startswith("id "))
+        assert "replayed 1" in operator.run(one, ID=whole)
+        assert "replayed 1" in operator.run(all_of_them)
+        account.drain()
+        assert slack.visible("D0LOST0")
+        assert slack.visible("D0LOST1")
+
+
+def test_runbook_roll_back(account: Account, operator: Operator) -> None:
+    groups, deployments, stop, versions, moved = commands("Roll back")
+    client = account.aws.client("lambda")
+    before = client.get_alias(FunctionName="assistant-dev-dialogue", Name="live")["FunctionVersion"]
+    client.publish_version(FunctionName="assistant-dev-dialogue")
+    found = [v["Version"] for v in json.loads(operator.run(versions))["Versions"]]
+    assert before in found
+    newest = max((v for v in found if v.isdecimal()), key=int)
+    operator.run(moved, VERSION=newest)
+    assert client.get_alias(FunctionName="assistant-dev-dialogue", Name="live")["FunctionVersion"] == newest
+    operator.run(moved, VERSION=before)
+    assert client.get_alias(FunctionName="assistant-dev-dialogue", Name="live")["FunctionVersion"] == before
+    deploy = account.aws.client("codedeploy")  # dev has no canaries: one is made here, and a deployment that is on its way
+    deploy.create_application(applicationName="assistant-dev", computePlatform="Lambda")
+    made = {"applicationName": "assistant-dev", "deploymentGroupName": "Dialogue"}
+    deploy.create_deployment_group(**made, serviceRoleArn="arn:aws:iam::123456789012:role/r")
+    assert json.loads(operator.run(groups))["deploymentGroups"] == ["Dialogue"]
+    deploy.create_deployment(**made, revision={"revisionType": "AppSpecContent", "appSpecContent": {"content": "{}"}})
+    assert "deployments" in json.loads(operator.run(deployments, GROUP="Dialogue"))
+    sent = operator.parameters(stop, DEPLOYMENT="d-1")  # the emulated service cannot stop one: the command's names are checked
+    assert sent == {"deploymentId": "d-1", "autoRollbackEnabled": True}
+
+
+def test_runbook_rotate_a_secret_and_revoke_the_app(account: Account, operator: Operator) -> None:
+    (rotate,) = commands("Rotate a secret")
+    (revoke,) = commands("Revoke a platform app")
+    with SlackSimulator() as slack:
+        account.store_secret("assistant/dev/slack", {**slack.secrets, "signing_secret": "before-before-before"})
+        account.restart("assistant-dev-webhook")
+        slack.channel("D0ROT", "U0ROT")
+
+        def sent() -> int:
+            event = slack.event(slack.say("D0ROT", "U0ROT", "What can you do?"))
+            return int(account.request("POST", "/webhook/slack/events", headers=event.headers, body=event.body)["statusCode"])
+
+        assert sent() == 401
+        operator.folder.joinpath("new.json").write_text(json.dumps(slack.secrets))
+        operator.run(rotate, PLATFORM="slack")
+        account.restart("assistant-dev-webhook")  # 20 seconds later, in a test that does not wait
+        assert sent() == 200
+        account.drain()
+        operator.run(revoke, PLATFORM="slack")
+        account.restart("assistant-dev-webhook")
+        assert sent() == 401
+        account.store_secret("assistant/dev/slack", slack.secrets)
+        account.restart("assistant-dev-webhook")
+
+
+def test_runbook_restore_the_table(account: Account, operator: Operator) -> None:
+    restore, wait, copy, drop = commands("Restore the table")
+    client = account.aws.client("dynamodb")
+    table = account.outputs()["TableName"]
+    lost = {"pk": {"S": "C#default#slack#D0OLD"}, "sk": {"S": "T#1"}, "text": {"S": "kept"}}
+    stays = {"pk": {"S": "C#default#slack#D0OLD"}, "sk": {"S": "T#2"}, "text": {"S": "before"}}
+    for item in (lost, stays):
+        client.put_item(TableName=table, Item=item)
+    operator.run(restore, TABLE=table)
+    key = {name: lost[name] for name in ("pk", "sk")}
+    client.delete_item(TableName=table, Key=key)
+    client.put_item(TableName=table, Item={**stays, "text": {"S": "since"}})
+    operator.run(wait)
+    said = operator.run(copy)
+    assert said.startswith("1 items copied from assistant-dev-restored to")
+    assert client.get_item(TableName=table, Key=key)["Item"] == lost
+    assert client.get_item(TableName=table, Key={"pk": stays["pk"], "sk": stays["sk"]})["Item"]["text"] == {"S": "since"}
+    operator.run(drop)
+    assert "assistant-dev-restored" not in client.list_tables()["TableNames"]
+
+
+def test_runbook_erase_a_person(account: Account, operator: Operator) -> None:
+    asked, done = commands("Erase a person")
+    with SlackSimulator() as slack:
+        account.store_secret("assistant/dev/slack", slack.secrets)
+        account.restart("assistant-dev-webhook")
+        account.restart("assistant-dev-dialogue")
+        slack.channel("D0GONE", "U0GONE")
+        event = slack.event(slack.say("D0GONE", "U0GONE", "What can you do?"))
+        account.request("POST", "/webhook/slack/events", headers=event.headers, body=event.body)
+        account.drain()
+    table = account.outputs()["TableName"]
+    client = account.aws.client("dynamodb")
+
+    def known() -> bool:
+        pages = client.get_paginator("scan").paginate(TableName=table)
+        return any("D0GONE" in json.dumps(item, default=str) for page in pages for item in page["Items"])
+
+    assert known()
+    operator.run(asked, status=1, PERSON="slack:U0GONE")
+    assert known(), "the first command only says what would go"
+    operator.run(done, PERSON="slack:U0GONE")
+    assert not known()
+
+
+def test_runbook_drain_and_replace_the_endpoint(account: Account, operator: Operator) -> None:
+    deploy, endpoint, component, away, back = commands("Drain and replace the endpoint")
+    model = next(part for part in deploy.split() if part.startswith("model="))
+    assert Deployment.of({"gpu_profile": "48gb-small", "model": model.removeprefix("model=").replace("STAGE", "dev")}, env={})
+    sagemaker = account.aws.client("sagemaker")
+    sagemaker.create_endpoint_config(
+        EndpointConfigName="c", ProductionVariants=[{"VariantName": "all", "ModelName": "m", "InstanceType": "ml.g4dn.xlarge",
+                                                    "InitialInstanceCount": 1}]
+    )  # fmt: skip
+    sagemaker.create_endpoint(EndpointName="assistant-dev-model", EndpointConfigName="c")
+    assert json.loads(operator.run(endpoint))["EndpointStatus"] == "InService"
+    operator.parameters(component)  # the emulated service has no components: the command's names are checked
+    scaling = account.aws.client("application-autoscaling")
+    for command, capacity in ((away, 0), (back, 4)):
+        operator.run(command)
+        (target,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+        assert target["MaxCapacity"] == capacity
 
 
 def test_functions_have_called_nothing_that_their_roles_do_not_allow(account: Account) -> None:

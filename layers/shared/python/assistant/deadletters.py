@@ -50,13 +50,17 @@ class DeadLetters:
 
     def replay(self, ids: frozenset[str], *, every: bool = False) -> dict[str, builtins.list[str]]:
         """Puts letters back into the queue, each before it is removed here, so that none is lost; gives what was done."""
-        replayed = []
+        replayed, others = [], []
         for letter in self._all():
             id_ = letter["MessageId"]
             if every or id_ in ids or any(id_.startswith(short) for short in ids if len(short) >= 8):
                 self._again(letter)
                 self._client.delete_message(QueueUrl=self._url, ReceiptHandle=letter["ReceiptHandle"])
                 replayed.append(id_)
+            else:
+                others.append(letter["ReceiptHandle"])
+        for handle in others:  # seen by the next look at once, and not only when this one's time is over
+            self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0)
         missing = [i for i in ids if not any(r.startswith(i) for r in replayed)]
         return {"replayed": replayed, "missing": missing}
 
