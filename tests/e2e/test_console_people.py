@@ -162,7 +162,7 @@ def test_somebody_signs_in_with_the_company_account_and_out_again(site: Site, ax
     with page.expect_response(re.compile("/messages$")):
         page.keyboard.press("Enter")
     site.house.drain()
-    page.get_by_text("Fourteen days.").wait_for()
+    page.locator(".body", has_text="Fourteen days.").wait_for()
     assert site.house.assistant.archive.find(person="webchat:okta-sub-ann").conversations, "the message is Ann's"
     site.go("keys", ready=".nothing")
     site.page.reload()
@@ -445,7 +445,7 @@ def test_the_chat_works_with_a_key_of_the_lowest_role_and_nothing_else_is_offere
     with page.expect_response(re.compile("/messages$")):
         page.keyboard.press("Enter")
     site.house.drain()
-    page.get_by_text("Fourteen days.").wait_for()
+    page.locator(".body", has_text="Fourteen days.").wait_for()
     assert page.locator(".screens a").all_inner_texts() == ["Chat", "Health", "Authorisations", "Guides"]
 
 

@@ -272,6 +272,15 @@ def test_the_first_steps_show_what_is_done_and_lead_to_what_is_next(open_page: O
     page.get_by_role("button", name="Serve “Department” as well").wait_for()
 
 
+def test_an_administrator_is_led_to_the_first_steps_until_they_have_seen_them(open_page: Open, api: FakeApi) -> None:
+    page = open_page()
+    page.locator(".first-run").get_by_role("link", name="First steps").click()
+    page.locator(".walk .next", has_text="Ask a question").wait_for()
+    page.get_by_role("button", name="New conversation").click()
+    page.locator(".empty").wait_for()
+    assert page.locator(".first-run").count() == 0
+
+
 def test_one_part_that_cannot_be_looked_at_does_not_hide_the_others(open_page: Open, api: FakeApi) -> None:
     api.fail("GET /api/doctor", times=5)
     page = open_page(at="#/start")
