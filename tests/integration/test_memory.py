@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -223,6 +224,25 @@ def test_a_ring_that_makes_no_sense_is_refused_by_name(aws: Emulator, changes: d
 
     with pytest.raises(InvalidSetting, match=said):
         House(aws).assistant.rollouts.set(changes, ring="everyone", **BY)
+
+
+def shared(one: bytes, other: bytes) -> int:
+    """Bytes that both begin with."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def test_consecutive_prompts_share_their_beginning(aws: Emulator, show: Callable[[str], None]) -> None:
+    house = House(aws, model=ScriptedModel(["An answer of the usual length, with a reason and a next step. " * 3]))
+    for n in range(8):
+        house.say(f"Question number {n}: " + "some words of context " * 4)
+        house.drain()
+        house.offset += 60
+    sent = [request_body(r, model="m", dialect=_dialect()) for r in house.model.asked]
+    shares = [shared(a, b) / len(a) for a, b in pairwise(sent)]
+    show(f"share of the previous prompt that the next one begins with: {', '.join(f'{s:.0%}' for s in shares)}")
+    assert all(share > 0.5 for share in shares[1:])
+    assert shares[-1] > 0.85
+    assert shares == sorted(shares), "the longer the conversation, the more is shared"
 
 
 # --- budgets -----------------------------------------------------------------------------------

@@ -159,6 +159,8 @@ class HandOvers:
             )
             self._end((platform, conversation), case)
             return Answer(Reply(text=say("person_back", language)), model="person", after={**session.state, "person": None})
+        if message.text.startswith("/"):
+            return None  # a command is the assistant's
         said = "\n".join(t for t in (message.text, f"[{message.file_name or message.kind}]" if message.file_key else "") if t)
         self._to_desk((platform, conversation), message, case, f"**{name}** (#{case}):\n\n{_quote(said)}", id_=turn)
         after = {**session.state, "person": {**person, "until": self._until()}}
