@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assistant.dev.emulator import Emulator
-from assistant.initialise import initialise
+from assistant.initialise import remedies
 from tests.support.desks import DESKS
 from tests.support.house import House
 
@@ -27,7 +27,9 @@ def house(aws: Emulator, desk: Any, **more: Any) -> House:
 
 
 def step(made: House) -> str:
-    return next(s.detail for s in initialise(made.assistant) if s.name == "platform wecom")
+    """What is told to the platform when the assistant is set up."""
+    [remedy] = [r for r in remedies(made.assistant) if r.name == "platform wecom"]
+    return remedy.apply().detail
 
 
 @pytest.mark.parametrize(("language", "names"), [("en", ["Menu", "Help"]), ("zh-CN", ["菜单", "帮助"])])

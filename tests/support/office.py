@@ -1,4 +1,4 @@
-"""A person at work: a whole assistant with bundled plug-ins, the company's directory and calendars, and a browser to allow access."""
+"""A person at work: a whole assistant with bundled plug-ins, the company's directory and calendars, and a browser for consents."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from assistant.dev.emulator import Emulator
+from assistant.oauth.vault import Account, Tokens
+from assistant.oauth.vault import Person as Chatter
 from tests.simulators.identity import CLIENT, SECRET, Identity, Somebody
 from tests.simulators.workplace import Person, Workplace
 from tests.support.browser import Browser, Shown
@@ -95,6 +97,17 @@ class Office:
         shown = Browser(self.house.assistant, **browser).follow(found[0])
         self.house.drain()
         return shown
+
+    def has_allowed(self, provider: str, *, user: str = "u") -> None:
+        """As if `user` had allowed all that the plug-ins want at `provider`: what `allow` leads to, without the way there."""
+        scopes = tuple(sorted(self.house.assistant.plugins.needs()[provider]))
+        access, refresh = self.identity._issue(provider, scopes)
+        ids = self.identity.who.ids
+        known = {"feishu": ("open_id",), "microsoft": ("oid", "sub"), "dingtalk": ("dingtalk_union", "staff")}[provider]
+        account = Account(id=ids[known[0]], name=self.identity.who.name, ids=tuple(ids[k] for k in known))
+        tokens = Tokens(access=access, refresh=refresh, lives=self.identity.lives, scopes=scopes)
+        person = Chatter(self.house.settings.tenant, "webchat", user)
+        self.house.assistant.authorisations.vault.store(person, provider, tokens, asked=scopes, account=account)
 
     @property
     def last(self) -> dict[str, Any]:
