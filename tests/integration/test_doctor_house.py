@@ -25,7 +25,6 @@ from assistant.doctor import report, to_markdown
 from assistant.errors import Unavailable
 from assistant.llm import WarmingUp
 from assistant.platforms import Finding
-from assistant.plugins import BotPlugin, Loaded, Plugins
 from tests.integration.test_api import ApiFunction
 from tests.support.desks import SlackDesk
 from tests.support.house import WEBCHAT_KEY, House, ScriptedModel, client, down
@@ -46,7 +45,7 @@ def test_every_part_of_the_house_is_looked_at(aws: Emulator) -> None:
     )
     lines = {f.check: (f.state, f.detail) for f in house(made.assistant)}
     assert set(lines) == {
-        "table", "first data", "queue", "dead letters", "clock", "secrets", "model", "knowledge", "plug-ins", "certificate",
+        "table", "first data", "queue", "dead letters", "clock", "secrets", "model", "knowledge", "certificate",
         "alarms", "roll-out", "administrators",
     }  # fmt: skip
     assert lines["queue"] == ("ok", "1 messages wait")
@@ -88,18 +87,6 @@ def test_a_model_that_does_not_answer_is_a_fault_and_one_of_several_a_warning(aw
 def test_a_model_that_sleeps_is_a_warning(aws: Emulator) -> None:
     sleeping = with_models(aws, big=ScriptedModel([WarmingUp("the endpoint starts", retry_after=300)]))
     assert found(sleeping, "model openai:big").state == "warning"
-
-
-def test_what_a_plugin_lacks_is_named(aws: Emulator) -> None:
-    class Fine(BotPlugin):
-        """Does nothing."""
-
-        name = "fine"
-
-    made = House(aws)
-    made.assistant._plugins = Plugins([Fine(None)], refused=[Loaded(name="old", state="refused", reason="written for api ^9.0")])
-    assert found(made, "plug-in old").state == "fault"
-    assert "^9.0" in found(made, "plug-in old").detail
 
 
 def test_a_short_or_missing_key_of_the_web_chat_is_a_warning(aws: Emulator) -> None:

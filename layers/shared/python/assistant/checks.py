@@ -42,7 +42,6 @@ def house(assistant: Assistant) -> list[Finding]:
         ("secrets", _secrets),
         ("model", _model),
         ("knowledge", _knowledge),
-        ("plug-ins", _plugins),
         ("certificate", _certificate),
         ("alarms", _alarms),
         ("roll-out", _rollout),
@@ -181,23 +180,6 @@ def _knowledge(assistant: Assistant) -> list[Finding]:
     made = datetime.fromtimestamp(served.published, UTC)
     detail = f"version {served.name} of {made:%Y-%m-%d %H:%M} UTC: {served.documents} documents, {served.passages} passages"
     return [Finding(check="knowledge", state="ok", detail=detail)]
-
-
-def _plugins(assistant: Assistant) -> list[Finding]:
-    report = assistant.plugins.report()
-    bad = [p for p in report if p.state != "ready"]
-    good = [f"{p.name} {p.version}".strip() for p in report if p.state == "ready"]
-    fix = "mend it, or take it out of `plugins`; the log has its traceback"
-    found = [
-        Finding(
-            check=f"plug-in {p.name}",
-            state="fault" if p.state == "refused" else "warning",
-            detail=f"{p.state}: {p.reason}",
-            fix=fix,
-        )
-        for p in bad
-    ]
-    return found or [Finding(check="plug-ins", state="ok", detail=", ".join(good) or "none")]
 
 
 def _certificate(assistant: Assistant) -> list[Finding]:
