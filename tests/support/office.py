@@ -1,4 +1,4 @@
-"""A person at work: a whole assistant with bundled plug-ins, the company's directory and calendars, and a browser for consents."""
+"""A person at work: a whole assistant with bundled plug-ins, the company's directory and calendars, a browser for consents."""
 
 from __future__ import annotations
 

@@ -290,7 +290,7 @@ class Approvals(BotPlugin):
 
     name = "approvals"
     version = "1.0.0"
-    api = "^1.0"
+    api = "^1.1"
     Config = ApprovalsConfig
     seconds: ClassVar[float] = 10.0
 

@@ -444,7 +444,7 @@ class Calendar(BotPlugin):
 
     name = "calendar"
     version = "1.0.0"
-    api = "^1.0"
+    api = "^1.1"
     Config = CalendarConfig
     seconds: ClassVar[float] = 10.0
 

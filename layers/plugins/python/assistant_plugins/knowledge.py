@@ -27,7 +27,7 @@ class Knowledge(BotPlugin):
 
     name = "knowledge"
     version = "1.0.0"
-    api = "^1.0"
+    api = "^1.1"
     Config = KnowledgeConfig
     permissions = Permissions(knowledge=True)
 

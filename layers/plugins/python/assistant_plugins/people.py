@@ -120,7 +120,7 @@ class People(BotPlugin):
 
     name = "people"
     version = "1.0.0"
-    api = "^1.0"
+    api = "^1.1"
     Config = Where
     seconds: ClassVar[float] = 10.0
 

@@ -138,7 +138,7 @@ class WebRequest(BotPlugin):
 
     name = "web_request"
     version = "1.0.0"
-    api = "^1.0"
+    api = "^1.1"
     Config = WebRequestConfig
     seconds: ClassVar[float] = 5.0
 
