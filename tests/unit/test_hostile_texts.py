@@ -10,7 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from assistant.knowledge.loaders import Unreadable, read
+from assistant.messages import Reply
+from assistant.platforms import dingtalk_text, feishu_cards
 from assistant.platforms.markdown import COMMONMARK, PLAIN, parts, render
+from assistant.platforms.slack import Slack
+from assistant.platforms.teams import Teams
 
 LONG = 10_000
 TEXTS = {
@@ -49,6 +53,29 @@ def test_no_text_makes_rendering_or_cutting_slow(name: str) -> None:
     assert took(lambda: render(text, PLAIN)) < 1
     assert took(lambda: render(text, COMMONMARK)) < 1
     assert took(lambda: parts(text, limit=2000)) < 1
+
+
+LONGER = {
+    "brackets": "[" * 30_000,
+    "pictures": "![[" * 10_000,
+    "nested brackets": "[" * 8_000 + "]" * 8_000,
+    "one bold paragraph": "**" + "word " * 22_000 + "**",
+    "a wide table": "|" + "a|" * 1_000 + "\n|" + "-|" * 1_000 + "\n" + ("|" + "b|" * 1_000 + "\n") * 5,
+    "one long cell": f"|{'a' * 5_000}|b|\n|-|-|\n" + "|x|y|\n" * 1_500,
+}
+
+
+@pytest.mark.parametrize("name", sorted(LONGER))
+@pytest.mark.parametrize("platform", ["slack", "teams", "feishu", "dingtalk"])
+def test_no_reply_makes_a_platform_slow(platform: str, name: str) -> None:
+    reply = Reply(text=LONGER[name])
+    cut: dict[str, Callable[[], object]] = {
+        "slack": lambda: Slack({})._pieces(reply),
+        "teams": lambda: Teams({})._pieces(reply),
+        "feishu": lambda: feishu_cards.pieces_of(reply),
+        "dingtalk": lambda: dingtalk_text.pieces_of(reply),
+    }
+    assert took(cut[platform]) < 1.5  # seconds of processor time, on a busy machine
 
 
 @pytest.mark.parametrize("ending", [".md", ".txt", ".html", ".csv"])

@@ -26,7 +26,7 @@ def module(name: str) -> ModuleType:
 
 
 def test_every_example_has_a_name() -> None:
-    assert set(EXAMPLES) == {"canteen.py", "test_plugin_canteen.py", "permissions", "openapi", "flow"}
+    assert set(EXAMPLES) == {"canteen.py", "test_plugin_canteen.py", "permissions", "files", "openapi", "flow"}
     assert len(EXAMPLES) == PAGE.read_text("utf-8").count("```python")
 
 
@@ -44,6 +44,12 @@ def test_the_plugin_of_the_first_fifteen_minutes_passes_its_own_tests_and_the_ch
 
 def test_the_permissions_are_permissions() -> None:
     assert isinstance(module("permissions").permissions, Permissions)
+
+
+def test_the_example_of_files_attaches_its_report() -> None:
+    talk = Talk([make(module("files").Reports)])
+    assert talk.say("report") == Reply(text="Here is the report.")
+    assert [(f.name, f.content_type) for f in talk.files] == [("report.csv", "text/csv")]
 
 
 def test_the_openapi_example_offers_its_operation() -> None:

@@ -159,9 +159,7 @@ def to_plain(markdown: str) -> str:
 
 def render(markdown: str, dialect: Dialect) -> str:
     """`markdown` written in `dialect`."""
-    from markdown_it.tree import SyntaxTreeNode
-
-    return _Writer(dialect).blocks(SyntaxTreeNode(_tokens(markdown)).children, dialect.gap).strip("\n")
+    return _Writer(dialect).blocks(_tree(markdown).children, dialect.gap).strip("\n")
 
 
 def body(reply: Reply) -> str:
@@ -210,6 +208,7 @@ def _parser() -> MarkdownIt:
     # html off: what looks like a tag is text. maxNesting: below it markdown-it drops what is nested deeper.
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
     parser.inline.ruler.before("escape", "address", _address)
+    parser.inline.ruler.before("link", "bracket", _bracket)
     return parser
 
 
@@ -234,12 +233,45 @@ def _address(state: StateInline, silent: bool) -> bool:
     return True
 
 
+_MOST_NESTED: Final = 20
+"""Brackets that may open inside the words of a link before it is held to be none."""
+
+
+def _bracket(state: StateInline, silent: bool) -> bool:
+    """Takes a bracket as a letter where no link can begin. The parser would look for the end of each one anew, which takes
+    hours where there are many."""
+    at = state.pos + state.src.startswith("![", state.pos)
+    if not state.src.startswith("[", at) or _may_be_link(state.src, at, references=bool(state.env.get("references"))):
+        return False
+    if not silent:
+        state.pending += state.src[state.pos : at + 1]
+    state.pos = at + 1
+    return True
+
+
+def _may_be_link(text: str, at: int, *, references: bool) -> bool:
+    opened, closed, followed = _brackets(text)
+    ends = closed if references else followed
+    n = bisect_left(ends, at)
+    return n < len(ends) and bisect_left(opened, ends[n]) - bisect_left(opened, at) <= _MOST_NESTED
+
+
+@functools.lru_cache(maxsize=4)
+def _brackets(text: str) -> tuple[list[int], list[int], list[int]]:
+    """Where brackets open, where they close, and where they close before the address of a link."""
+    return tuple([found.start() for found in re.finditer(mark, text)] for mark in (r"\[", r"\]", r"\]\("))  # type: ignore[return-value]  # three
+
+
 def _clean(markdown: str) -> str:
     return _NEWLINE.sub("\n", markdown).replace("\x00", "\ufffd")
 
 
-def _tokens(markdown: str) -> list[Token]:
-    return _parser().parse(_DEEP.sub(r"\1", _clean(markdown)))
+@functools.lru_cache(maxsize=16)
+def _tree(markdown: str) -> SyntaxTreeNode:
+    """The parsed text, kept for a moment: a piece of a reply is written several ways, and reading it is the dear part."""
+    from markdown_it.tree import SyntaxTreeNode
+
+    return SyntaxTreeNode(_parser().parse(_DEEP.sub(r"\1", _clean(markdown))))
 
 
 def _blocks(markdown: str) -> list[Token]:
@@ -310,7 +342,8 @@ class _Writer:
             return "\n".join(lines) or " · ".join(head)
         plain = _Writer(PLAIN)
         letters = [[plain.spans(cell).replace("\n", " ") for cell in row.children] for row in _rows(node)]
-        widths = [max(columns(row[n]) if n < len(row) else 0 for row in letters) for n in range(len(letters[0]))]
+        widest = [max(columns(row[n]) if n < len(row) else 0 for row in letters) for n in range(len(letters[0]))]
+        widths = [min(width, WIDEST) for width in widest]  # one long cell would make every other row as long
         lines = ["  ".join(_pad(c, w) for c, w in zip(row, widths, strict=False)).rstrip() for row in letters]
         return self.d.code_block("\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]]), "")
 
@@ -378,6 +411,9 @@ def _pad(text: str, width: int) -> str:
 
 # --- cutting -----------------------------------------------------------------------------------
 
+WIDEST: Final = 60
+"""Columns of a fixed-width font up to which the cells of a table are made equally wide."""
+
 SMALLEST_LIMIT: Final = 64
 """Below this there is no room for a number, a code fence and a character."""
 
@@ -403,6 +439,23 @@ def parts(markdown: str, *, limit: int, measure: Measure = len) -> list[str]:
         if len(pieces) < 10**digits:
             return [f"({n}/{len(pieces)})\n\n{piece}" for n, piece in enumerate(pieces, 1)]
     raise ValueError(f"a text of {len(markdown)} characters cannot be cut into pieces of {limit}")
+
+
+def written_parts(markdown: str, *, limit: int, written: Callable[[str], str], measure: Measure = len) -> list[str]:
+    """`markdown` in pieces of which each, as it is `written` in the end, has at most `limit` by `measure`.
+
+    Cut by the length of the source, in smaller pieces where some grow too much in writing: to write them again for every place
+    at which they could be cut would take minutes for a text that is made to take long.
+    """
+    size = measure(markdown)
+    if size <= 2 * limit and measure(written(markdown)) <= limit:  # a short text may be longer in writing, or shorter
+        return [markdown]
+    for part in (1.0, 0.8, 0.5, 0.25, 0.12, 0.03):
+        cut = min(int(limit * part), size - 1)
+        pieces = parts(markdown, limit=max(SMALLEST_LIMIT, cut), measure=measure)
+        if all(measure(written(piece)) <= limit for piece in pieces):
+            return pieces
+    return parts(markdown, limit=limit, measure=lambda piece: measure(written(piece)))
 
 
 class _Fence(NamedTuple):

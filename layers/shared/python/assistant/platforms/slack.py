@@ -188,12 +188,12 @@ class Slack(Platform):
 
     def _pieces(self, reply: Reply) -> list[str]:
         """The reply's Markdown in as many parts as Slack needs; none where nothing is said."""
-        from assistant.platforms.markdown import body, parts
+        from assistant.platforms.markdown import body, written_parts
 
         text = body(reply)
         if not text.strip() and not reply.buttons:
             return []
-        return parts(text, limit=LONGEST, measure=lambda piece: len(self._written(piece)))
+        return written_parts(text, limit=LONGEST, written=self._written)
 
     def _written(self, markdown: str) -> str:
         from assistant.platforms.markdown import render

@@ -149,12 +149,12 @@ class Teams(Platform):
 
     def _pieces(self, reply: Reply) -> list[str]:
         """The reply's Markdown in as many parts as Teams needs; none where nothing is said."""
-        from assistant.platforms.markdown import body, parts, utf16
+        from assistant.platforms.markdown import body, utf16, written_parts
 
         text = body(reply)
         if not text.strip() and not reply.buttons:
             return []
-        return parts(text, limit=LONGEST, measure=lambda piece: utf16(_written(piece)))
+        return written_parts(text, limit=LONGEST, written=_written, measure=utf16)
 
     def _post_all(
         self,
