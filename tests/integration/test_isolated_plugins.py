@@ -43,7 +43,7 @@ class Parcels(BotPlugin):
     version = "1.0.0"
     api = "^1.1"
     Config = Config
-    seconds = 1.0
+    seconds = 2.0
     megabytes = 64
     permissions = Permissions(store=True, secrets=("api_key",), tokens={"okta": ("mail.read",)}, tells=True)
 
@@ -191,7 +191,7 @@ def test_its_process_holds_no_credentials(aws: Emulator, root: Path, confined: C
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("loop", "handle_message took longer than 1 s"),
+        ("loop", "handle_message took longer than 2 s"),
         ("exit", "its process ended"),
         ("eat", "the memory grew by more than 64 MB"),
         ("eat at once", "MemoryError"),
