@@ -113,6 +113,17 @@ def test_without_a_support_chat_the_assistant_says_so(aws: Emulator) -> None:
     assert house.turns()[-1]["text"] == "Fourteen days."
 
 
+def test_a_support_chat_that_cannot_be_reached_is_told_to_the_asker(aws: Emulator) -> None:
+    with DESKS["slack"]() as desk:
+        house = office(aws, secrets=desk.secrets, hand_over="slack:C404")
+        house.say("a human please")
+        house.drain()
+        assert "could not reach" in house.turns()[-1]["text"]
+        house.say("what is for lunch in the canteen today?")
+        house.drain()
+        assert house.turns()[-1]["text"] == "Fourteen days."
+
+
 def test_others_in_the_support_chat_may_ask_the_assistant(aws: Emulator) -> None:
     house = office(aws, hand_over=f"webchat:{SUPPORT}")
     support_says(house, "what is for lunch in the canteen today?")

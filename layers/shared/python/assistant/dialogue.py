@@ -181,6 +181,8 @@ class Dialogue:
         """Stores the turn as failed and tells the asker; the operator finds the message in the dead letters."""
         ring, _ = self._ring(delivery.message)
         message = self._sessions.timed(self._scoped(delivery.message, ring))
+        if message.kind == "relay":
+            self._handovers.unheard(message)
         if message.kind not in ASKING and message.kind != "collected":
             return
         platform = self._platform(message.platform)
@@ -367,6 +369,8 @@ class Dialogue:
             return "relay"
         if message.kind == "silence":
             return "remind" if is_still(message, session) else "nothing"
+        if overtakes(message):
+            return "answer"
         return "wait" if known else busy.verdict(message, session, skew=self._skew)
 
     def _put_off(self, message: Message, session: Session, delivery: Delivery, platform: Platform, ring: Ring | None) -> None:

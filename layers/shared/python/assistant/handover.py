@@ -256,6 +256,8 @@ class HandOvers:
 
     def shown(self, message: Message, sent: Sent) -> None:
         """Notes under which ids the support chat knows what was shown, so that an answer to it finds its case."""
+        if sent.missed:
+            self.unheard(message)
         if message.action_key != "desk" or self._platform(message.platform).pulls:
             return
         pk, case = key("H", message.platform, message.conversation), _case_of(message)
@@ -264,6 +266,17 @@ class HandOvers:
         known = self._case((message.platform, message.conversation), case)
         if sent.ids and known is not None and not known.get("root"):
             self._table.update(pk, f"case#{case}", {"root": sent.ids[0]})
+
+    def unheard(self, message: Message) -> None:
+        """Ends the case of a word that the support chat could not be shown, and tells the asker."""
+        desk = (message.platform, message.conversation)
+        item = self._case(desk, _case_of(message)) if message.action_key == "desk" else None
+        if item is None or item.get("ended"):
+            return
+        body = json.loads(str(item["body"]))
+        asker, case = message_from_json(json.dumps(body["message"])), _case_of(message)
+        self._to_asker(asker, case, say("person_unheard", body["language"]), how="end", id_=f"{message.dedup_id}-unheard")
+        self._end(desk, case)
 
     # --- the table ---
 

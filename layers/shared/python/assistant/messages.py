@@ -249,6 +249,8 @@ class Sent:
     """The vendor's ids of what a person now sees; several where the reply was cut into parts."""
 
     ids: tuple[str, ...] = ()
+    missed: bool = False
+    """Nobody can see it: the assistant is not in that chat, or what it answers is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

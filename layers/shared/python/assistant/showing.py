@@ -73,7 +73,7 @@ class Showing:
             raise Unavailable(str(error), retry_after=getattr(error, "retry_after", None)) from error
         except (NotInChat, MessageRecalled) as error:
             self._count(error, platform)
-            return Sent()
+            return Sent(missed=True)
         except (MissingPermission, TokenDead) as error:
             self._count(error, platform)
             raise  # kept in the dead letters: it can be shown once an administrator has mended the cause
