@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,12 @@ def emulator() -> Iterator[Emulator]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def guides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for real knowledge; the product's own guides are built in it once."""
+    return tmp_path_factory.mktemp("guides")
 
 
 @pytest.fixture

@@ -43,12 +43,12 @@ def house_of(stage: Stage, aws: Emulator, folder: Path) -> House:
 
 
 @pytest.mark.parametrize(("name", "leader"), [("feishu", "Li Lei"), ("dingtalk", "Name of lei"), ("wecom", "wang")])
-def test_who_leads_a_department_is_answered_out_of_the_directory(aws: Emulator, tmp_path: Path, name: str, leader: str) -> None:
+def test_who_leads_a_department_is_answered_out_of_the_directory(aws: Emulator, guides: Path, name: str, leader: str) -> None:
     stage = STAGES[name]()
     stage.start()
     try:
         company(stage)
-        house = house_of(stage, aws, tmp_path)
+        house = house_of(stage, aws, guides)
         status, said = answer(
             house.assistant.knowledge_service, "POST", "graph/directory", {}, f'{{"platform": "{name}"}}'.encode()
         )
@@ -63,12 +63,12 @@ def test_who_leads_a_department_is_answered_out_of_the_directory(aws: Emulator, 
         stage.stop()
 
 
-def test_what_changed_in_the_directory_replaces_what_it_said_and_nothing_else(aws: Emulator, tmp_path: Path) -> None:
+def test_what_changed_in_the_directory_replaces_what_it_said_and_nothing_else(aws: Emulator, guides: Path) -> None:
     stage = STAGES["feishu"]()
     stage.start()
     try:
         company(stage)
-        service = house_of(stage, aws, tmp_path).assistant.knowledge_service
+        service = house_of(stage, aws, guides).assistant.knowledge_service
         service.load_graph("hand.csv", b"subject,relation,object\nZhang San,owns,Design\n")
         assert service.load_directory("feishu")["relations"] == 2
         assert service.load_directory("feishu") == {"departments": 62, "entities": 0, "relations": 0}
@@ -81,11 +81,11 @@ def test_what_changed_in_the_directory_replaces_what_it_said_and_nothing_else(aw
 
 
 @pytest.mark.parametrize("name", ["slack", "nonsense"])
-def test_a_platform_without_a_directory_says_so(aws: Emulator, tmp_path: Path, name: str) -> None:
+def test_a_platform_without_a_directory_says_so(aws: Emulator, guides: Path, name: str) -> None:
     stage = STAGES["slack"]()
     stage.start()
     try:
-        service = house_of(stage, aws, tmp_path).assistant.knowledge_service
+        service = house_of(stage, aws, guides).assistant.knowledge_service
         status, said = answer(service, "POST", "graph/directory", {}, f'{{"platform": "{name}"}}'.encode())
         assert status in (400, 404)
         assert name in said["error"]

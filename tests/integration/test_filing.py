@@ -65,8 +65,8 @@ class Slack:
 
 
 @pytest.fixture
-def slack(aws: Emulator, tmp_path: Path) -> Iterator[Slack]:
-    desk = Slack(aws, tmp_path)
+def slack(aws: Emulator, guides: Path) -> Iterator[Slack]:
+    desk = Slack(aws, guides)
     yield desk
     desk.vendor.stop()
 
@@ -199,16 +199,14 @@ def test_while_another_writer_is_at_work_the_yes_waits_and_is_not_lost(slack: Sl
 # --- Feishu, in Chinese ------------------------------------------------------------------------
 
 
-def test_feishu_files_a_document_in_chinese_for_the_senders_department(aws: Emulator, tmp_path: Path) -> None:
+def test_feishu_files_a_document_in_chinese_for_the_senders_department(aws: Emulator, guides: Path) -> None:
     stage = FeishuStage()
     stage.start()
     try:
         stage.vendor.departments = {"ou_ann": ["od-canteen"]}
         stage.vendor.above = {"od-canteen": ["od-services"]}
         stage.vendor.scopes |= {"contact:contact.base:readonly", "contact:user.department:readonly"}
-        house = House(
-            aws, secrets={"feishu": stage.secrets}, model=BuiltinModel(), editors=EDITORS, knowledge_folder=str(tmp_path)
-        )
+        house = House(aws, secrets={"feishu": stage.secrets}, model=BuiltinModel(), editors=EDITORS, knowledge_folder=str(guides))
         room = stage.rooms[0]
         stage.send_file(room, "食堂.md", SHITANG, house.receive)
         house.drain()
@@ -266,9 +264,9 @@ def put(house: House, name: str, content: bytes, *, conversation: str = "c") -> 
     ],
 )  # fmt: skip
 def test_the_web_chat_files_what_was_uploaded_in_both_languages(
-    aws: Emulator, tmp_path: Path, caption: str, asks: str, done: str, question: str, says: str, name: str, content: bytes
+    aws: Emulator, guides: Path, caption: str, asks: str, done: str, question: str, says: str, name: str, content: bytes
 ) -> None:
-    house = House(aws, model=BuiltinModel(), editors=EDITORS, knowledge_folder=str(tmp_path))
+    house = House(aws, model=BuiltinModel(), editors=EDITORS, knowledge_folder=str(guides))
     key = put(house, name, content)
     assert asks in webchat(house, text=caption, file=key)
     [yes, _] = house.turns()[-1]["buttons"]
@@ -276,8 +274,8 @@ def test_the_web_chat_files_what_was_uploaded_in_both_languages(
     assert says in webchat(house, text=question)
 
 
-def test_a_file_of_another_conversation_cannot_be_named(aws: Emulator, tmp_path: Path) -> None:
-    house = House(aws, model=BuiltinModel(), editors=EDITORS, knowledge_folder=str(tmp_path))
+def test_a_file_of_another_conversation_cannot_be_named(aws: Emulator, guides: Path) -> None:
+    house = House(aws, model=BuiltinModel(), editors=EDITORS, knowledge_folder=str(guides))
     theirs = put(house, "secret.md", CANTEEN, conversation="theirs")
     assert "eleven" not in webchat(house, text="What does it say?", file=theirs)
     webchat(house, text="Add this to the knowledge", file=theirs)

@@ -125,11 +125,11 @@ class Team:
 
 
 @pytest.fixture
-def team(aws: Emulator, tmp_path: Path) -> Iterator[Callable[..., Team]]:
+def team(aws: Emulator, guides: Path) -> Iterator[Callable[..., Team]]:
     made: list[Team] = []
 
     def make(name: str, **more: Any) -> Team:
-        made.append(Team(name, aws, tmp_path, **more))
+        made.append(Team(name, aws, guides, **more))
         return made[-1]
 
     yield make
@@ -327,9 +327,9 @@ def test_the_same_question_with_the_same_rights_is_searched_once_and_a_change_is
 
 
 def test_a_turn_that_rests_on_the_knowledge_is_at_most_two_calls_more_than_a_plain_one(
-    aws: Emulator, tmp_path: Path, show: Callable[[str], None]
+    aws: Emulator, guides: Path, show: Callable[[str], None]
 ) -> None:
-    house = House(aws, model=BuiltinModel(), knowledge_folder=str(tmp_path))
+    house = House(aws, model=BuiltinModel(), knowledge_folder=str(guides))
     house.assistant.knowledge_service.add([Upload(name="bonus.md", content=BONUS)], Filing())
     for _ in range(2):  # a warm instance
         house.say(QUESTION)

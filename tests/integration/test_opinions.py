@@ -65,8 +65,8 @@ def judged(house: House) -> dict[str, tuple[int, int]]:
 
 
 @pytest.fixture
-def desk(request: pytest.FixtureRequest, aws: Emulator, tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(request.param, aws, tmp_path)
+def desk(request: pytest.FixtureRequest, aws: Emulator, guides: Path) -> Iterator[Desk]:
+    made = Desk(request.param, aws, guides)
     yield made
     made.stage.stop()
 
@@ -112,8 +112,8 @@ def test_an_opinion_on_an_answer_long_ago_still_counts(desk: Desk) -> None:
     assert judged(desk.house) == {"canteen.md#0": (1, 0)}
 
 
-def test_wecoms_own_thumbs_count(aws: Emulator, tmp_path: Path) -> None:
-    team = Team("wecom", aws, tmp_path)
+def test_wecoms_own_thumbs_count(aws: Emulator, guides: Path) -> None:
+    team = Team("wecom", aws, guides)
     try:
         pour(team.house)
         stream = team.vendor.ask(team.house.receive, team.vendor.bot_text(EN, chat=team.room.id), chat=team.room.id)
@@ -137,8 +137,8 @@ def test_wecoms_own_thumbs_count(aws: Emulator, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def house(aws: Emulator, tmp_path: Path) -> House:
-    house = House(aws, model=BuiltinModel(), knowledge_folder=str(tmp_path))
+def house(aws: Emulator, guides: Path) -> House:
+    house = House(aws, model=BuiltinModel(), knowledge_folder=str(guides))
     pour(house)
     return house
 
@@ -175,9 +175,7 @@ def test_a_click_reaches_no_other_conversation(house: House) -> None:
     assert judged(house) == {}
 
 
-def test_editors_see_the_worst_first_over_http_and_on_the_command_line(
-    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_editors_see_the_worst_first_over_http(house: House) -> None:
     from assistant.knowledge.service import answer
 
     _, bad = post(house, text=EN)["buttons"]
