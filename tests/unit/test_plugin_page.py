@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from assistant import Permissions
+from assistant import Permissions, Reply
 from assistant.dev.commands.plugin import check
 from assistant.plugins import BotPlugin, plugin_in
 from assistant.testing import Talk, make

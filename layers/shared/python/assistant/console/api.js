@@ -139,6 +139,24 @@ function kindOf(status) {
   return "refused";
 }
 
+/** The bytes of a file that an answer carries. */
+export async function fetchFile(path) {
+  const own = key.get();
+  let response;
+  try {
+    response = await fetch(path, {
+      headers: { "x-requested-with": "assistant", ...(own ? { authorization: `Bearer ${own}` } : {}) },
+      cache: "no-store",
+      credentials: own ? "omit" : "same-origin",
+      referrerPolicy: "no-referrer",
+    });
+  } catch {
+    throw new ApiError("offline");
+  }
+  if (!response.ok) throw failed(response.status, parse(await response.text()), Number(response.headers.get("retry-after")) || 0);
+  return response.blob();
+}
+
 /** Sends a file's bytes; `onProgress` hears the part of them, 0 to 1, that has gone out. */
 export function upload(path, file, onProgress = () => {}) {
   return new Promise((resolve, reject) => {

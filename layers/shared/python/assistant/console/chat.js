@@ -1,7 +1,7 @@
 // The chat. What is shown is always the server's turns plus what still waits in the outbox: a message keeps its id through every
 // retry and reload, so that the server answers it once.
 
-import { api, may, session } from "./api.js";
+import { api, fetchFile, may, session } from "./api.js";
 import { announce, copyText, el, icon, iconButton, kept, newId, reducedMotion } from "./dom.js";
 import { renderMarkdown, safeUrl } from "./markdown.js";
 import { clockTime, currentLanguage, dayName, errorText, t } from "./words.js";
@@ -674,6 +674,7 @@ class TurnView {
     const turn = this.last;
     const parts = [];
     if (turn.buttons?.length) parts.push(this.choices(turn.buttons));
+    if (turn.files?.length) parts.push(fileList(turn.files));
     if (turn.sources?.length) parts.push(sourceList(turn.sources));
     const tools = el("div", { class: "tools" });
     if (turn.state === "failed" && this.questionText)
@@ -714,6 +715,32 @@ class TurnView {
     }
     return group;
   }
+}
+
+/** The files of an answer: a click asks for one with the reader's own authority, and hands it over as a download. */
+function fileList(files) {
+  const group = el("div", { class: "choices", role: "group", "aria-label": t("files") });
+  for (const file of files) {
+    const size = file.size < 1024 ? `${file.size} B` : `${Math.round(file.size / 1024)} KB`;
+    const button = el("button", { type: "button", class: "choice-button", onclick: async () => {
+      button.disabled = true;
+      try {
+        const url = URL.createObjectURL(await fetchFile(file.url));
+        const link = el("a", { href: url, download: file.name });
+        document.body.append(link);
+        link.click();
+        link.remove();
+        setTimeout(() => URL.revokeObjectURL(url), 10_000);
+      } catch (error) {
+        announce(errorText(error));
+        button.title = errorText(error);
+      } finally {
+        button.disabled = false;
+      }
+    } }, el("span", { dir: "auto" }, `${file.name} · ${size}`));
+    group.append(button);
+  }
+  return group;
 }
 
 function sourceList(sources) {

@@ -85,6 +85,7 @@ const WORDS = {
     ask_again: "Ask again",
 
     sources: "Sources",
+    files: "Files",
     source_n: "Source {number}: {title}",
     page: "page {page}",
     copy: "Copy",
@@ -224,6 +225,7 @@ const WORDS = {
     ask_again: "再问一次",
 
     sources: "来源",
+    files: "文件",
     source_n: "来源 {number}：{title}",
     page: "第 {page} 页",
     copy: "复制",
