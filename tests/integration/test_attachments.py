@@ -41,7 +41,9 @@ def test_all_files_of_a_message_are_read(aws: Emulator) -> None:
     with SlackSimulator() as slack:
         house = House(aws, secrets={"slack": slack.secrets}, model=BuiltinModel())
         files = [slack.share("canteen.md", PAGE, "text/markdown"), slack.share("prices.md", PRICES, "text/markdown")]
-        [said] = answers(house, slack, slack.say("D1", "U1", "What does a parking place cost?", subtype="file_share", files=files))
+        [said] = answers(
+            house, slack, slack.say("D1", "U1", "What does a parking place cost?", subtype="file_share", files=files)
+        )
         assert "forty euros" in said
         [_, said] = answers(house, slack, slack.say("D1", "U1", "", subtype="file_share", files=files))
         assert "canteen.md, prices.md" in said
