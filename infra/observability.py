@@ -148,7 +148,7 @@ class ObservabilityStack(cdk.Stack):
         lines: list[list[Any]] = []
         for one in series:
             flat = [part for n, v in one.dimensions for part in (n, v.format(**self._names))]
-            lines.append([one.namespace, one.metric, *flat, {"stat": one.stat, "label": f"{one.metric} {one.stat}"}])
+            lines.append([one.namespace, one.metric, *flat, {"stat": one.stat, "label": _label(one)}])
         return {
             "type": "metric",
             "x": number % 3 * 8,
@@ -157,3 +157,11 @@ class ObservabilityStack(cdk.Stack):
             "height": 6,
             "properties": {"title": title, "region": self.region, "period": seconds, "view": "timeSeries", "metrics": lines},
         }
+
+
+def _label(series: Series) -> str:
+    """What a line is called: its metric, its statistic unless a sum, its function unless the dialogue's."""
+    service = dict(series.dimensions).get("service", "dialogue")
+    return " ".join(
+        [series.metric, *([] if series.stat == "Sum" else [series.stat]), *([] if service == "dialogue" else [service])]
+    )

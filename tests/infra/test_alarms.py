@@ -15,7 +15,7 @@ from assistant import observability as metrics
 from assistant.observability import METRICS, NAMESPACE, Metric, Metrics
 from infra.alarms import watches
 from infra.deployment import Deployment
-from tests.infra import roles
+from tests.infra import dashboards, roles
 from tests.infra.cloudwatch import CloudWatch, Maths
 from tests.infra.conftest import Assembly
 
@@ -254,3 +254,13 @@ def test_metric_maths_knows_missing_values() -> None:
     assert Maths("a + 1", {"a": None}).result() is None
     assert Maths("IF(a > 0 AND b == 0, 1, 0)", {"a": 2, "b": 0}).result() == 1
     assert Maths("a / b", {"a": 2, "b": 0}).result() is None
+
+
+def test_every_graph_of_both_dashboards_shows_what_a_deployment_writes(assembly: Callable[[str], Assembly]) -> None:
+    made = dashboards.bodies(assembly("enterprise").templates())
+    assert set(made) == {"operator", "owner"}
+    for name, body in made.items():
+        picture = dashboards.draw(name, body)  # raises for a line that nothing writes
+        assert picture.count("<polyline") == sum(len(w["properties"]["metrics"]) for w in body["widgets"])
+    titles = {w["properties"]["title"] for w in made["owner"]["widgets"]}
+    assert {"Questions answered", "Answered without a model", "Satisfied, and not", "Cost of the model"} <= titles

@@ -313,6 +313,8 @@ def test_runbook_drain_and_replace_the_endpoint(account: Account, operator: Oper
     model = next(part for part in deploy.split() if part.startswith("model="))
     assert Deployment.of({"gpu_profile": "48gb-small", "model": model.removeprefix("model=").replace("STAGE", "dev")}, env={})
     sagemaker = account.aws.client("sagemaker")
+    container = {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/vllm:1"}
+    sagemaker.create_model(ModelName="m", ExecutionRoleArn="arn:aws:iam::123456789012:role/role", PrimaryContainer=container)
     sagemaker.create_endpoint_config(
         EndpointConfigName="c", ProductionVariants=[{"VariantName": "all", "ModelName": "m", "InstanceType": "ml.g4dn.xlarge",
                                                     "InitialInstanceCount": 1}]

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
-from moto.cloudformation import cloudformation_backends
+from moto.cloudformation.models import cloudformation_backends
 
 from infra import deploy
 from infra.deployment import Deployment
