@@ -34,6 +34,7 @@ class FakeTurn:
     outcome: str = "sent"
     sources: Sequence[dict[str, Any]] = ()
     buttons: Sequence[dict[str, Any]] = ()
+    files: Sequence[dict[str, Any]] = ()
     hold: bool = False
 
     def look(self) -> dict[str, Any]:
@@ -51,6 +52,7 @@ class FakeTurn:
             "text": self.text,
             "sources": [] if open_ else list(self.sources),
             "buttons": [] if open_ else list(self.buttons),
+            "files": [] if open_ else list(self.files),
         }
 
 
@@ -166,6 +168,11 @@ class FakeApi(Simulator):
         except Refused as error:
             return Answer(error.status, {"error": str(error)})
         return Answer(reply.status, reply.body, {"content-type": reply.content_type, **reply.headers})
+
+    @route("GET", r"/api/conversations/[^/]+/files/0")
+    def answered_file(self, call: Call) -> Answer:
+        """The file that an answer carries."""
+        return Answer(200, b"%PDF-1.7 plan", {"content-type": "application/pdf", "content-disposition": "attachment"})
 
     @route("GET", r"/health")
     def health(self, call: Call) -> Answer:

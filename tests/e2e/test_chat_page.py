@@ -118,6 +118,17 @@ def test_a_question_is_answered_with_its_sources(open_page: Open, api: FakeApi) 
     assert page.locator("pre code").inner_text().startswith("def leave(days: int)")
 
 
+def test_a_file_of_an_answer_is_downloaded_with_the_readers_key(open_page: Open, api: FakeApi) -> None:
+    file = {"name": "计划.pdf", "content_type": "application/pdf", "size": 13, "url": "/api/conversations/c/files/0?turn=t"}
+    api.script["The plan, please"] = {"steps": ["Here it is."], "files": [file]}
+    page = open_page()
+    ask(page, "The plan, please")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="计划.pdf").click()
+    assert download.value.suggested_filename == "计划.pdf"
+    assert download.value.path().read_bytes() == b"%PDF-1.7 plan"
+
+
 def test_the_text_grows_while_it_is_written(open_page: Open, api: FakeApi) -> None:
     words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     api.default = {"steps": [" ".join(words[: n + 1]) for n in range(len(words))]}

@@ -54,7 +54,7 @@ def test_all_files_of_a_message_are_read(aws: Emulator) -> None:
 def test_a_file_that_cannot_be_read_spoils_no_other(aws: Emulator) -> None:
     with SlackSimulator() as slack:
         house = House(aws, secrets={"slack": slack.secrets}, model=BuiltinModel())
-        files = [slack.share("tool.exe", b"MZ\x90\x00", "application/octet-stream"), slack.share("p.md", PRICES, "text/markdown")]
+        files = [slack.share("tool.exe", b"MZ\x90\x00", "application/x-elf"), slack.share("p.md", PRICES, "text/markdown")]
         [said] = answers(house, slack, slack.say("D1", "U1", "What does parking cost?", subtype="file_share", files=files))
         assert "forty euros" in said
         assert "tool.exe" in said
