@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -12,6 +13,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from assistant.dev.emulator import Emulator
+from assistant.dev.runner import Functions, Schedule
 from assistant.errors import InvalidSetting, Unavailable
 from assistant.figures import CloudWatchFigures, Figures
 from assistant.observability import DISLIKED, FIRST_REPLY, TURN_FAILED, Metrics
@@ -393,3 +395,22 @@ def test_the_function_on_its_schedule_looks_at_the_plan(aws: Emulator) -> None:
         Exception, match="ResourceNotFound"
     ):  # no table at all is a fault of the deployment: the alarm is for that
         scheduled(house.assistant.promotion)
+
+
+def test_the_local_schedule_hands_the_event_on_and_goes_on_after_a_failure() -> None:
+    came: list[dict[str, Any]] = []
+    enough = threading.Event()
+
+    def handler(event: dict[str, Any], context: Any) -> None:
+        came.append(event)
+        if len(came) == 1:
+            raise RuntimeError("the first look fails")
+        enough.set()
+
+    functions = Functions()
+    functions._handlers["init"] = handler
+    schedule = Schedule(functions, "init", {"task": "rollout"}, every=0.01)
+    schedule.start()
+    assert enough.wait(10)
+    schedule.stop()
+    assert came[:2] == [{"task": "rollout"}] * 2
