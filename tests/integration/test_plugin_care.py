@@ -116,6 +116,16 @@ def test_what_one_instance_puts_into_quarantine_all_leave_out_until_an_operator_
     assert ask(house, "seats") == "4 seats", "also where the faults were counted"
 
 
+def test_a_quarantine_that_is_lifted_before_anybody_asks_again_is_lifted_here_too(aws: Emulator) -> None:
+    here, there = (House(aws).assistant for _ in range(2))
+    plugins = Plugins([make(Table)], records=here.plugin_records)
+    for _ in range(FAULTS):
+        plugins.handle(*place("break"))
+    there.plugin_records.restore("table")
+    here.plugin_records.read()
+    assert getattr(plugins.handle(*place("seats")), "text", "") == "4 seats"
+
+
 def test_a_new_version_has_a_clean_slate(aws: Emulator) -> None:
     house = house_with(aws, make(Table))
     for _ in range(FAULTS):

@@ -549,6 +549,7 @@ class Plugins:
         if new and self._records:
             try:
                 self._records.quarantine(id_, reason)
+                self._sync()  # so that its end is noticed, however soon it comes
             except AssistantError as error:  # this instance leaves it out in any case
                 log(
                     logger,
