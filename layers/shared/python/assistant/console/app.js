@@ -296,18 +296,22 @@ function leave() {
 async function render() {
   screen?.stop?.();
   screen = null;
+  const given = key.get();
+  const onKeyRefused = () => { // an answer that comes late, to a request with the key before, signs nobody out
+    if (frame && key.get() === given) showSignIn(t("signed_out_bad_key"));
+  };
   fillMenu();
   const name = screenName();
   if (name === "") {
     screen = new Chat({
       conversation: currentConversation(),
-      onKeyRefused: () => showSignIn(t("signed_out_bad_key")),
+      onKeyRefused,
       onChange: fillMenu,
     });
   } else {
     const { default: make } = await SCREENS.find((s) => s.name === name).load();
     if (screenName() !== name) return;
-    screen = make({ onKeyRefused: () => showSignIn(t("signed_out_bad_key")), rest: restOfAddress(), setTitle });
+    screen = make({ onKeyRefused, rest: restOfAddress(), setTitle });
   }
   frame.main.replaceChildren(screen.node);
   frame.main.dataset.screen = name || "chat";
@@ -345,10 +349,11 @@ async function show() {
 /** Looks whether the role has changed since the last time. */
 async function refresh() {
   const before = JSON.stringify(session.get());
+  const given = key.get();
   try {
     if (JSON.stringify(await session.load()) !== before && frame) show();
   } catch (error) {
-    if (error.kind === "key") showSignIn(t("signed_out_bad_key"));
+    if (error.kind === "key" && frame && key.get() === given) showSignIn(t("signed_out_bad_key"));
   }
 }
 
