@@ -231,6 +231,45 @@ def report(deployment: Deployment, users: Sequence[int], turn: Turn, *, messages
     return rows
 
 
+LOCAL_COPIES = 64
+"""Turns that `assistant dev` takes at once."""
+MODEL_SECONDS = 1.9
+"""Of the model's double in the load test: 0.4 s to the first token, 1.5 s of tokens."""
+
+
+def compare(measured: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each row of a load test's report: what the simulation says a turn waits beyond the model, and what was measured.
+
+    The simulation knows queue and copies, not the processor: what it leaves out is the work itself, and a busy machine.
+    """
+    rows = []
+    for section in (s for s in measured["sections"] if s["title"] == "Load"):
+        for row in section["rows"]:
+            figures = row["figures"]
+            seconds = figures["messages"] / figures["messages/s"]
+            plant = Plant(copies=LOCAL_COPIES, warm=LOCAL_COPIES)
+            many = max(1, round(2000 / figures["messages"]))  # one short run tells little about a tail
+            seen = simulate(
+                plant,
+                rate=figures["messages/s"],
+                seconds=seconds * many,
+                conversations=10**6,
+                turn=lambda chance: MODEL_SECONDS,
+            )
+            rows.append(
+                {
+                    "name": row["name"],
+                    "rate": figures["messages/s"],
+                    "predicted_p50": (seen.p50 - MODEL_SECONDS) * 1000,
+                    "predicted_p99": (seen.p99 - MODEL_SECONDS) * 1000,
+                    "predicted_busiest": seen.busiest,
+                    "measured_p50": figures["added p50 ms"],
+                    "measured_p99": figures["added p99 ms"],
+                }
+            )
+    return rows
+
+
 def plot(rows: Sequence[dict[str, Any]], title: str) -> str:
     """A bar for each number of users: seconds to the reply at the 50th and 99th percentile, as SVG."""
     top = max(row["p99"] for row in rows) or 1.0
@@ -254,8 +293,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--users", default="100,10000,1000000,10000000")
     parser.add_argument("--profile", default="enterprise")
     parser.add_argument("--turns", type=Path, help="JSON list of measured seconds a turn")
+    parser.add_argument(
+        "--compare", type=Path, metavar="REPORT", help="report.json of a load test: predictions beside what it measured"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "benchmarks")
     args = parser.parse_args(argv)
+    if args.compare:
+        for row in compare(json.loads(args.compare.read_text())):
+            predicted = f"predicted p50 {row['predicted_p50']:.0f} ms, p99 {row['predicted_p99']:.0f} ms"
+            measured = f"measured p50 {row['measured_p50']:.0f} ms, p99 {row['measured_p99']:.0f} ms"
+            busy = f"busiest {row['predicted_busiest']} of {LOCAL_COPIES}"
+            sys.stdout.write(
+                f"{row['name']}, {row['rate']:.2f} messages/s, added to the model: {predicted}; {measured}; {busy}\n"
+            )
+        return 0
     turn = made_turn()
     if args.turns:
         measured = [float(x) for x in json.loads(args.turns.read_text())]

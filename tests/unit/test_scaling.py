@@ -8,7 +8,7 @@ import pytest
 
 from infra.capacity import Load, uses
 from infra.deployment import Deployment
-from tests.benchmarks.scaling import Plant, made_turn, plot, report, simulate
+from tests.benchmarks.scaling import Plant, compare, made_turn, plot, report, simulate
 
 
 def erlang_wait(rate: float, mean: float, copies: int) -> float:
@@ -90,3 +90,15 @@ def test_the_report_names_the_limit_and_draws_it() -> None:
     assert rows[0]["what_to_do"] == "nothing"
     assert rows[0]["p99"] < rows[1]["p99"] * 5
     assert plot(rows, "title").count("<rect") == 4
+
+
+def test_a_load_test_is_compared_with_what_the_simulation_says() -> None:
+    figures = {"messages": 40.0, "messages/s": 2.0, "added p50 ms": 300.0, "added p99 ms": 900.0}
+    (row,) = compare(
+        {"sections": [{"title": "Load", "rows": [{"name": "20 conversations", "figures": figures}]}, {"title": "Cold"}]}
+    )
+    assert row["predicted_p50"] == pytest.approx(0, abs=1), "far from full, nobody waits for a copy"
+    assert row["measured_p50"] == 300
+    full = {**figures, "messages": 4000.0, "messages/s": 40.0}  # 40 × 1.9 s are more than 64 copies can do
+    (row,) = compare({"sections": [{"title": "Load", "rows": [{"name": "too many", "figures": full}]}]})
+    assert row["predicted_p50"] > 1000
