@@ -257,10 +257,11 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(
 # --- a process of its own ----------------------------------------------------------------------
 
 
-def start(*given: str, **more: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]  # one form of many
-        [sys.executable, "-m", "assistant.dev.cli", *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more
-    )
+def start(*given: str) -> subprocess.Popen[bytes]:
+    """A command in a process of its own, which hears Ctrl-C also where these tests run in the background of a shell."""
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from assistant.dev.cli import main; sys.exit(main())"
+    return subprocess.Popen([sys.executable, "-c", code, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +273,7 @@ def test_ctrl_c_ends_a_command_at_once_with_130_and_leaves_nothing(given: list[s
         process = start(*given, "--url", url, "--api-key", "k", "--data", str(tmp_path / "d"))
         there, _ = silent.accept()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=30)
         there.close()
     assert process.returncode == 130
     assert out == b""

@@ -61,6 +61,12 @@ def served(aws: Emulator) -> Iterator[Served]:
     listening.close()
 
 
+def _own_terminal() -> None:
+    """In the child: standard input is its terminal, and Ctrl-C is heard also where these tests run in a shell's background."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """`assistant …` in a terminal of 100 columns: what is typed, and what stands there."""
 
@@ -73,7 +79,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # one ioctl; Ctrl-C needs a terminal of its own
+            preexec_fn=_own_terminal,  # noqa: PLW1509  # one ioctl; Ctrl-C needs a terminal of its own
             env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"},
         )
         os.close(slave)
@@ -87,7 +93,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    def until(self, pattern: str, *, seconds: float = 15) -> str:
+    def until(self, pattern: str, *, seconds: float = 40) -> str:
         """What was shown up to `pattern`, without colours and cursor moves."""
         end = time.monotonic() + seconds
         while not (found := re.search(pattern, self.plain)):
@@ -114,7 +120,7 @@ class Terminal:
         """Exit status, after `key` where one ends it; pressed again each second: what is typed while a prompt appears is lost."""
         began = time.monotonic()
         pressed = 0
-        while self.process.poll() is None and time.monotonic() < began + 15:
+        while self.process.poll() is None and time.monotonic() < began + 40:
             if key and time.monotonic() > began + pressed:
                 self.type(key)
                 pressed += 1
