@@ -1,8 +1,8 @@
 """From CloudWatch's log records to documents in Elastic Common Schema, redacted: what Firehose asks before it delivers.
 
 A subscription sends each batch of log lines gzipped into Firehose; Firehose asks this function what to deliver, and asks again
-when it fails. Nothing is lost: a record that cannot be read goes, as it came, to the error prefix in S3, and so does one whose lines
-cannot all be put back. A document can therefore come twice, never not at all.
+when it fails. Nothing is lost: a record that cannot be read goes, as it came, to the error prefix in S3, and so does one whose
+lines cannot all be put back. A document can therefore come twice, never not at all.
 
 Firehose wants one answer for each record, and OpenSearch one document for each record. Where a record holds several lines, the
 stream that feeds the search gets them back one by one (`PutRecordBatch` into itself) and the record is dropped; the stream that
