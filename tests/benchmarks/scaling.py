@@ -301,11 +301,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.compare:
         for row in compare(json.loads(args.compare.read_text())):
             predicted = f"predicted p50 {row['predicted_p50']:.0f} ms, p99 {row['predicted_p99']:.0f} ms"
-            measured = f"measured p50 {row['measured_p50']:.0f} ms, p99 {row['measured_p99']:.0f} ms"
+            seen = f"measured p50 {row['measured_p50']:.0f} ms, p99 {row['measured_p99']:.0f} ms"
             busy = f"busiest {row['predicted_busiest']} of {LOCAL_COPIES}"
-            sys.stdout.write(
-                f"{row['name']}, {row['rate']:.2f} messages/s, added to the model: {predicted}; {measured}; {busy}\n"
-            )
+            sys.stdout.write(f"{row['name']}, {row['rate']:.2f} messages/s, added to the model: {predicted}; {seen}; {busy}\n")
         return 0
     turn = made_turn()
     if args.turns:
