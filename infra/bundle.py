@@ -50,7 +50,14 @@ _SDK_FILES = frozenset({"endpoints.json", "partitions.json", "sdk-default-config
 
 _NEVER_RUNS: Final = (
     "aws_lambda_powertools/event_handler",  # routes are FastAPI's, and events become our own types on the line that gets them
+    "aws_lambda_powertools/utilities/auth_alpha",  # of its utilities, type checkers read the types of a handler's arguments
+    "aws_lambda_powertools/utilities/circuit_breaker",
     "aws_lambda_powertools/utilities/data_classes",
+    "aws_lambda_powertools/utilities/data_masking",
+    "aws_lambda_powertools/utilities/feature_flags",
+    "aws_lambda_powertools/utilities/idempotency",
+    "aws_lambda_powertools/utilities/kafka",
+    "aws_lambda_powertools/utilities/parameters",
     "aws_lambda_powertools/utilities/parser",
     "cffi",  # cryptography needs its compiled part alone
     "pycparser",  # reads C for cffi when a package is built

@@ -60,9 +60,10 @@ class Operator:
         return self._parameters(self._account.aws.client(_SERVICES.get(service, service)), operation.replace("-", "_"), arguments)
 
     def _filled(self, command: str, words: Mapping[str, str]) -> str:
+        left = set(re.findall(r"(?<![A-Za-z])[A-Z]{4,}(?![A-Za-z])", command)) - {"STAGE", *words}
+        assert not left, f"words are not filled in: {left}"
         for name, value in {"STAGE": self._stage, **words}.items():
             command = value.join(re.split(rf"(?<![A-Za-z]){name}(?![A-Za-z])", command))
-        assert not re.search(r"\b[A-Z]{4,}\b(?!=)", command), f"a word is not filled in: {command}"
         return command
 
     def _program(self, command: list[str], status: int) -> str:
