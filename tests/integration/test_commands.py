@@ -69,6 +69,8 @@ SAMPLES: Mapping[str, list[str]] = {
     "privacy erase": ["slack:U1"],
     "oauth list": ["slack:U1"],
     "oauth revoke": ["slack:U1", "--all"],
+    "oauth install": ["slack"],
+    "oauth uninstall": ["T0"],
     "model push": ["{folder}"],
     "model check": ["openai:m@http://127.0.0.1:9/v1"],
     "record run": ["--to", "http://127.0.0.1:9", "--secrets", "{file}", "--out", "{folder}/out.jsonl"],

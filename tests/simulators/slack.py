@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -19,6 +20,8 @@ BOT_USER = "U0BOT"
 BOT_ID = "B0BOT"
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 TOKEN = "xoxb-1234567890-the-bot-token"
+CLIENT = "1234567890.client"
+CLIENT_SECRET = "the-client-secret"
 
 SCOPES = (
     "app_mentions:read", "chat:write", "im:history", "im:write", "channels:history", "groups:history", "mpim:history", "commands",
@@ -45,6 +48,28 @@ FORM_ONLY = frozenset(
         "usergroups.list",
     }
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Team:
+    """A workspace beside the first in which the app may be installed."""
+
+    id: str
+    bot_user: str
+    bot_id: str
+    token: str
+    name: str = ""
+
+
+@dataclass
+class Code:
+    """What somebody brings back from the installation page."""
+
+    redirect: str
+    scopes: tuple[str, ...]
+    team: Team
+    ends: float
+    used: bool = False
 
 
 @dataclass
@@ -116,6 +141,16 @@ class SlackSimulator(Simulator):
         self.used_urls: dict[str, tuple[int, float]] = {}
         self.called: dict[tuple[str, str], list[float]] = {}
         self._count = 0
+        self.teams: dict[str, Team] = {}
+        """Further workspaces, by their bot's token while the app is installed there."""
+        self.redirects: set[str] = set()
+        self.codes: dict[str, Code] = {}
+        self.chooses: Team | None = None
+        """The workspace that whoever sits at the installation page picks; None: they cancel."""
+        self.answers: dict[str, Any] = {}
+        """What the answer to an installation says otherwise."""
+        self.posted_with: list[str] = []
+        """The token of every post."""
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -166,17 +201,18 @@ class SlackSimulator(Simulator):
         del event["channel_type"]
         return {**event, "type": "app_mention"}
 
-    def event(self, event: Mapping[str, Any], *, event_id: str = "") -> Webhook:
-        """The signed request that carries `event`."""
+    def event(self, event: Mapping[str, Any], *, event_id: str = "", team: Team | None = None) -> Webhook:
+        """The signed request that carries `event`, of the first workspace or of `team`."""
         self._count += 1
+        id_, bot = (team.id, team.bot_user) if team else (TEAM, BOT_USER)
         envelope = {
             "token": "deprecated",
-            "team_id": TEAM,
+            "team_id": id_,
             "api_app_id": "A0APP",
             "type": "event_callback",
             "event_id": event_id or f"Ev{self._count:08d}",
             "event_time": int(self.clock()),
-            "authorizations": [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True, "is_enterprise_install": False}],
+            "authorizations": [{"team_id": id_, "user_id": bot, "is_bot": True, "is_enterprise_install": False}],
             "event": dict(event),
         }
         return self.signed("events", json.dumps(envelope).encode(), "application/json")
@@ -266,13 +302,15 @@ class SlackSimulator(Simulator):
     def before(self, call: Call) -> Answer | None:
         """Token, scope and content type of a method call."""
         method = call.path.removeprefix("/api/")
-        if method == call.path:
+        if method == call.path or method == "oauth.v2.access":
             return None
         token = call.headers.get("authorization", "").removeprefix("Bearer ")
         if not token:
             return self._no("not_authed")
-        if self.token_error or token != self.token:
+        if token not in self.teams and (self.token_error or token != self.token):
             return self._no(self.token_error or "invalid_auth")
+        if method == "auth.revoke":
+            return None
         kind = call.headers.get("content-type", "")
         if method in FORM_ONLY and not kind.startswith(FORM):
             return self._no("invalid_arguments")
@@ -372,9 +410,66 @@ class SlackSimulator(Simulator):
             and element.get("style", "primary") in ("primary", "danger")
         )
 
+    @route("GET", "/oauth/v2/authorize")
+    def installation_page(self, call: Call) -> Answer:
+        """Somebody picks a workspace, or cancels."""
+        asked = call.query
+        scopes = tuple(filter(None, asked.get("scope", "").split(",")))
+        if asked.get("client_id") != CLIENT or asked.get("redirect_uri") not in self.redirects:
+            return Answer(400, "bad client or redirect address")
+        if not scopes or not set(scopes) <= self.scopes or asked.get("user_scope"):
+            return Answer(400, "invalid_scope")
+        if len(asked.get("state", "")) < 16:
+            return Answer(400, "no state")
+        back = {"error": "access_denied", "state": asked["state"]}
+        if self.chooses:
+            self._count += 1
+            code = f"code-{self._count}-{hashlib.sha256(asked['state'].encode()).hexdigest()[:8]}"
+            self.codes[code] = Code(asked["redirect_uri"], scopes, self.chooses, self.clock() + 600)
+            back = {"code": code, "state": asked["state"]}
+        return Answer(302, None, {"location": f"{asked['redirect_uri']}?{urlencode(back)}"})
+
+    @route("POST", r"/api/oauth\.v2\.access")
+    def exchange(self, call: Call) -> Answer:
+        """The bot's token for a code, once, to the app that the code was made for."""
+        basic = "Basic " + base64.b64encode(f"{CLIENT}:{CLIENT_SECRET}".encode()).decode()
+        if call.headers.get("authorization") != basic:
+            return self._no("bad_client_secret")
+        asked = call.form()
+        code = self.codes.get(asked.get("code", ""))
+        if code is None or code.ends < self.clock():
+            return self._no("invalid_code")
+        if code.used:
+            return self._no("code_already_used")
+        code.used = True
+        if asked.get("redirect_uri") != code.redirect:
+            return self._no("bad_redirect_uri")
+        self.teams[code.team.token] = code.team
+        answer = {
+            "access_token": code.team.token,
+            "token_type": "bot",
+            "scope": ",".join(code.scopes),
+            "bot_user_id": code.team.bot_user,
+            "app_id": "A0APP",
+            "team": {"id": code.team.id, "name": code.team.name},
+            "enterprise": None,
+            "is_enterprise_install": False,
+            "authed_user": {"id": "U0INSTALLER"},
+        }
+        return self._ok(**(answer | self.answers))
+
+    @route("POST", r"/api/auth\.revoke")
+    def end_token(self, call: Call) -> Answer:
+        """Ends a further workspace's token."""
+        if self.teams.pop(call.headers["authorization"].removeprefix("Bearer "), None) is None:
+            return self._no("invalid_auth")
+        return self._ok(revoked=True)
+
     @route("POST", "/api/auth.test")
     def auth_test(self, call: Call) -> Answer:
         """Who the token belongs to."""
+        if team := self.teams.get(call.headers["authorization"].removeprefix("Bearer ")):
+            return self._ok(team=team.name, team_id=team.id, user="bot", user_id=team.bot_user, bot_id=team.bot_id)
         return self._ok(
             url="https://company.slack.com/", team="Company", team_id=TEAM, user="bot", user_id=BOT_USER, bot_id=BOT_ID
         )
@@ -386,6 +481,7 @@ class SlackSimulator(Simulator):
         self._need("chat:write")
         place = self._place(data.get("channel"))
         self._check(data, place)
+        self.posted_with.append(call.headers["authorization"].removeprefix("Bearer "))
         post = Post(
             self._ts(),
             BOT_USER,

@@ -61,6 +61,8 @@ FLOORS = {
         "acting",
         "summaries",
         "safety",
+        "workspaces",
+        "installing",
     },
     4: {
         "assembly",

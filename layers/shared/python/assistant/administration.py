@@ -268,6 +268,7 @@ def _no_wider(who: Identity, scopes: list[str] | tuple[str, ...]) -> None:
 
 
 def _add_consents(app: FastAPI, assistant: Assistant) -> None:
+    from assistant.installing import LINK_SECONDS
     from assistant.oauth.authorisation import grant_to_json, grants_to_json, revoke_for
 
     audit, tenant_here = assistant.audit, assistant.settings.tenant
@@ -298,6 +299,22 @@ def _add_consents(app: FastAPI, assistant: Assistant) -> None:
             return {"providers": [{"name": p.name, "title": p.title} for p in assistant.authorisations.providers.configured()]}
         audit.read(who.id, f"authorisations of {person}")
         return {"grants": grants_to_json(assistant.authorisations, person, tenant)}
+
+    @app.get("/api/workspaces")
+    def workspaces(who: ConsentReader) -> dict[str, Any]:
+        found = assistant.workspaces.list()
+        shown = ("team", "name", "enterprise", "bot_user", "since", "by")
+        return {"workspaces": [{name: getattr(w, name) for name in shown} for w in found]}
+
+    @app.post("/api/workspaces")
+    def install(who: ConsentAdmin) -> dict[str, Any]:
+        with audit.act(who.id, "link to install slack", "slack"):
+            return {"link": assistant.installations.link(by=who.id), "seconds": LINK_SECONDS}
+
+    @app.delete("/api/workspaces/{team}")
+    def uninstall(who: ConsentAdmin, team: str) -> dict[str, Any]:
+        with audit.act(who.id, "uninstall slack", team):
+            return {"team": team, "told": assistant.installations.remove(team)}
 
     @app.delete("/api/authorisations/{person}")
     def revoke(who: ConsentAdmin, person: str, provider: Word = "", tenant: Word = "") -> dict[str, Any]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from assistant.filing import Filings
     from assistant.growing import Step
     from assistant.handover import HandOvers
+    from assistant.installing import Installations
     from assistant.intake import Intake
     from assistant.intents import Intents, Prepared
     from assistant.knowledge.service import Service
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from assistant.summaries import Summaries
     from assistant.thinking import Thinking
     from assistant.worker import Worker
+    from assistant.workspaces import Workspaces
     from assistant.zones import Zones
 
 
@@ -185,6 +187,7 @@ class Assistant:
                 sleep=self._sleep,
             )
             platform.files = lambda: self.bucket
+            platform.workspaces = lambda: self.workspaces
             self._platforms[name] = known = (secrets, platform)
         return known[1]
 
@@ -615,6 +618,30 @@ class Assistant:
             tenant=self.settings.tenant,
             clock=self.clock,
             metrics=self.metrics,
+        )
+
+    @cached_property
+    def workspaces(self) -> Workspaces:
+        """The further workspaces in which Slack's app is installed."""
+        from assistant.workspaces import Workspaces
+
+        return Workspaces(
+            "slack", self.table, lambda: self.authorisations.envelope, tenant=self.settings.tenant, clock=self.clock
+        )
+
+    @cached_property
+    def installations(self) -> Installations:
+        """How Slack's app gets into further workspaces."""
+        from assistant.installing import Installations
+        from assistant.platforms.slack import NEEDED, USEFUL
+
+        return Installations(
+            table=self.table,
+            workspaces=self.workspaces,
+            authorisations=self.authorisations,
+            scopes=sorted({*NEEDED, *USEFUL}),
+            public_url=self.settings.public_url,
+            clock=self.clock,
         )
 
     @cached_property

@@ -156,6 +156,8 @@ class Thinking:
             return
         if self._opinions and message.kind == "other":
             self._opinions.hear_native(message, self._platform(message.platform), ring=ring.name if ring else "")
+        if message.kind == "other":
+            self._platform(message.platform).hear(message)
         if self._consents and message.kind == "other" and message.action_key == PERSON_LEFT:
             self._consents().left(message)
         with self._plugins.hearing(message, self._around(message, message.dedup_id, ring)):

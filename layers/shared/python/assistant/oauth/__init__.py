@@ -1,4 +1,7 @@
-"""Authorisation by the asker: `/oauth/{provider}/start` and `/oauth/{provider}/callback`, and what stands behind them."""
+"""Authorisation by the asker: `/oauth/{provider}/start` and `/oauth/{provider}/callback`, and what stands behind them.
+
+`/oauth/slack-install/…` is an administrator's way to install the app in a further workspace.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,16 @@ def create_app(assistant: Assistant) -> FastAPI:
     @app.exception_handler(Unavailable)
     def unavailable(request: Request, error: Unavailable) -> Response:
         return shown(Page(words="page_unavailable", status=503, language=_language(request)))
+
+    @app.get("/oauth/slack-install/start")
+    def start_installation(request: Request, ticket: str = "") -> Response:
+        language, browser = _language(request), request.cookies.get(cookie, "")
+        return shown(assistant.installations.begin(ticket, browser=browser, language=language))
+
+    @app.get("/oauth/slack-install/callback")
+    def finish_installation(request: Request) -> Response:
+        language, browser = _language(request), request.cookies.get(cookie, "")
+        return shown(assistant.installations.finish(dict(request.query_params), browser=browser, language=language))
 
     @app.get("/oauth/{provider}/start")
     def start(provider: str, request: Request, ticket: str = "", sure: str = "") -> Response:

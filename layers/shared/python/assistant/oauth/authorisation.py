@@ -120,7 +120,7 @@ class Authorisations:
         self._metrics = metrics
         self.vault = Vault(table, envelope, clock=clock, wait=wait, failed=self._failed)
         self._table = table
-        self._envelope = envelope
+        self.envelope = envelope
         self._queue = queue
         self._public_url = public_url.rstrip("/")
         self._tenant = tenant
@@ -420,6 +420,10 @@ class Authorisations:
     def _verifier(self, nonce: str, browser: str) -> str:
         return hmac.new(self._signing_key(), f"verifier\n{nonce}\n{browser}".encode(), hashlib.sha256).hexdigest()
 
+    def sign(self, *parts: str) -> str:
+        """The signature of `parts`, 40 hexadecimal digits, the same in all instances."""
+        return self._mac("other", *parts)
+
     def _mac(self, *parts: str) -> str:
         return hmac.new(self._signing_key(), "\n".join(parts).encode(), hashlib.sha256).hexdigest()[:40]
 
@@ -428,13 +432,13 @@ class Authorisations:
         if not self._secret:
             where, context = key("SYSTEM", self._tenant), {"tenant": self._tenant, "purpose": "state"}
             if (item := self._table.get(where, "state-key")) is None:
-                sealed = self._envelope.seal(random_secrets.token_hex(32), context)
+                sealed = self.envelope.seal(random_secrets.token_hex(32), context)
                 try:
                     item = {"pk": where, "sk": "state-key", "key": sealed.key, "sealed": sealed.value}
                     self._table.put(item, condition="attribute_not_exists(#pk)")
                 except Conflict as met:
                     item = met.item
-            self._secret = bytes.fromhex(self._envelope.open(Sealed(str(item["key"]), str(item["sealed"])), context))
+            self._secret = bytes.fromhex(self.envelope.open(Sealed(str(item["key"]), str(item["sealed"])), context))
         return self._secret
 
 

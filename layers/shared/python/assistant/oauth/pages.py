@@ -11,7 +11,7 @@ from typing import Final
 from assistant.oauth.authorisation import Page
 from assistant.words import nearest, say
 
-GOOD: Final = frozenset({"page_done", "page_already"})
+GOOD: Final = frozenset({"page_done", "page_already", "page_install_done"})
 
 _STYLE: Final = """
 :root{color-scheme:light dark;font:17px/1.6 system-ui,-apple-system,"PingFang SC","Microsoft YaHei",sans-serif}

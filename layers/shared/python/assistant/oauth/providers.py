@@ -389,6 +389,30 @@ class Slack(Provider):
             raise Unavailable(f"{self.name} does not say who signed in ({error.reason})") from error
         return Account(id=_text(data, "user_id"), name=_text(data, "user"), ids=(_text(data, "user_id"),))
 
+    # --- the bot's own installation in a workspace ---
+
+    def install_address(self, *, redirect: str, state: str, scopes: Sequence[str], challenge: str = "") -> str:
+        """The page on which somebody installs the app, with its bot, in a workspace of their choice."""
+        return self._redirect(
+            f"{self._base}/oauth/v2/authorize",
+            client_id=self.config["client_id"],
+            scope=",".join(scopes),
+            redirect_uri=redirect,
+            state=state,
+            code_challenge=challenge,
+            code_challenge_method="S256" if challenge else "",
+        )
+
+    def install(self, code: str, *, redirect: str, verifier: str = "") -> dict[str, Any]:
+        """Slack's whole answer to an installation's code, the bot's token in it. Raises Denied, Unavailable."""
+        return self._ask({"code": code, "redirect_uri": redirect} | ({"code_verifier": verifier} if verifier else {}))
+
+    def bot(self, token: str) -> dict[str, Any]:
+        """Whose `token` it is: `team_id`, `user_id`, `bot_id`. Raises Denied, Unavailable."""
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json; charset=utf-8"}
+        _, data = call(self.name, "POST", f"{self._base}/api/auth.test", headers=headers, content=b"{}")
+        return self._good(data)
+
     def revoke(self, tokens: Tokens) -> bool:
         """Ends the token at Slack; one that is dead already is as good."""
         _, data = call(self.name, "POST", f"{self._base}/api/auth.revoke", headers={"authorization": f"Bearer {tokens.access}"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
@@ -64,6 +64,42 @@ class Department:
     """Id and name of each person who leads it."""
 
 
+class Workspace(Protocol):
+    """One further workspace in which the app is installed."""
+
+    @property
+    def team(self) -> str:
+        """Its id."""
+
+    @property
+    def name(self) -> str:
+        """As people know it."""
+
+    @property
+    def bot_user(self) -> str:
+        """The bot's user id there."""
+
+    @property
+    def bot(self) -> str:
+        """The bot's id there."""
+
+
+class Workspaces(Protocol):
+    """The workspaces beside the secret's own in which the app is installed. Raises Unavailable."""
+
+    def of(self, teams: Iterable[str]) -> Workspace | None:
+        """The first of `teams` in which it is installed; None where it is in none of them."""
+
+    def token(self, workspace: Any) -> str:
+        """The bot's token there; empty where it is gone."""
+
+    def list(self) -> Sequence[Workspace]:
+        """All of them."""
+
+    def delete(self, team: str, *, before: float | None = None) -> None:
+        """Forgets an installation; with `before`, one that was made by that Unix second."""
+
+
 class Files(Protocol):
     """Objects by their paths."""
 
@@ -105,6 +141,8 @@ class Platform(ABC):
         self._cache = cache
         self.files: Callable[[], Files] | None = None
         """Where files lie that people put in through our own page; set by the assembly."""
+        self.workspaces: Callable[[], Workspaces] | None = None
+        """Where else the app is installed, for a vendor whose apps serve several workspaces; set by the assembly."""
 
     def secret(self, name: str) -> str:
         """The secret field `name`; a missing one fails closed with VerificationError."""
@@ -134,6 +172,9 @@ class Platform(ABC):
     def receive(self, webhook: Webhook) -> Received:
         """What the webhook amounts to. Raises VerificationError before anything of an unproven body is believed, and
         Refused for a proven one that cannot be read."""
+
+    def hear(self, message: Message) -> None:
+        """Told, once a message of kind `other` leaves the queue, of what concerns the platform itself."""
 
     def forget(self) -> None:
         """Receives from now on as a new instance would; what was loaded from the vendor stays."""

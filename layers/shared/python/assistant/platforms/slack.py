@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -27,24 +28,31 @@ from assistant.errors import (
     Refused,
     SendError,
     TokenDead,
+    Unavailable,
     UnsupportedType,
     VendorUnavailable,
     VerificationError,
 )
 from assistant.messages import Attachment, Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
+from assistant.observability import log
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.slack_events import (
+    INSTALLATION_ENDED,
+    NOWHERE,
     REPEATED,
+    WORKSPACE,
     Own,
     form,
     from_command,
     from_events,
     from_interactive,
+    told_of,
 )
 
 if TYPE_CHECKING:
     import httpx
 
+    from assistant.platforms import Workspace
     from assistant.platforms.markdown import Dialect
     from assistant.platforms.outbound import Rate
 
@@ -130,6 +138,8 @@ class Slack(Platform):
         super().__init__(*args, **kwargs)
         self._shows_status = True
         self._unbegun: set[str] = set()
+        self._further: dict[str, Slack] = {}
+        """What speaks in the further workspaces, by their ids."""
 
     # --- in ---
 
@@ -146,14 +156,77 @@ class Slack(Platform):
         wanted = "application/json" if webhook.channel == "events" else "application/x-www-form-urlencoded"
         if kind != wanted and "content-type" in webhook.headers:
             raise Refused(f"slack: content type {kind[:80]!r} is not {wanted}", status=415)
-        user = self.secrets.get("bot_user_id", "")
-        own = Own(frozenset({user} if user else ()), self.secrets.get("bot_id", ""))
+        about = told_of(webhook.channel, webhook.body) if self.secrets.get("team_id") and self.workspaces else NOWHERE
+        further = self._elsewhere(about.teams)
+        if further is None and self._strange(about.teams):
+            if about.ends:
+                return Received()
+            raise Refused(
+                f"slack: the app is not installed in workspace {about.teams[0][:40]} here; "
+                "an administrator gets a link with: assistant oauth install slack",
+                status=403,
+            )
+        user, bot = (further.bot_user, further.bot) if further else (self.secrets.get("bot_user_id"), self.secrets.get("bot_id"))
+        received = self._received(webhook, Own(frozenset({user} if user else ()), bot or ""))
+        if further is None:  # the secret's own token is an administrator's to replace
+            return replace(received, messages=tuple(m for m in received.messages if m.action_key != INSTALLATION_ENDED))
+        messages = tuple(replace(m, address={**m.address, WORKSPACE: further.team}) for m in received.messages)
+        return replace(received, messages=messages)
+
+    def _strange(self, teams: Sequence[str]) -> bool:
+        """Whether the secret's own workspace is not among `teams`; a request that names none is its own."""
+        return bool(teams) and self.secrets.get("team_id") not in teams
+
+    def _elsewhere(self, teams: Sequence[str]) -> Workspace | None:
+        """The further workspace that comes first in `teams`, before the secret's own; asks nobody where its own is first."""
+        before = tuple(takewhile(lambda team: team != self.secrets.get("team_id"), teams))
+        return self.workspaces().of(before) if before and self.workspaces else None
+
+    def _received(self, webhook: Webhook, own: Own) -> Received:
         match webhook.channel:
             case "events":
                 return from_events(webhook.body, own)
             case "interactive":
                 return from_interactive(webhook.body)
         return from_command(webhook.body, own)
+
+    def hear(self, message: Message) -> None:
+        """Deletes the token of a further workspace from which the app was removed."""
+        if message.action_key == INSTALLATION_ENDED and self.workspaces and (team := message.address.get(WORKSPACE, "")):
+            self.workspaces().delete(team, before=message.sent_at / 1000)
+            log(logger, logging.WARNING, "the app was removed from a workspace", event_reason=team)
+
+    def private_chat_beside(self, user: str, message: Message) -> Message:
+        """The same for somebody in the workspace that `message` came from."""
+        made = super().private_chat_beside(user, message)
+        team = message.address.get(WORKSPACE, "")
+        return replace(made, address={WORKSPACE: team}) if team else made
+
+    def _at(self, to: Message) -> Slack:
+        """This, or what speaks with the token of the further workspace that `to` came from. Raises a SendError."""
+        team = to.address.get(WORKSPACE, "")
+        if not team or team == self.secrets.get("team_id"):
+            return self
+        try:
+            workspaces = self.workspaces() if self.workspaces else None
+            workspace = workspaces.of([team]) if workspaces else None
+            token = workspaces.token(workspace) if workspaces and workspace else ""
+        except Unavailable as error:
+            raise VendorUnavailable(f"slack: the token of workspace {team}: {error}", platform=self.name) from error
+        if workspace is None or not token:
+            said = f"slack: the app is not installed in workspace {team} any more"
+            raise NotInChat(said, platform=self.name, code="not_installed")
+        known = self._further.get(team)
+        if known is None or (known.secrets["bot_token"], known.secrets["bot_user_id"]) != (token, workspace.bot_user):
+            own = {"team_id": team, "bot_token": token, "bot_user_id": workspace.bot_user, "bot_id": workspace.bot}
+            known = self._further[team] = Slack(
+                {**self.secrets, **own},
+                cache=self._cache,
+                clock=self.clock,
+                replay_window=self.replay_window,
+                sleep=self.sleep,
+            )
+        return known
 
     def _verify(self, webhook: Webhook) -> None:
         """Raises VerificationError unless Slack signed these bytes less than five minutes ago.
@@ -177,6 +250,8 @@ class Slack(Platform):
     def send(self, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
         """Posts the reply: in the thread of a channel, plainly in a one-to-one chat, to the asker's eyes only where it is
         private. Repeats are recognised by `key`, except for what only one person sees: Slack cannot be asked for that."""
+        if (elsewhere := self._at(to)) is not self:
+            return elsewhere.send(reply, to=to, key=key, attempt=attempt)
         pieces = self._pieces(reply)
         if not pieces:
             return Sent()
@@ -381,6 +456,8 @@ class Slack(Platform):
         In a thread it grows by Slack's own streaming. A stream hangs under a message, which in a plain one-to-one chat would
         hide the answer in a thread: there one message is posted and edited.
         """
+        if (elsewhere := self._at(to)) is not self:
+            return elsewhere.open_stream(to=to, key=key, attempt=attempt)
         if to.kind == "slash" and not to.direct:
             return None  # answered for the asker's eyes only, which cannot grow
         place = self._place(to)
@@ -403,6 +480,8 @@ class Slack(Platform):
 
     def update_stream(self, state: StreamState, text: str, *, to: Message) -> StreamState:
         """Shows the text so far. A moment's trouble is left for the next call: what counts is that the end lands."""
+        if (elsewhere := self._at(to)) is not self:
+            return elsewhere.update_stream(state, text, to=to)
         text = _harmless(text.lstrip())
         if text.endswith("<"):
             text = text[:-1]  # what follows decides whether it is harmless
@@ -521,6 +600,8 @@ class Slack(Platform):
 
     def finish_stream(self, state: StreamState, reply: Reply, *, to: Message, key: str, attempt: int = 1) -> Sent:
         """Lands the whole reply in the growing message, what is too long for it below; as a new message where it is gone."""
+        if (elsewhere := self._at(to)) is not self:
+            return elsewhere.finish_stream(state, reply, to=to, key=key, attempt=attempt)
         if not state.id and (self._may_be_started(state) or attempt > 1):
             state = self._adopted(state, to)
         if not state.id:
@@ -606,6 +687,9 @@ class Slack(Platform):
 
     def update_card(self, message: Message, reply: Reply) -> None:
         """Replaces the message whose button was clicked."""
+        if (elsewhere := self._at(message)) is not self:
+            elsewhere.update_card(message, reply)
+            return
         pieces = self._pieces(reply) or [" "]
         shown = self._shown(pieces[:1], 0, reply)
         if message.address.get("ephemeral") and message.address.get("response_url"):
@@ -615,6 +699,8 @@ class Slack(Platform):
 
     def fetch(self, message: Message, *, limit: int) -> File:
         """The file's bytes, asked for with the bot's token, which goes to Slack's own hosts only."""
+        if (elsewhere := self._at(message)) is not self:
+            return elsewhere.fetch(message, limit=limit)
         from assistant.platforms.files import content_type, safe_name
 
         url, name = message.file_key, message.file_name
@@ -662,6 +748,8 @@ class Slack(Platform):
 
     def members(self, message: Message, *, most: int) -> tuple[str, ...] | None:
         """The channel's members without this bot. Source: docs.slack.dev/reference/methods/conversations.members"""
+        if (elsewhere := self._at(message)) is not self:
+            return elsewhere.members(message, most=most)
         found: list[str] = []
         cursor = ""
         while len(found) <= most:
@@ -695,6 +783,8 @@ class Slack(Platform):
         What is for the asker alone, and what answers a command in a channel that the bot may be no member of, goes to their
         own chat: files cannot be shown to one person among others.
         """
+        if (elsewhere := self._at(to)) is not self:
+            return elsewhere.upload(file, to=to, key=key, private=private)
         from assistant.platforms import outbound
 
         aside = not to.direct and (private or to.kind == "slash")
@@ -855,6 +945,28 @@ class Slack(Platform):
         findings.append(
             _finding("events", "unknown", "a bot token cannot read the subscriptions", fix, self._console("event-subscriptions"))
         )
+        return findings + self._further_findings()
+
+    def _further_findings(self) -> list[Finding]:
+        """Whether the bot is still let in where the app was installed beside the secret's own; nothing where nowhere."""
+        try:
+            further = self.workspaces().list() if self.workspaces else ()
+        except Unavailable as error:
+            return [_finding("workspaces", "unknown", str(error), "look again in a minute")]
+        findings, well = [], []
+        for workspace in further:
+            named = f"{workspace.name or 'unnamed'} ({workspace.team})"
+            at = self.private_chat("")
+            try:
+                self._at(replace(at, address={WORKSPACE: workspace.team}))._call("auth.test", {}, tries=1)
+                well.append(named)
+            except TokenDead as error:
+                fix = "install the app there again (assistant oauth install slack), or forget it (assistant oauth uninstall TEAM)"
+                findings.append(_finding(f"workspace {workspace.team}", "fault", f"{named}: {error}", fix))
+            except SendError as error:
+                findings.append(_finding(f"workspace {workspace.team}", "unknown", f"{named}: {error}", "look again in a minute"))
+        if well:
+            findings.append(_finding("workspaces", "ok", f"also installed in {', '.join(well)}"))
         return findings
 
     def _secret_findings(self) -> list[Finding]:

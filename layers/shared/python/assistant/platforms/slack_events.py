@@ -22,6 +22,12 @@ SLACKBOT: Final = "USLACKBOT"
 REPEATED: Final = "~~"
 """Stands between a button's key and its number where one message has several buttons with the same key."""
 
+WORKSPACE: Final = "workspace"
+"""In a message's address: the id of the further workspace whose token it is answered with; absent in the secret's own."""
+
+INSTALLATION_ENDED: Final = "installation_ended"
+"""`action_key` of the event that says that the app, or its bot's token, is gone from a workspace."""
+
 Object = Mapping[str, Any]  # decoded JSON: looked at field by field, every field checked where it is read
 
 
@@ -134,6 +140,56 @@ def mentions(text: str, own: Iterable[str]) -> bool:
     return any(re.search(rf"<@{re.escape(user)}(\|[^<>]*)?>", text) for user in own)
 
 
+# --- which workspace ---------------------------------------------------------------------------
+
+
+class About(NamedTuple):
+    """Which workspaces and organisations a request names as those for which the app got it."""
+
+    teams: tuple[str, ...]
+    ends: bool = False
+    """True where the request says that the app is gone from there."""
+
+
+NOWHERE: Final = About(())
+
+
+def told_of(channel: str, body: bytes) -> About:
+    """Which workspaces the request is for, the likeliest first: in a channel shared with another company they are several."""
+    if channel == "events":
+        envelope = json_object(body, "the body")
+        given = _objects(envelope, "authorizations")  # for whom the app was sent it; the rest may be the writer's own company
+        kind = _text(_object(envelope, "event"), "type")
+        named = [
+            *(_text(a, "enterprise_id") for a in given if a.get("is_enterprise_install") is True),
+            *(_text(a, "team_id") for a in given),
+            _text(envelope, "team_id"),
+            _text(envelope, "enterprise_id"),
+        ]
+        return About(_some(named), kind in ("app_uninstalled", "tokens_revoked"))
+    fields = form(body)
+    if channel == "commands":
+        whole, team = fields.get("enterprise_id", ""), fields.get("team_id", "")
+        return About(_some([whole, team] if fields.get("is_enterprise_install") == "true" else [team, whole]))
+    payload = json_object(fields.get("payload", "{}"), "the field 'payload'")
+    shown, whole = _object(payload, "message"), _text(_object(payload, "enterprise"), "id")
+    named = [
+        whole if payload.get("is_enterprise_install") is True else "",
+        # Whose bot wrote the message, or opened the form: a person of another company may press its button.
+        _text(_object(shown, "bot_profile"), "team_id"),
+        _text(shown, "team") if shown.get("bot_id") else "",
+        _text(_object(payload, "view"), "app_installed_team_id"),
+        _text(_object(payload, "team"), "id"),
+        _text(_object(payload, "user"), "team_id"),
+        whole,
+    ]
+    return About(_some(named))
+
+
+def _some(ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(i for i in ids if i))
+
+
 # --- events ------------------------------------------------------------------------------------
 
 
@@ -178,6 +234,9 @@ def _event(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
         yield make("bot_removed", channel, _text(event, "actor_id") or user)
     elif kind == "app_home_opened" and event.get("tab") == "messages" and channel and user:
         yield make("entered", channel, user)
+    elif kind == "app_uninstalled" or (kind == "tokens_revoked" and _lost(event, own)):
+        team = _text(envelope, "team_id") or _text(envelope, "enterprise_id")
+        yield make("other", team, team, action_key=INSTALLATION_ENDED)
     elif kind == "user_change" and (gone := _object(event, "user")).get("deleted") is True and _text(gone, "id"):
         yield make("other", _text(gone, "id"), _text(gone, "id"), direct=True, action_key=PERSON_LEFT)
     elif kind == "assistant_thread_started":
@@ -185,6 +244,12 @@ def _event(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
         channel, user, root = _text(thread, "channel_id"), _text(thread, "user_id"), _text(thread, "thread_ts")
         if channel and user:
             yield make("entered", channel, user, thread=root, address=_address(thread_ts=root))
+
+
+def _lost(event: Object, own: Own) -> bool:
+    """Whether the bot's own token is among those that were revoked; people's tokens are no business of the installation."""
+    bots = _object(event, "tokens").get("bot")
+    return isinstance(bots, list) and any(bot in own.users for bot in bots)
 
 
 def _maker(envelope: Object, event: Object) -> Callable[..., Message]:

@@ -1,10 +1,13 @@
-"""What people have allowed, and taking it back for them (as when somebody leaves).
+"""What people have allowed, taking it back for them (as when somebody leaves), and the app's further workspaces at Slack.
 
 examples:
   assistant oauth providers
   assistant oauth list slack:U123
   assistant oauth revoke slack:U123 microsoft
   assistant oauth revoke slack:U123 --all
+  assistant oauth install slack
+  assistant oauth workspaces
+  assistant oauth uninstall T0123ABC
 """
 
 from __future__ import annotations
@@ -28,10 +31,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "providers": "where access can be allowed",
         "list": "what a person has allowed; never the tokens",
         "revoke": "delete a person's tokens, and tell the provider",
+        "install": "print a link with which the app is installed in one more Slack workspace, once, within the hour",
+        "workspaces": "the further Slack workspaces in which the app is installed",
+        "uninstall": "forget a further workspace, and end the bot's token there",
     }
     for name, text in texts.items():
         action = actions.add_parser(name, help=text)
-        if name != "providers":
+        if name == "install":
+            action.add_argument("platform", choices=["slack"])
+        if name == "uninstall":
+            action.add_argument("team", metavar="WORKSPACE", help="its id, as `assistant oauth workspaces` shows it")
+        if name in ("list", "revoke"):
             action.add_argument("person", metavar="PLATFORM:USER")
             action.add_argument("--tenant", default="", help="the platform's id of the company, where it names one")
         if name == "revoke":
@@ -49,6 +59,12 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "revoke":
             query = {"provider": args.provider, "tenant": args.tenant}
             answer = remote.call("DELETE", f"/api/authorisations/{quote(args.person, safe='')}", params=query)
+        elif args.action == "install":
+            answer = remote.call("POST", "/api/workspaces")
+        elif args.action == "workspaces":
+            answer = remote.call("GET", "/api/workspaces")
+        elif args.action == "uninstall":
+            answer = remote.call("DELETE", f"/api/workspaces/{quote(args.team, safe='')}")
         elif args.action == "list":
             answer = remote.call("GET", "/api/authorisations", params={"person": args.person, "tenant": args.tenant})
         else:
@@ -70,6 +86,19 @@ def _print(action: str, answer: dict[str, Any]) -> None:
             print(f"{grant['provider']:12} {grant['state']:8} {grant['account']:20} since {since}  {' '.join(grant['scopes'])}")
         if not answer["grants"]:
             print("nothing is allowed")
+    elif action == "install":
+        print(
+            f"open this once, within {answer['seconds'] // 60} minutes, as somebody who may install apps there:\n{answer['link']}"
+        )
+    elif action == "workspaces":
+        for workspace in answer["workspaces"]:
+            since = time.strftime("%Y-%m-%d", time.localtime(workspace["since"]))
+            print(f"{workspace['team']:12} {workspace['name']:24} since {since}")
+        if not answer["workspaces"]:
+            print("installed in no further workspace")
+    elif action == "uninstall":
+        told = "its token is ended" if answer["told"] else "forgotten here; Slack could not be told"
+        print(f"{answer['team']:12} {told}")
     else:
         for revoked in answer["revoked"]:
             told = "the provider was told" if revoked["told"] else "deleted here; the provider offers no way to tell it"
