@@ -70,6 +70,9 @@ ROUTES: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("POST", "/api/doctor/fix"): ("admin", "/api/doctor/fix", {}),
     ("GET", "/api/authorisations"): ("operator", "/api/authorisations?person=webchat:ann", None),
     ("DELETE", "/api/authorisations/{person}"): ("admin", "/api/authorisations/webchat:ann", None),
+    ("GET", "/api/workspaces"): ("operator", "/api/workspaces", None),
+    ("POST", "/api/workspaces"): ("admin", "/api/workspaces", None),
+    ("DELETE", "/api/workspaces/{team}"): ("admin", "/api/workspaces/T0NOWHERE", None),
     ("GET", "/api/rollout"): ("operator", "/api/rollout", None),
     ("GET", "/api/rollout/history"): ("operator", "/api/rollout/history", None),
     ("GET", "/api/rollout/plan"): ("operator", "/api/rollout/plan", None),
@@ -130,6 +133,8 @@ NOT_FOUND = {
     ("GET", "/api/conversations/{conversation}/files/{number}"),
 }
 """The requests name what is not there, and whoever is let in hears just that."""
+NOT_SET_UP = {("POST", "/api/workspaces"), ("DELETE", "/api/workspaces/{team}")}
+"""Slack is not set up in this house: whoever is let in hears what is missing."""
 NOBODYS = {("DELETE", "/api/authorisations/mine/{provider}")}
 """Of a key that belongs to nobody there is nothing to take back."""
 
@@ -148,6 +153,8 @@ def expected(name: str, row: tuple[str, str], needs: str, area: str) -> set[int]
     forged = name == "cookie alone" and method != "GET"
     if name not in LET_IN[needs] or limited or forged or (name == "another user" and others):
         return {403}
+    if row in NOT_SET_UP:
+        return {400}
     if row in NOBODYS:
         return {400}
     return {404} if row in NOT_FOUND else {200, 202}
