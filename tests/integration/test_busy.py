@@ -136,6 +136,23 @@ def test_a_follow_up_that_is_edited_while_it_waits_is_answered_as_edited(aws: Em
         assert asked(house) == ["first", "second"]
 
 
+def test_the_web_chat_shows_the_reply_at_the_question_and_what_waits_as_open(aws: Emulator) -> None:
+    house = House(aws, model=ScriptedModel(["One.", "Two and three."]))
+    meanwhile(house, lambda: [house.say("second", id="m2"), house.say("third", id="m3")])
+    house.say("first", id="m1")
+    for _ in range(3):
+        house.run(house.batch())
+    assert [(t["id"], t["state"]) for t in house.turns()] == [("m1", "sent"), ("m2", "answering"), ("m3", "answering")]
+    house.drain()
+    shown = [(t["id"], t["question"], t["state"], t["text"]) for t in house.turns()]
+    together = "I answer this together with what you wrote before it."
+    assert shown == [
+        ("m1", "first", "sent", "One."),
+        ("m2", "second", "sent", "Two and three."),
+        ("m3", "third", "sent", together),
+    ]
+
+
 def test_a_flood_is_bounded_with_one_word_and_hides_nobody_else(aws: Emulator, show: Callable[[str], None]) -> None:
     house = House(aws, model=ScriptedModel(["An answer."]))
 

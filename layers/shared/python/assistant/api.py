@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -385,12 +385,28 @@ def _event_loop() -> Iterator[None]:
 def public_turns(assistant: Assistant, conversation: str, *, after: str, limit: int) -> dict[str, Any]:
     """Turns of a web chat conversation after the cursor, and the cursor to ask with next."""
     found = assistant.sessions.turns(_place(assistant, conversation), after=after, limit=limit)
+    answers = {sk: turn for turn in found if turn.kind == "collected" for sk in turn.collects}
     cursor = after
     for turn in found:  # an open turn is given again with its new text: the cursor stays before it
-        if turn.state == "answering":
+        if turn.state == "answering" or (turn.state == "waiting" and turn.sk not in answers and turn.stop != "recalled"):
             break
         cursor = turn.sk
-    return {"turns": [_public(t, conversation) for t in found], "cursor": cursor}
+    shown = [_asked(t, answers, conversation) for t in found if t.kind != "collected" or not t.collects]
+    return {"turns": shown, "cursor": cursor}
+
+
+def _asked(turn: Turn, answers: Mapping[str, Turn], conversation: str) -> dict[str, Any]:
+    """A question with its reply. The first one of several that were answered together shows it, the others point to it."""
+    if turn.state != "waiting":
+        return _public(turn, conversation)
+    asked = {"id": turn.message_id or turn.id, "at": turn.at, "user": turn.user, "question": turn.edited or turn.question}
+    answer = answers.get(turn.sk)
+    if answer and turn.sk == answer.collects[0]:
+        return _public(answer, conversation) | asked
+    if answer or turn.stop == "recalled":
+        words = say("answered_together", language_of(turn.question)) if answer else ""
+        return _public(replace(turn, state="sent", reply=Reply(text=words)), conversation) | asked
+    return _public(replace(turn, state="answering"), conversation) | asked  # by a later turn
 
 
 def _place(assistant: Assistant, conversation: str) -> Message:
@@ -427,15 +443,13 @@ def _download(file: File) -> Response:
 def _public(turn: Turn, conversation: str) -> dict[str, Any]:
     reply = turn.reply
     files = f"/api/conversations/{quote(conversation, safe='')}/files"
-    if turn.state == "waiting":
-        reply = Reply(text=say("answered_together", language_of(turn.question)))
     return {
         "id": turn.message_id or turn.id,
         "cursor": turn.sk,
         "at": turn.at,
         "user": turn.user,
-        "question": "" if turn.kind == "collected" else turn.question,  # each of them stands above, as it was written
-        "state": "sent" if turn.state in ("saved", "waiting") else turn.state,
+        "question": "" if turn.kind == "collected" else turn.question,
+        "state": "sent" if turn.state == "saved" else turn.state,
         "text": reply.text if reply else turn.text,
         "sources": [
             {"number": s.number, "title": s.title, "url": s.url, "page": s.page} for s in (reply.sources if reply else ())
