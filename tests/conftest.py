@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from assistant.dev.emulator import Emulator
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Looks for garbage less often: a worker holds what thousands of tests made, and a look takes longer with each of them."""
+    gc.set_threshold(20_000, 50, 50)
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from tests.support.desks import DESKS
 from tests.support.house import WEBCHAT_KEY, House
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "12"))
-SECONDS = 1.0
+SECONDS = 2.0
+"""Of processor time, on a machine that others use as well; what hangs takes longer."""
 
 modest = settings(
     max_examples=EXAMPLES,

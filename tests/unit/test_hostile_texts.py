@@ -50,9 +50,9 @@ def took(act: Callable[[], object]) -> float:
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_no_text_makes_rendering_or_cutting_slow(name: str) -> None:
     text = TEXTS[name]
-    assert took(lambda: render(text, PLAIN)) < 1
-    assert took(lambda: render(text, COMMONMARK)) < 1
-    assert took(lambda: parts(text, limit=2000)) < 1
+    assert took(lambda: render(text, PLAIN)) < 2  # a fraction of a second on a quiet machine, for ever where a loop is quadratic
+    assert took(lambda: render(text, COMMONMARK)) < 2
+    assert took(lambda: parts(text, limit=2000)) < 2
 
 
 LONGER = {
