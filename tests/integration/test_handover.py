@@ -207,7 +207,7 @@ def test_a_case_in_the_web_chat_is_answered_from_slack(aws: Emulator) -> None:
 STEPS = ("after claim", "after model", "after save", "after send", "after relay", "before delete")
 
 
-@pytest.mark.parametrize("name", ["webchat", "slack", "feishu"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_process_that_ends_at_any_step_says_each_word_once(aws: Emulator, name: str, step: str) -> None:
     class Dies(BaseException):

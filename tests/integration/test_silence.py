@@ -62,7 +62,7 @@ def test_somebody_who_leaves_a_form_open_is_reminded_once(aws: Emulator, name: s
         assert len([s for s in desk.seen(house) if "Are you still there?" in s]) == 1
 
 
-@pytest.mark.parametrize("name", ["webchat", "slack", "feishu"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("step", ["after model", "after save", "after send", "before delete"])
 def test_a_process_that_ends_at_any_step_reminds_once(aws: Emulator, name: str, step: str) -> None:
     armed: list[bool] = []
