@@ -261,7 +261,7 @@ def test_a_failed_turn_says_so_and_can_be_asked_again(open_page: Open, api: Fake
     api.script["Fragile"] = {"steps": [""], "outcome": "failed"}
     page = open_page()
     ask(page, "Fragile")
-    page.get_by_text("The answer could not be finished.").wait_for()
+    page.get_by_role("region", name="Conversation").get_by_text("The answer could not be finished.").wait_for()
     api.script.clear()
     page.get_by_role("button", name="Ask again").click()
     answered(page, "Fourteen days.")

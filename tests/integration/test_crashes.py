@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from assistant.dev.emulator import Emulator
+from tests.support.crashing import Crasher
 from tests.support.desks import DESKS
 from tests.support.house import House, ScriptedModel, client
 
@@ -22,7 +19,14 @@ LEFT_OPEN = {("teams", "after stream opened"): "Working on it…"}
 """What is left where the vendor names a stream only in its answer and shows a bot nothing it wrote; Teams ends it by itself."""
 
 
-def kill(house: House, aws: Emulator, at: str, *, slow: bool, pause: float = 0.15) -> None:
+@pytest.fixture(scope="module")
+def crasher(emulator: Emulator) -> Iterator[Crasher]:
+    made = Crasher(emulator.environment())
+    yield made
+    made.close()
+
+
+def kill(crasher: Crasher, house: House, aws: Emulator, at: str, *, slow: bool, pause: float = 0.15) -> None:
     """Runs a dialogue function that dies at step `at`; its message becomes visible again at once."""
     sqs, url = client(aws, "sqs"), house.settings.turns_queue_url
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
@@ -34,25 +38,19 @@ def kill(house: House, aws: Emulator, at: str, *, slow: bool, pause: float = 0.1
         "settings": house.settings.to_env(),
         "secrets": house.secrets,
     }
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.support.crashing", json.dumps(told)],
-        env={**os.environ, **aws.environment()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == -9, f"it was not killed at {at!r}: {ran.stdout}{ran.stderr[-2000:]}"
+    assert crasher.run(told) == -9, f"it was not killed at {at!r}"
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "180"})
 
 
 @pytest.mark.parametrize("name", sorted(DESKS))
 @pytest.mark.parametrize("at", QUICK)
-def test_a_crash_at_any_step_leaves_one_visible_reply(aws: Emulator, name: str, at: str, show: Callable[[str], None]) -> None:
+def test_a_crash_at_any_step_leaves_one_visible_reply(
+    aws: Emulator, crasher: Crasher, name: str, at: str, show: Callable[[str], None]
+) -> None:
     with DESKS[name]() as desk:
         house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
         desk.ask(house, "How much leave do I have?")
-        kill(house, aws, at, slow=False)
+        kill(crasher, house, aws, at, slow=False)
         house.drain()
         seen = desk.seen(house)
         show(f"{name:9} quick answer  killed {at:22} → {len(seen)} visible, {stored(aws)} stored")
@@ -67,12 +65,12 @@ STREAMING = sorted(n for n in DESKS if n == "webchat" or getattr(DESKS[n], "stre
     ("name", "at"), [(n, at) for n in STREAMING for at in SLOW if not (n == "webchat" and at != "after stored claim")]
 )
 def test_a_crash_while_the_answer_grows_leaves_one_visible_reply(
-    aws: Emulator, name: str, at: str, show: Callable[[str], None]
+    aws: Emulator, crasher: Crasher, name: str, at: str, show: Callable[[str], None]
 ) -> None:
     with DESKS[name]() as desk:
         house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
         desk.ask(house, "How much leave do I have?")
-        kill(house, aws, at, slow=True, pause=0.35 if name == "teams" else 0.15)  # Teams takes a state every 1.5 s
+        kill(crasher, house, aws, at, slow=True, pause=0.35 if name == "teams" else 0.15)  # Teams takes a state every 1.5 s
         house.drain()
         seen = desk.seen(house)
         show(f"{name:9} growing answer killed {at:22} → {len(seen)} visible, {stored(aws)} stored")

@@ -75,7 +75,7 @@ def test_no_reply_makes_a_platform_slow(platform: str, name: str) -> None:
         "feishu": lambda: feishu_cards.pieces_of(reply),
         "dingtalk": lambda: dingtalk_text.pieces_of(reply),
     }
-    assert took(cut[platform]) < 1.5  # seconds of processor time, on a busy machine
+    assert took(cut[platform]) < 3  # seconds of processor time, on a busy machine
 
 
 @pytest.mark.parametrize("ending", [".md", ".txt", ".html", ".csv"])

@@ -35,7 +35,7 @@ from assistant.plugins.isolated import COLD_SECONDS, Broke, Isolated
 from assistant.plugins.loading import Loaded, build, config_schema, examples_of, order_of, plugin_in
 from assistant.plugins.records import Records, State
 from assistant.storage import Table
-from assistant.tools import Tool, checked_tool, read_arguments, shown, toolbox, tools_in
+from assistant.tools import Tool, checked_tool, read_arguments, shown, tool_names, toolbox
 
 logger = logging.getLogger(__name__)
 
@@ -133,9 +133,9 @@ class Plugins:
         self._plugins[_id(plugin)] = plugin
         self._plugins = _ordered(self._plugins)
         self._flows_changed()
-        own = {t.name for t in _marked(plugin)}
+        own = tool_names(plugin)
         for other in self._plugins.values():
-            if other.name != plugin.name and (both := sorted(own & {t.name for t in _marked(other)})):
+            if other.name != plugin.name and (both := sorted(own & tool_names(other))):
                 self._note(plugin, "tools", f"its tool {both[0]!r} clashes with one of plug-in {other.name}; rename one of them")
 
     def _clash(self, plugin: BotPlugin) -> str:
@@ -624,13 +624,6 @@ def _ordered(plugins: Mapping[str, BotPlugin]) -> dict[str, BotPlugin]:
 
 def _hosts(plugin: BotPlugin) -> tuple[str, ...]:
     return tuple(h.lower() for h in (*plugin.permissions.hosts, *plugin.permissions.inside))
-
-
-def _marked(plugin: BotPlugin) -> list[Tool]:
-    try:
-        return tools_in(plugin)
-    except InvalidSetting:
-        return []
 
 
 def _schema(made: BotPlugin | type[BotPlugin]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
 
 from assistant.errors import InvalidSetting, ToolFailed
@@ -83,6 +84,15 @@ def tools_in(owner: object) -> list[Tool]:
     return found
 
 
+def tool_names(owner: object) -> set[str]:
+    """The names of the tools among the methods of `owner`, without making the tools."""
+    found = set()
+    for name in dir(type(owner)):
+        if options := getattr(inspect.getattr_static(type(owner), name), MARK, None):
+            found.add(options.name or name)
+    return found
+
+
 def tool_of(function: Callable[..., Any]) -> Tool:
     """The tool that a function is. An argument called `ctx` is given the context. Raises InvalidSetting."""
     from pydantic import ConfigDict, Field, ValidationError, create_model
@@ -132,20 +142,29 @@ def tool_of(function: Callable[..., Any]) -> Tool:
 
 def checked_tool(made: Tool) -> Tool:
     """`made` with the references in its schema replaced by what they name. Raises InvalidSetting where it cannot be offered."""
-    from jsonschema import Draft202012Validator, SchemaError
-
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", made.name):
         raise InvalidSetting(f"tool {made.name[:80]!r}: letters, digits, _ and - are wanted, at most 64")
     try:
         schema = inlined(made.parameters or {"type": "object", "properties": {}})
-        Draft202012Validator.check_schema(schema)
+        if wrong := _wrong_schema(json.dumps(schema, sort_keys=True, default=str)):
+            raise InvalidSetting(f"its schema is no JSON Schema: {wrong}")
     except InvalidSetting as error:
         raise InvalidSetting(f"tool {made.name!r}: {error}") from None
-    except SchemaError as error:
-        raise InvalidSetting(f"tool {made.name!r}: its schema is no JSON Schema: {error.message[:200]}") from None
     if schema.get("type") != "object":
         raise InvalidSetting(f"tool {made.name!r}: its schema must be of type object, not {schema.get('type')!r}")
     return replace(made, parameters=schema)
+
+
+@lru_cache(maxsize=256)
+def _wrong_schema(schema: str) -> str:
+    """What makes the JSON no JSON Schema; empty where it is one. Several plug-ins' tools take the same arguments."""
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
+    except SchemaError as error:
+        return str(error.message)[:200]
+    return ""
 
 
 def inlined(schema: Mapping[str, Any], *, root: Mapping[str, Any] | None = None) -> dict[str, Any]:
