@@ -25,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sections", nargs="*", choices=["cold", "ack", "turn", "load", "growth", "flood", "endurance", []], help="default: all"
     )
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sessions", default="50,200,1000", help="load: numbers of conversations (50,200,1000)")
+    parser.add_argument("--turns", type=int, default=3, help="load: turns of each (3)")
+    parser.add_argument("--think", type=float, default=90, help="load: seconds of thought between them (90)")
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     args = parser.parse_args(argv)
@@ -53,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def load() -> Section:
         from tests.benchmarks.load import measure
 
-        return measure((20,) if quick else (50, 200, 1000), turns=2 if quick else 3, think=5 if quick else 90, progress=progress)
+        sessions = (20,) if quick else tuple(int(n) for n in args.sessions.split(","))
+        return measure(sessions, turns=2 if quick else args.turns, think=5 if quick else args.think, progress=progress)
 
     def flood() -> Section:
         from tests.benchmarks.load import flood as measure
