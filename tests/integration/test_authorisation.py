@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -45,12 +45,6 @@ class Diary(BotPlugin):
         if words[:2] == ["who", "at"]:
             return Reply(text=f"you are {ctx.account(words[2]).id}")
         return None
-
-
-@pytest.fixture
-def identity() -> Iterator[Identity]:
-    with Identity() as made:
-        yield made
 
 
 def house_at(aws: Emulator, identity: Identity, **more: Any) -> House:

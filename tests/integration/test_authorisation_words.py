@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -13,12 +13,6 @@ from tests.simulators.identity import Identity
 from tests.support.browser import Browser, Shown, changed, link_in
 
 ASKED = {"en": "diary at okta", "zh-CN": "diary at okta 我的日程有什么安排呢"}
-
-
-@pytest.fixture
-def identity() -> Iterator[Identity]:
-    with Identity() as made:
-        yield made
 
 
 class InWords(Journey):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,26 +10,13 @@ from assistant.dev.emulator import Emulator
 from assistant.errors import InvalidSetting
 from assistant.testing import make
 from assistant_plugins.approvals import Approvals
-from tests.simulators.identity import Identity, Somebody
+from tests.simulators.identity import Somebody
 from tests.simulators.workplace import Workplace
 from tests.support.desks import DESKS
 from tests.support.house import client
-from tests.support.office import Office, staff
+from tests.support.office import Office
 
 BOSS = {"approver": "webchat:boss"}
-
-
-@pytest.fixture
-def identity() -> Iterator[Identity]:
-    with Identity() as made:
-        yield made
-
-
-@pytest.fixture
-def workplace(identity: Identity) -> Iterator[Workplace]:
-    with Workplace(identity) as made:
-        staff(made)
-        yield made
 
 
 def office(aws: Emulator, workplace: Workplace, config: dict[str, Any] | None = None, **more: Any) -> Office:

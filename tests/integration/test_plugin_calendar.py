@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,23 +13,10 @@ from assistant import checkup
 from assistant.dev.emulator import Emulator
 from assistant_plugins._names import names_in, split_names
 from assistant_plugins.calendar import room_in, topic_in
-from tests.simulators.identity import Identity, Somebody
+from tests.simulators.identity import Somebody
 from tests.simulators.workplace import Person, Workplace
 from tests.support.desks import DESKS
-from tests.support.office import OID, PUBLIC, Office, staff
-
-
-@pytest.fixture
-def identity() -> Iterator[Identity]:
-    with Identity() as made:
-        yield made
-
-
-@pytest.fixture
-def workplace(identity: Identity) -> Iterator[Workplace]:
-    with Workplace(identity) as made:
-        staff(made)
-        yield made
+from tests.support.office import OID, PUBLIC, Office
 
 
 def office(aws: Emulator, workplace: Workplace, provider: str = "feishu", **more: Any) -> Office:

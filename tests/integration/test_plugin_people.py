@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from assistant.dev.emulator import Emulator
 from assistant_plugins.people import wish_in
-from tests.simulators.identity import Identity, Somebody
+from tests.simulators.identity import Somebody
 from tests.simulators.workplace import Person, Workplace
 from tests.support.desks import DESKS
 from tests.support.house import ScriptedModel
-from tests.support.office import Office, staff
+from tests.support.office import Office
 
 APP = {"plugin-people": {"dingtalk_app_key": "ding-key", "dingtalk_app_secret": "ding-secret"}}
-
-
-@pytest.fixture
-def identity() -> Iterator[Identity]:
-    with Identity() as made:
-        yield made
-
-
-@pytest.fixture
-def workplace(identity: Identity) -> Iterator[Workplace]:
-    with Workplace(identity) as made:
-        staff(made)
-        yield made
 
 
 def office(aws: Emulator, workplace: Workplace, provider: str = "feishu", **more: Any) -> Office:
