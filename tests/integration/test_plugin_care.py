@@ -280,6 +280,9 @@ def test_what_a_ring_does_not_offer_is_in_no_menu_hears_nothing_and_starts_no_fo
         name = "rooms"
         flows = (Flow(name="book", form=Form, title="book", examples=("book a room", "a room please", "I need a room")),)
 
+        def run_flow(self, ctx: PluginContext, flow: str, form: Any) -> str:
+            return "booked"
+
         def get_menu(self, ctx: PluginContext) -> Sequence[MenuItem]:
             return [MenuItem(title="Room", text="book a room")]
 
@@ -317,7 +320,9 @@ class Leave(BaseModel):
 
 def flowing(name: str, flow: str, *examples: str) -> BotPlugin:
     flows = (Flow(name=flow, form=Leave, title="leave", examples=examples),)
-    return make(type(name.title(), (BotPlugin,), {"name": name, "flows": flows}))
+    return make(
+        type(name.title(), (BotPlugin,), {"name": name, "flows": flows, "run_flow": lambda self, ctx, flow, form: "done"})
+    )
 
 
 def test_examples_that_two_plugins_share_are_named_and_the_second_is_not_used() -> None:
@@ -352,6 +357,18 @@ def test_a_tool_name_that_clashes_is_named_in_the_report_and_left_out() -> None:
 def test_settings_whose_schema_refers_to_itself_cannot_be_a_form_and_are_refused() -> None:
     made = type("Rec", (BotPlugin,), {"name": "rec", "Config": Tree})
     with pytest.raises(InvalidSetting, match="plug-in rec: its Config cannot be shown as a form: its schema refers to itself"):
+        make(made)
+
+
+def test_a_form_that_nobody_takes_up_is_refused_before_anybody_fills_it_in() -> None:
+    class Day(BaseModel):
+        day: Annotated[str, Ask("Which day?")]
+
+    flow = Flow(
+        name="holiday", title="holiday", form=Day, examples=("I want a day off", "a free day please", "give me a day off")
+    )
+    made = type("Idle", (BotPlugin,), {"name": "idle", "flows": (flow,)})
+    with pytest.raises(InvalidSetting, match="plug-in idle declares flow 'holiday' but no run_flow; add the method"):
         make(made)
 
 

@@ -128,6 +128,8 @@ def build(made: type[BotPlugin], config: Mapping[str, Any]) -> BotPlugin:
     except ValidationError as error:
         raise InvalidSetting(f"plug-in {made.name}: {_first(error)}; correct its configuration") from None
     plugin = made(checked)
+    if plugin.flows and made.run_flow is BotPlugin.run_flow:  # found now, not when somebody has filled in the form
+        raise InvalidSetting(f"plug-in {made.name} declares flow {plugin.flows[0].name!r} but no run_flow; add the method")
     try:
         config_schema(plugin)
         toolbox(tools_in(plugin))
