@@ -9,7 +9,22 @@ import platform
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from tests.benchmarks.plots import STYLE, Curve, bars, chart, number
+
+__all__ = ["Curve", "Row", "Section", "machine", "publish", "show", "write"]
+
+PAGE_STYLE: Final = (
+    STYLE
+    + """
+body{font:15px/1.5 system-ui;max-width:64em;margin:2em auto;padding:0 1em;background:var(--ground);color:var(--ink)}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:14px}
+td,th{padding:.3em .7em;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+td:first-child,th:first-child,td:last-child,th:last-child{text-align:left}
+code{overflow-wrap:anywhere}.good{color:var(--good)}.bad{color:var(--bad);font-weight:600}
+"""
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +39,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One table with a bar chart over the figure named `bar`."""
+    """One table, with a bar chart over the figure named `bar` and a line chart of `curves`; `x` and `y` name its axes."""
 
     title: str
     how: str
     rows: list[Row] = field(default_factory=list)
     bar: str = ""
+    curves: list[Curve] = field(default_factory=list)
+    x: str = ""
+    y: str = ""
+    logx: bool = False
+    logy: bool = False
 
 
 def machine() -> dict[str, Any]:
@@ -57,17 +77,18 @@ def write(sections: list[Section], folder: Path, *, command: str) -> Path:
     data = {"machine": where, "command": command, "sections": [asdict(s) for s in sections]}
     (folder / "report.json").write_text(json.dumps(data, indent=1, ensure_ascii=False))
     parts = [
-        "<!doctype html><meta charset=utf-8><title>Benchmarks</title>",
-        "<style>body{font:15px/1.5 system-ui;max-width:70em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
-        "td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}"
-        ".good{color:#176f3d}.bad{color:#b00020}</style>",
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
+        f"<title>Benchmarks</title><style>{PAGE_STYLE}</style>",
         f"<h1>Benchmarks</h1><p><code>{html.escape(command)}</code> · {html.escape(str(where['processor']))},"
         f" {where['cores']} cores, Python {where['python']}, load {where['load_average']:.1f} · {where['at']}</p>",
     ]
     for section in sections:
         parts.append(f"<h2>{html.escape(section.title)}</h2><p>{html.escape(section.how)}</p>{_table(section)}")
         if section.bar:
-            parts.append(_bars(section))
+            values = [(row.name, float(row.figures[section.bar])) for row in section.rows if section.bar in row.figures]
+            parts.append(bars(values, what=section.bar))
+        if section.curves:
+            parts.append(chart(section.curves, x=section.x, y=section.y, logx=section.logx, logy=section.logy))
     page = folder / "report.html"
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
@@ -95,7 +116,7 @@ def _markdown(section: Section) -> str:
     goals = ["goal", "met"] if any(row.goal for row in section.rows) else []
     lines = [f"| | {' | '.join([*names, *goals])} |", "|---" * (1 + len(names) + len(goals)) + "|"]
     for row in section.rows:
-        cells = [_number(row.figures[n]) if n in row.figures else "" for n in names]
+        cells = [number(row.figures[n]) if n in row.figures else "" for n in names]
         met = "" if row.met is None else "yes" if row.met else "**no**"
         lines.append(f"| {row.name} | {' | '.join([*cells, *([row.goal, met] if goals else [])])} |")
     return "\n".join(lines)
@@ -105,39 +126,19 @@ def show(section: Section) -> str:
     """The section as text."""
     lines = [f"\n{section.title}", f"  {section.how}"]
     for row in section.rows:
-        figures = "  ".join(f"{k} {_number(v)}" for k, v in row.figures.items())
+        figures = "  ".join(f"{k} {number(v)}" for k, v in row.figures.items())
         verdict = "" if row.met is None else ("  ok" if row.met else "  MISSED")
         lines.append(f"  {row.name:34} {figures}" + (f"   goal {row.goal}{verdict}" if row.goal else ""))
     return "\n".join(lines)
 
 
-def _number(value: float | str) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 def _table(section: Section) -> str:
     names = list(dict.fromkeys(k for row in section.rows for k in row.figures))
-    head = "".join(f"<th>{html.escape(n)}" for n in ["", *names, "goal"])
+    goals = any(row.goal for row in section.rows)
+    head = "".join(f"<th>{html.escape(n)}" for n in ["", *names, *(["goal"] if goals else [])])
     body = ""
     for row in section.rows:
-        cells = "".join(f"<td>{html.escape(_number(row.figures[n])) if n in row.figures else ''}" for n in names)
-        style = "" if row.met is None else (" class=good" if row.met else " class=bad")
-        body += f"<tr><td>{html.escape(row.name)}{cells}<td{style}>{html.escape(row.goal)}"
-    return f"<table><tr>{head}{body}</table>"
-
-
-def _bars(section: Section) -> str:
-    values = [(row.name, float(row.figures[section.bar])) for row in section.rows if section.bar in row.figures]
-    most = max((v for _, v in values), default=1) or 1
-    rows = "".join(
-        f'<text x="0" y="{n * 26 + 17}" font-size="13">{html.escape(name)}</text>'
-        f'<rect x="260" y="{n * 26 + 4}" width="{value / most * 420:.1f}" height="18" fill="#4a7dbd"/>'
-        f'<text x="{266 + value / most * 420:.1f}" y="{n * 26 + 17}" font-size="12">{_number(value)}</text>'
-        for n, (name, value) in enumerate(values)
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="780" height="{len(values) * 26 + 8}" role="img"'
-        f' aria-label="{html.escape(section.bar)}">{rows}</svg><p>{html.escape(section.bar)}</p>'
-    )
+        cells = "".join(f"<td>{html.escape(number(row.figures[n])) if n in row.figures else ''}" for n in names)
+        style, word = {None: ("", ""), True: (" class=good", ": met"), False: (" class=bad", ": missed")}[row.met]
+        body += f"<tr><td>{html.escape(row.name)}{cells}" + (f"<td{style}>{html.escape(row.goal)}{word}" if goals else "")
+    return f"<div class=wide><table><tr>{head}{body}</table></div>"
