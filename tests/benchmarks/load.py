@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx
 
 from tests.benchmarks.crowd import CROWDS, Crowd, address
-from tests.benchmarks.report import Row, Section
+from tests.benchmarks.report import Curve, Row, Section
 from tests.simulators.openai_server import ModelServer, Plan, pieces
 from tests.support.running import Running
 
@@ -53,16 +53,23 @@ def plan_for(body: dict[str, Any]) -> Plan:
 def measure(sessions: Sequence[int], *, turns: int, think: float, progress: Callable[[str], None]) -> Section:
     """A row for each number of concurrent conversations; `think` is the mean time in seconds that a person takes."""
     rows = []
+    drawn: dict[str, list[tuple[float, float]]] = {}
     for count in sessions:
         progress(f"load with {count} conversations")
         seen = crowd(count, turns=turns, think=think)
         rows.append(_row(f"{count} conversations", seen))
+        for what, values in (("acknowledged", seen.acknowledged), ("added to the model", seen.added)):
+            for share in (0.5, 0.99):
+                drawn.setdefault(f"{what}, p{share * 100:.0f}", []).append((count, _percentile(values, share)))
     how = (
         f"{turns} turns each with {think:.0f} s of thought on average, five platforms mixed, through `assistant dev`, on the "
         f"same machine as the load, the vendors and the model's double ({FIRST_TOKEN} s to the first token, "
         f"{MODEL_SECONDS:.1f} s in all)"
     )
-    return Section(title="Load", how=how, rows=rows)
+    curves = [Curve(name=name, points=tuple(points)) for name, points in drawn.items()]
+    return Section(
+        title="Load", how=how, rows=rows, curves=curves, x="conversations at once", y="milliseconds", logx=True, logy=True
+    )
 
 
 def endure(sessions: int, *, minutes: float, think: float, progress: Callable[[str], None]) -> Section:
@@ -80,6 +87,9 @@ def endure(sessions: int, *, minutes: float, think: float, progress: Callable[[s
         how=f"as the load, {think:.0f} s of thought on average; memory of the process that runs all functions, after a tenth of "
         "the time and at the end",
         rows=[replace(row, goal="counted: 0 wrong, at most 1.2 × the memory", met=bool(row.met) and flat)],
+        curves=[Curve(name="memory of the functions", points=tuple((at / 60, mib) for at, mib in seen.memory))],
+        x="minutes since the beginning",
+        y="MiB",
     )
 
 
