@@ -22,7 +22,7 @@ from assistant.errors import (
 )
 from assistant.messages import Button, File, Message, Reply, Source, Webhook
 from assistant.platforms import StreamState
-from assistant.platforms.slack import Slack
+from assistant.platforms.slack import BRISK, Slack
 from tests.simulators.slack import BOT_USER, FORM, SCOPES, SlackSimulator
 
 NOW = 1_800_000_000.0
@@ -569,6 +569,51 @@ def test_a_busy_workspace_gets_every_answer_whole(slack: Slack, vendor: SlackSim
                 clock.now += limited.retry_after
     shown = [text.removeprefix("<@U1>\n") for text in vendor.visible("C1")]
     assert sorted(shown) == sorted(f"Answer {n}." for n in range(30))
+
+
+def test_people_who_write_in_their_own_chats_do_not_wait_for_each_others_edits(
+    slack: Slack, vendor: SlackSimulator, clock: Clock
+) -> None:
+    waits: list[float] = []
+    for group in range(12):  # sixty answers a minute, where the whole workspace has fifty edits
+        chats = [f"D{group}x{n}" for n in range(10)]
+        asked = [heard(slack, vendor.event(vendor.say(chat, f"U{chat[1:]}", "How long?"))) for chat in chats]
+        states = [slack.open_stream(to=to, key=f"turn-{to.conversation}") for to in asked]
+        for text in ("Four", "Fourteen", "Fourteen da", "Fourteen days"):
+            states = [slack.update_stream(state, text, to=to) for state, to in zip(states, asked, strict=True) if state]
+            clock.now += 2
+        for state, to in zip(states, asked, strict=True):
+            before = clock.now
+            assert state
+            slack.finish_stream(state, Reply(text="Fourteen days."), to=to, key=f"turn-{to.conversation}")
+            waits.append(clock.now - before)
+        clock.now += 2
+        assert all(vendor.visible(chat) == ["Fourteen days."] for chat in chats)
+    assert max(waits) <= BRISK
+    assert methods(vendor).count("chat.update") >= 2 * 14, "some grew"
+    assert methods(vendor).count("chat.delete") <= 2, "and those that did not were posted whole"
+
+
+def test_where_no_edit_is_taken_the_draft_gives_way_to_the_answer(
+    slack: Slack, vendor: SlackSimulator, direct: Message, clock: Clock
+) -> None:
+    state = updated(slack, opened(slack, direct), "Four", to=direct)
+    vendor.fail("chat.update", status=429, headers={"Retry-After": "20"})  # used up by other instances
+    before = clock.now
+    slack.finish_stream(state, Reply(text="Fourteen."), to=direct, key=KEY)
+    assert (vendor.visible("D1"), methods(vendor)[-2:]) == (["Fourteen."], ["chat.delete", "chat.postMessage"])
+    assert clock.now - before <= BRISK
+
+
+def test_a_draft_that_may_not_be_taken_away_either_is_edited_when_it_may_be(
+    slack: Slack, vendor: SlackSimulator, direct: Message, clock: Clock
+) -> None:
+    state = updated(slack, opened(slack, direct), "Four", to=direct)
+    for method in ("chat.update", "chat.delete"):
+        vendor.fail(method, status=429, headers={"Retry-After": "20"})
+    slack.finish_stream(state, Reply(text="Fourteen."), to=direct, key=KEY)
+    assert vendor.visible("D1") == ["Fourteen."]
+    assert "chat.postMessage" not in methods(vendor)[2:]
 
 
 @pytest.mark.parametrize("noticed", [True, False])

@@ -34,6 +34,7 @@ LIMITS: Mapping[str, tuple[int, float]] = {
     "chat.postMessage": (1, 0.9),
     "chat.postEphemeral": (4, 1.0),
     "chat.update": (50, 60.0),
+    "chat.delete": (50, 60.0),
     "chat.startStream": (20, 60.0),
     "chat.stopStream": (20, 60.0),
     "chat.appendStream": (100, 60.0),

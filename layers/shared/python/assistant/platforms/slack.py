@@ -83,6 +83,13 @@ PATIENT: Final = 25.0
 GROWING: Final = 0.7
 """Part of a method's calls that replies may use up which still grow."""
 
+BEGUN: Final = 20
+"""Messages a minute that begin to grow by edits, of which GROWING are used, as with streams: each of them needs an edit for its
+end, beside those by which it grows. Answers beyond that are posted when they are whole: posts are counted by conversation."""
+
+BRISK: Final = 2.0
+"""Seconds for which the end of an answer waits for an edit before the draft gives way to a message of its own."""
+
 A_MINUTE: Final[Mapping[str, int]] = {
     "chat.startStream": 20,
     "chat.stopStream": 20,
@@ -487,11 +494,14 @@ class Slack(Platform):
             text = text[:-1]  # what follows decides whether it is harmless
         if not text or len(text) > GROWS_TO or state.data.get("doubt") or text == state.shown or not self._due(state):
             return state
+        unbegun = state.data["key"] in self._unbegun
         try:
             if state.data["mode"] == "stream":
                 return self._stream(state, text, to)
             return self._edit(state, text, to)
         except (RateLimited, VendorUnavailable):
+            if unbegun:
+                self._unbegun.add(state.data["key"])  # what was refused has begun nothing: nobody need look for it
             return state
         except OutcomeUnknown:
             if not state.id:
@@ -619,7 +629,7 @@ class Slack(Platform):
                 there[0] = self._land(state, pieces, reply, to, place=place, key=key)
             except _Stopped:
                 return Sent(ids=(state.id,))
-            except MessageRecalled:  # somebody deleted it while it grew
+            except MessageRecalled:  # somebody deleted it while it grew, or it gave way
                 logger.info("the growing slack message is gone; the reply is posted anew")
         return self._post_all(pieces, reply, to, place=place, key=key, attempt=1, skip=there)
 
@@ -641,17 +651,33 @@ class Slack(Platform):
             "metadata": _metadata(key, 0),
             **self._shown(pieces, 0, reply, mention=mention),
         }
-        self._update(message)
+        try:
+            self._update(message, longest=PATIENT if state.data["mode"] == "stream" else BRISK)
+        except RateLimited as limited:
+            if state.data["mode"] == "edit" and self._given_way(state, place):
+                raise MessageRecalled(f"{limited}; the draft gave way", platform=self.name, code="ratelimited") from limited
+            self._update(message)
         return state.id
 
-    def _update(self, message: Mapping[str, Any]) -> None:
+    def _given_way(self, state: StreamState, place: tuple[str, str]) -> bool:
+        """Takes the draft away, so that the answer can be posted: posts are counted by conversation and not, as edits are, in the
+        whole workspace. False where that is impossible too, or cannot be known to have happened."""
+        try:
+            self._call("chat.delete", {"channel": place[0], "ts": state.id}, longest=BRISK)
+        except (RateLimited, OutcomeUnknown, VendorUnavailable):
+            return False
+        except MessageRecalled:
+            pass
+        return True
+
+    def _update(self, message: Mapping[str, Any], *, longest: float = PATIENT) -> None:
         """Edits a message; once more where the outcome is unknown, for an edit can be repeated."""
         try:
-            self._call("chat.update", message, longest=PATIENT)
+            self._call("chat.update", message, longest=longest)
         except OutcomeUnknown:
-            self._call("chat.update", message, longest=PATIENT)
+            self._call("chat.update", message, longest=longest)
         except UnsupportedType:
-            self._call("chat.update", {**_without_blocks(message), "blocks": []}, longest=PATIENT)
+            self._call("chat.update", {**_without_blocks(message), "blocks": []}, longest=longest)
 
     def _stop(self, state: StreamState, place: tuple[str, str], rest: str, reply: Reply, key: str) -> bool:
         """Ends the stream with the `rest` of its text; False where that cannot be known to have happened."""
@@ -863,7 +889,7 @@ class Slack(Platform):
         def act() -> dict[str, Any]:
             return self._answer(method, self._request(method, arguments, as_form=as_form))
 
-        budgets = _budgets(method, str(arguments.get("channel", "")))
+        budgets = _budgets(method, str(arguments.get("channel", "")), grows=tries == 1)
         wait, share = (longest, 1.0) if tries > 1 else (0.0, GROWING)
         return outbound.with_retries(
             lambda: self.pace.call(act, budgets, longest=wait, share=share), tries=tries, longest=longest, sleep=self.sleep
@@ -1012,12 +1038,12 @@ class Slack(Platform):
         return findings or [_finding("scopes", "ok", ", ".join(sorted(granted)))]
 
 
-def _budgets(method: str, channel: str) -> dict[str, tuple[Rate, ...]]:
-    """For what a call counts, see A_MINUTE."""
+def _budgets(method: str, channel: str, *, grows: bool) -> dict[str, tuple[Rate, ...]]:
+    """For what a call counts, see A_MINUTE; `grows`: it shows an answer that is not whole yet, see BEGUN."""
     from assistant.platforms.outbound import Rate
 
     if method == "chat.postMessage":
-        return {f"{method} {channel}": (Rate(1, 1.0),)}
+        return {f"{method} {channel}": (Rate(1, 1.0),), **({"drafts": (Rate(BEGUN, 60.0),)} if grows else {})}
     return {method: (Rate(A_MINUTE[method], 60.0),) if method in A_MINUTE else ()}
 
 
