@@ -7,6 +7,7 @@ import importlib
 import logging
 import re
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -48,11 +49,12 @@ class Context:
 
 
 class Functions:
-    """The handlers in `functions/`, imported on first use."""
+    """The handlers in `functions/`, imported and made ready on first use."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
-        self._lock = threading.Lock()
+        self._ready: set[str] = set()
+        self._lock = threading.RLock()
 
     def load(self, name: str) -> Handler:
         """`lambda_handler` of `functions/{name}.py`."""
@@ -61,8 +63,21 @@ class Functions:
                 self._handlers[name] = importlib.import_module(f"functions.{name}").lambda_handler
             return self._handlers[name]
 
+    def initialise(self, *names: str) -> None:
+        """Makes what the functions keep between invocations (in a `functools.cache` without arguments): once, although many
+        invocations begin at the same time here, while an environment of Lambda has one at a time."""
+        for name in names:
+            with self._lock:
+                if name not in self._ready:
+                    module = sys.modules[self.load(name).__module__]
+                    for made in [m for m in vars(module).values() if hasattr(m, "cache_info")]:
+                        made()
+                    self._ready.add(name)
+
     def invoke(self, name: str, event: dict[str, Any], *, seconds: float) -> Any:
         """What the function answers to `event`."""
+        if name not in self._ready:
+            self.initialise(name)
         return self.load(name)(event, Context(name, seconds))
 
 

@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     )
     os.environ.update(settings.to_env())
     client = store_secrets(secrets, settings)
+    threading.Thread(target=functions.initialise, args=("webhook", "dialogue", "api"), name="initialise", daemon=True).start()
     server = serve(listening, functions)
     source = EventSource(functions, client("sqs"), settings)
     source.start()
