@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +26,10 @@ GAP: Final = 0.01
 END: Final = "thatisall"
 REST: Final = " ".join([*["word"] * 98, END])
 MODEL_SECONDS: Final = FIRST_TOKEN + GAP * len(pieces(f"tag1x1 {REST}"))
-"""What the model alone takes for an answer."""
+"""What the model alone takes for an answer where no tool is called, by its plan."""
+TOOL: Final = "search_knowledge"
+"""What one question in ten makes the model call before it answers."""
+CONFIG: Final = """plugin_configs = '{"knowledge": {"search": true}}'\n"""
 LOOK: Final = 0.05
 """Seconds between two looks at a chat: how exactly the time of an answer is known."""
 PATIENCE: Final = 120.0
@@ -41,13 +45,46 @@ class Seen:
     memory: list[tuple[float, float]] = field(default_factory=list)
     """Seconds since the beginning, MiB of the functions' process."""
     lasted: float = 0.0
+    tools: int = 0
+    """Questions for which the model called a tool."""
 
 
 def plan_for(body: dict[str, Any]) -> Plan:
-    """An answer that names its question, so that everybody can see which reply is whose."""
+    """An answer that names its question, so that everybody can see which reply is whose; one in ten calls a tool first."""
+    tag = _tag(body)
+    if _needs_tool(tag) and body["messages"][-1]["role"] == "user":
+        (name,) = [t["function"]["name"] for t in body["tools"] if t["function"]["name"].endswith(TOOL)]
+        return Plan(tool_calls=((name, json.dumps({"question": "How is Slack connected?"})),), first_token=FIRST_TOKEN)
+    if body["messages"][-1]["role"] == "tool" and "Slack" not in body["messages"][-1]["content"]:
+        return Plan(text="the tool found nothing")  # names no question, so that it counts as wrong
+    return Plan(text=f"{tag} {REST}", first_token=FIRST_TOKEN, gap=GAP)
+
+
+def _tag(body: Mapping[str, Any]) -> str:
     asked = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
-    tags = re.findall(r"tag\d+x\d+", str(asked))
-    return Plan(text=f"{tags[-1] if tags else 'untagged'} {REST}", first_token=FIRST_TOKEN, gap=GAP)
+    tags: list[str] = re.findall(r"tag\d+x\d+", str(asked))
+    return tags[-1] if tags else "untagged"
+
+
+def _needs_tool(tag: str) -> bool:
+    numbers = re.fullmatch(r"tag(\d+)x(\d+)", tag)
+    return numbers is not None and (int(numbers[1]) // len(CROWDS) + int(numbers[2])) % 10 == 0
+
+
+class Spent:
+    """What the model's double itself took for each question, its own lateness on a busy machine included."""
+
+    def __init__(self, model: ModelServer) -> None:
+        self._model = model
+        self._read = 0
+        self._seconds: Counter[str] = Counter()
+
+    def on(self, tag: str) -> float:
+        """Seconds."""
+        for asked, seconds in self._model.answered[self._read :]:
+            self._read += 1
+            self._seconds[_tag(asked.body)] += seconds  # type: ignore[assignment]  # a Counter adds fractions as well
+        return self._seconds[tag]
 
 
 def measure(sessions: Sequence[int], *, turns: int, think: float, progress: Callable[[str], None]) -> Section:
@@ -62,9 +99,9 @@ def measure(sessions: Sequence[int], *, turns: int, think: float, progress: Call
             for share in (0.5, 0.99):
                 drawn.setdefault(f"{what}, p{share * 100:.0f}", []).append((count, _percentile(values, share)))
     how = (
-        f"{turns} turns each with {think:.0f} s of thought on average, five platforms mixed, through `assistant dev`, on the "
-        f"same machine as the load, the vendors and the model's double ({FIRST_TOKEN} s to the first token, "
-        f"{MODEL_SECONDS:.1f} s in all)"
+        f"{turns} turns each with {think:.0f} s of thought on average, five platforms mixed, one turn in ten with a tool, by "
+        f"`assistant dev`, on the same machine as the load, the vendors and the model's double ({FIRST_TOKEN} s to the first "
+        f"token, {MODEL_SECONDS:.1f} s in all)"
     )
     curves = [Curve(name=name, points=tuple(points)) for name, points in drawn.items()]
     return Section(
@@ -119,8 +156,12 @@ def crowd(
         with tempfile.TemporaryDirectory() as folder, ModelServer(model="bench") as model:
             model.answer = plan_for
             secrets = {each.name: dict(each.secrets) for each in crowds}
-            with Running(Path(folder) / "state", "--model", f"openai:bench@{model.base}/v1", secrets=secrets) as running:
-                return asyncio.run(_everybody(running, crowds, count, turns, think, random.Random(seed), watch, flooding))
+            config = Path(folder) / "config.toml"
+            config.write_text(CONFIG)
+            options = ("--model", f"openai:bench@{model.base}/v1", "--config", str(config))
+            with Running(Path(folder) / "state", *options, secrets=secrets) as running:
+                dice = random.Random(seed)
+                return asyncio.run(_everybody(running, crowds, Spent(model), count, turns, think, dice, watch, flooding))
     finally:
         for each in crowds:
             each.stop()
@@ -129,6 +170,7 @@ def crowd(
 async def _everybody(
     running: Running,
     crowds: Sequence[Crowd],
+    spent: Spent,
     count: int,
     turns: int,
     think: float,
@@ -141,7 +183,8 @@ async def _everybody(
     async with httpx.AsyncClient(base_url=running.url, timeout=60, limits=httpx.Limits(max_connections=200)) as http:
         watching = asyncio.create_task(_watch(running, seen, began, watch))
         people = [
-            _person(http, crowds[n % len(crowds)], n, turns, think, random.Random(dice.random()), seen) for n in range(count)
+            _person(http, crowds[n % len(crowds)], n, turns, think, random.Random(dice.random()), seen, spent)
+            for n in range(count)
         ]
         flood = asyncio.create_task(_flood(http, crowds[0], *flooding, seen))
         await asyncio.gather(*people)
@@ -168,7 +211,7 @@ async def _watch(running: Running, seen: Seen, began: float, interval: float) ->
 
 
 async def _person(
-    http: httpx.AsyncClient, crowd: Crowd, n: int, turns: int, think: float, dice: random.Random, seen: Seen
+    http: httpx.AsyncClient, crowd: Crowd, n: int, turns: int, think: float, dice: random.Random, seen: Seen, spent: Spent
 ) -> None:
     await asyncio.sleep(dice.uniform(0, think))
     for turn in range(turns):
@@ -183,7 +226,8 @@ async def _person(
         if not await _landed(crowd, n, tag, until=began + PATIENCE):
             seen.wrong.append(f"{crowd.name}: no answer to {tag}")
             return
-        seen.added.append((time.perf_counter() - began - MODEL_SECONDS) * 1000)
+        seen.added.append((time.perf_counter() - began - spent.on(tag)) * 1000)
+        seen.tools += _needs_tool(tag)
         await asyncio.sleep(dice.uniform(0.5, 1.5) * think)
     shown = [found for text in crowd.seen(n) for found in re.findall(r"tag\d+x\d+", text)]
     if shown != [f"tag{n}x{turn}" for turn in range(turns)]:
@@ -201,6 +245,7 @@ async def _landed(crowd: Crowd, n: int, tag: str, *, until: float) -> bool:
 def _row(name: str, seen: Seen) -> Row:
     figures: dict[str, float | str] = {
         "messages": float(len(seen.added)),
+        "with a tool": float(seen.tools),
         "wrong": float(len(seen.wrong)),
         "ack p50 ms": _percentile(seen.acknowledged, 0.5),
         "ack p99 ms": _percentile(seen.acknowledged, 0.99),

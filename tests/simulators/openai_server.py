@@ -98,6 +98,8 @@ class ModelServer:
         self.engine = engine
         """False: refuses fields that only engines know, as OpenAI does."""
         self.asked: list[Asked] = []
+        self.answered: list[tuple[Asked, float]] = []
+        """Requests that were answered to their end, and the seconds that each took here."""
         self.refused = 0
         self.aborted = 0
         """Requests whose client left before the answer was whole."""
@@ -235,7 +237,8 @@ class ModelServer:
             self.refused += 1
             return await front.refuse(*fault, {})
         plan = self.plans.popleft() if self.plans else self.answer(body) if self.answer else self.plan
-        self.asked.append(Asked(path=path, headers=headers, body=body, raw=raw, at=time.monotonic()))
+        asked = Asked(path=path, headers=headers, body=body, raw=raw, at=time.monotonic())
+        self.asked.append(asked)
         self._tell()
         if plan.hang_up:
             out.writer.transport.abort()
@@ -248,7 +251,9 @@ class ModelServer:
             return await front.refuse(503, {"message": "the queue is full", "type": "ServiceUnavailableError", "code": 503}, {})
         self.inside += 1
         try:
-            return await self._generate(body, plan, front, reader, out)
+            again = await self._generate(body, plan, front, reader, out)
+            self.answered.append((asked, time.monotonic() - asked.at))
+            return again
         finally:
             self.inside -= 1
             self._tell()
