@@ -6,14 +6,21 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from assistant.dev.runner import event_of, match
 from assistant.messages import Webhook
 from tests.simulators import feishu
+from tests.simulators.dingtalk import robot_call
+from tests.simulators.teams import TeamsSimulator
+from tests.simulators.wecom import WeCom
 
 SIGNING = "s" * 32
+
+QUESTION = "How many days of leave do I have?"
 
 SECRETS: dict[str, dict[str, str]] = {
     "webchat": {"api_key": "bench-key"},
@@ -34,12 +41,12 @@ def as_event(webhook: Webhook, *, content_type: str = "application/json") -> dic
     found = match("POST", path)
     assert found
     headers = {"content-type": content_type, **webhook.headers}
-    return event_of(*found, method="POST", path=path, query="", headers=headers, body=webhook.body)
+    return event_of(*found, method="POST", path=path, query=urlencode(webhook.query), headers=headers, body=webhook.body)
 
 
 def webchat() -> dict[str, Any]:
     """A message of the web page."""
-    body = json.dumps({"conversation": "c", "user": "u", "text": "How many days of leave do I have?"}).encode()
+    body = json.dumps({"conversation": "c", "user": "u", "text": QUESTION}).encode()
     return as_event(Webhook(platform="webchat", channel="messages", headers={"authorization": "Bearer bench-key"}, body=body))
 
 
@@ -60,7 +67,7 @@ def slack() -> dict[str, Any]:
             "channel_type": "im",
             "channel": "D1",
             "user": "U1",
-            "text": "How many days of leave do I have?",
+            "text": QUESTION,
             "ts": ts,
             "event_ts": ts,
             "client_msg_id": "c1",
@@ -99,7 +106,7 @@ def feishu_message() -> dict[str, Any]:
                 "chat_id": "oc_1",
                 "chat_type": "p2p",
                 "message_type": "text",
-                "content": json.dumps({"text": "How many days of leave do I have?"}),
+                "content": json.dumps({"text": QUESTION}),
             },
         },
     }
@@ -107,3 +114,50 @@ def feishu_message() -> dict[str, Any]:
 
 
 EVENTS: dict[str, Callable[[], dict[str, Any]]] = {"webchat": webchat, "slack": slack, "feishu": feishu_message}
+
+
+DINGTALK = {"app_key": "dingapp", "app_secret": "app-secret", "robot_code": "dingbot"}
+
+
+def dingtalk() -> dict[str, Any]:
+    """A direct message to DingTalk's robot."""
+    now = int(time.time() * 1000)
+    said = {
+        "conversationId": "cidAbC0dEf==",
+        "atUsers": [{"dingtalkId": "$:LWCP_v1:$bot"}],
+        "chatbotCorpId": "dingcorp",
+        "chatbotUserId": "$:LWCP_v1:$bot",
+        "msgId": f"msg{now}",
+        "senderNick": "Ann",
+        "isAdmin": False,
+        "senderStaffId": "staff1",
+        "sessionWebhookExpiredTime": now + 5_400_000,
+        "createAt": now,
+        "senderCorpId": "dingcorp",
+        "conversationType": "1",
+        "senderId": "$:LWCP_v1:$ann",
+        "sessionWebhook": "https://oapi.dingtalk.com/robot/sendBySession?session=abc",
+        "text": {"content": QUESTION},
+        "robotCode": DINGTALK["robot_code"],
+        "msgtype": "text",
+    }
+    return as_event(robot_call(said, secret=DINGTALK["app_secret"], stamp=now))
+
+
+class Everywhere(NamedTuple):
+    """A message for each platform, and the secrets that prove them."""
+
+    events: Mapping[str, dict[str, Any]]
+    secrets: Mapping[str, Mapping[str, str]]
+
+
+@contextmanager
+def everywhere() -> Iterator[Everywhere]:
+    """A genuine message for each of the six platforms; Microsoft's keys are served while it lasts."""
+    with TeamsSimulator(clock=time.time) as microsoft, WeCom(clock=time.time) as wecom:
+        own = {"slack": slack, "feishu": feishu_message, "webchat": webchat, "dingtalk": dingtalk}
+        activity = microsoft.activity("a:ann", QUESTION)
+        events = {name: made() for name, made in own.items()}
+        events["teams"] = as_event(microsoft.webhook(activity))
+        events["wecom"] = as_event(wecom.app_text(QUESTION), content_type="text/xml")
+        yield Everywhere(events, {**SECRETS, "dingtalk": DINGTALK, "teams": microsoft.secrets, "wecom": wecom.secrets})
