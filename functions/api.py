@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any
 
 from assistant.api import create_app, http_handler
-from assistant.assembly import start
+from assistant.assembly import Assistant
 
 
 @cache
 def handler() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """This process's application."""
-    return http_handler(create_app(start("api", os.environ)))
+    return http_handler(create_app(Assistant.start("api", os.environ)))
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from assistant.assembly import Assistant, start
+from assistant.assembly import Assistant
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @cache
 def assistant() -> Assistant:
     """This process's assistant."""
-    return start("dialogue", os.environ)
+    return Assistant.start("dialogue", os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

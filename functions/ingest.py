@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import Any
 
-from assistant.assembly import Assistant, start
+from assistant.assembly import Assistant
 from assistant.knowledge.uploads import take_in
 from assistant.storage import Bucket
 
@@ -14,7 +14,7 @@ from assistant.storage import Bucket
 @cache
 def assistant() -> Assistant:
     """This process's assistant."""
-    return start("ingest", os.environ)
+    return Assistant.start("ingest", os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 from functools import cache
 from typing import Any
 
-from assistant.assembly import Assistant, start
+from assistant.assembly import Assistant
 from assistant.initialise import initialise, require_good
 from assistant.promotion import look
 
@@ -15,7 +15,7 @@ from assistant.promotion import look
 @cache
 def assistant() -> Assistant:
     """This process's assistant."""
-    return start("init", os.environ)
+    return Assistant.start("init", os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import os
 from functools import cache
 from typing import Any
 
-from assistant.assembly import start
 from assistant.logpipe import LogPipe
+from assistant.parts.resources import Resources
 
 
 @cache
 def pipe() -> LogPipe:
     """This process's pipe."""
-    app = start("logs", os.environ)
+    app = Resources.start("logs", os.environ)
     return LogPipe(client=lambda: app.client("firehose"), search=app.settings.log_search_stream, metrics=app.metrics)
 
 

@@ -8,14 +8,14 @@ from functools import cache
 from typing import Any
 
 from assistant.api import http_handler
-from assistant.assembly import start
+from assistant.assembly import Assistant
 from assistant.oauth import create_app
 
 
 @cache
 def handler() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """This process's application."""
-    return http_handler(create_app(start("oauth", os.environ)))
+    return http_handler(create_app(Assistant.start("oauth", os.environ)))
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from assistant.assembly import start
+from assistant.parts.extensions import PluginParts
 
 if TYPE_CHECKING:
     from assistant.plugins.host import Host
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @cache
 def host() -> Host:
     """This process's plug-in."""
-    return start("plugin", os.environ).plugin_host(os.environ["PLUGIN"])
+    return PluginParts.start("plugin", os.environ).plugin_host(os.environ["PLUGIN"])
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

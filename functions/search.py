@@ -7,8 +7,8 @@ import os
 import time
 from typing import Any
 
-from assistant.assembly import start
 from assistant.logsearch import forget_noted, load, signed
+from assistant.parts.resources import Resources
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """
     import boto3
 
-    app = start("search", os.environ)
+    app = Resources.start("search", os.environ)
     settings = app.settings
     credentials = boto3.Session(region_name=settings.region).get_credentials()
     send = signed(settings.log_search_url, region=settings.region, credentials=lambda: credentials, sleep=time.sleep)

@@ -6,14 +6,14 @@ import os
 from functools import cache
 from typing import Any
 
-from assistant.assembly import Assistant, start
 from assistant.messages import Webhook
+from assistant.parts.channels import ChannelParts
 
 
 @cache
-def assistant() -> Assistant:
-    """This process's assistant."""
-    return start("webhook", os.environ)
+def assistant() -> ChannelParts:
+    """The parts of the assistant that this process needs."""
+    return ChannelParts.start("webhook", os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:

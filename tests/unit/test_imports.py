@@ -66,6 +66,7 @@ FLOORS = {
     },
     4: {
         "assembly",
+        "parts",
         "api",
         "archive",
         "administration",
@@ -105,9 +106,9 @@ BOTO3 = {
     "llm",
     "oauth",
     "dev",
-    "assembly",
+    "parts",
 }
-"""Rooms that may import boto3; assembly makes the clients."""
+"""Rooms that may import boto3; among the parts are the clients."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -180,6 +181,9 @@ HEAVY = (
     "assistant.dialogue",
     "assistant.knowledge",
     "assistant.words",
+    "assistant.assembly",
+    "assistant.parts.models",
+    "assistant.parts.rollouts",
 )
 
 

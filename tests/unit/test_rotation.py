@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
-from assistant.assembly import Assistant, assemble
+from assistant.assembly import Assistant
 from assistant.errors import VerificationError
 from assistant.messages import Webhook
 from assistant.secrets import RENEW_SECONDS, StoredSecrets
@@ -25,7 +25,7 @@ class Place:
         self.secret = {"signing_secret": OLD, "bot_token": "xoxb-1", "bot_user_id": "U0BOT", "team_id": "T1"}
         self.asked = 0
         secrets = StoredSecrets("assistant/dev", client=lambda: self, clock=lambda: self.now)
-        self.app: Assistant = assemble(Settings(), secrets=secrets, clock=lambda: self.now)
+        self.app = Assistant(Settings(), secrets=secrets, clock=lambda: self.now)
 
     def get_secret_value(self, **given: str) -> dict[str, Any]:
         self.asked += 1

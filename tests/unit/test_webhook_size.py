@@ -16,7 +16,7 @@ HEAVY = {"httpx", "pydantic", "fastapi", "markdown_it", "numpy", "openai", "lark
 LOAD = """
 import json, os, sys, time
 began, before = time.perf_counter(), set(sys.modules)
-import assistant.assembly, assistant.intake, assistant.queue, assistant.secrets
+import assistant.parts.channels, assistant.intake, assistant.queue, assistant.secrets
 from assistant.platforms import platform_class
 platform_class(sys.argv[1])({})
 took = time.perf_counter() - began
