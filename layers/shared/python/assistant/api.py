@@ -164,10 +164,10 @@ def create_app(assistant: Assistant) -> FastAPI:
             return {"steps": [step.to_dict() for step in initialise(assistant)]}
 
     @app.get("/api/doctor")
-    def doctor(who: Installer) -> dict[str, Any]:
+    def doctor(who: Installer, language: Annotated[str, Query(max_length=20)] = "en") -> dict[str, Any]:
         from assistant import doctor
 
-        return dict(doctor.to_json(doctor.report(assistant)))
+        return dict(doctor.to_json(doctor.report(assistant), language=language))
 
     @app.post("/api/doctor/fix")
     def fix(who: Initialiser, asked: Fix) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from assistant.errors import AssistantError
 from assistant.llm import ChatMessage, ChatModel, ChatRequest, Done, WarmingUp
 from assistant.notices import administrators
-from assistant.platforms import PLATFORMS, Finding
+from assistant.platforms import PLATFORMS, Finding, Told
 from assistant.queue import waiting
 from assistant.settings import LOOK_SECONDS
 
@@ -57,7 +57,11 @@ def house(assistant: Assistant) -> list[Finding]:
                 found += future.result(timeout=max(0.05, until - time.monotonic()))
             except TimeoutError:
                 fix = "ask again; where it stays so, look at this part's own health"
-                found.append(Finding(check=name, state="fault", detail=f"no answer within {SECONDS:g} s", fix=fix))
+                found.append(
+                    Finding(
+                        check=name, state="fault", detail=Told("no answer within {seconds} s", seconds=f"{SECONDS:g}"), fix=fix
+                    )
+                )
         return found
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -67,8 +71,8 @@ def _one(name: str, check: Check, assistant: Assistant) -> list[Finding]:
     try:
         return check(assistant)
     except Exception as error:  # the doctor's door: whatever a client raises is what was found
-        detail = str(error) if isinstance(error, AssistantError) else f"{type(error).__name__}: {error}"
-        return [Finding(check=name, state="fault", detail=detail[:500], fix="does it exist, and may this function reach it?")]
+        detail = Told.reason(error) if isinstance(error, AssistantError) else f"{type(error).__name__}: {error}"[:500]
+        return [Finding(check=name, state="fault", detail=detail, fix="does it exist, and may this function reach it?")]
 
 
 # --- single checks -----------------------------------------------------------------------------
@@ -91,7 +95,9 @@ def _queues(assistant: Assistant) -> list[Finding]:
         count = waiting(url, client=assistant.client("sqs"))
         bad = check == "dead letters" and count
         fix = "look at them with `assistant dlq list`, repair, then `assistant dlq replay`" if bad else ""
-        found.append(Finding(check=check, state="warning" if bad else "ok", detail=f"{count} messages wait", fix=fix))
+        found.append(
+            Finding(check=check, state="warning" if bad else "ok", detail=Told("{count} messages wait", count=count), fix=fix)
+        )
     return found
 
 
@@ -107,23 +113,30 @@ def _clock(assistant: Assistant) -> list[Finding]:
     theirs = parsedate_to_datetime(date).timestamp()
     off = before - theirs if theirs < before else min(0.0, after - theirs)
     if abs(off) <= WORST_CLOCK:
-        return [Finding(check="clock", state="ok", detail=f"within {max(1, round(abs(off)))} s of AWS's")]
+        return [Finding(check="clock", state="ok", detail=Told("within {seconds} s of AWS's", seconds=max(1, round(abs(off)))))]
     fix = "set the clock of this machine (NTP): vendors and AWS refuse signatures of another time"
-    detail = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} AWS's"
+    detail = Told("{seconds} s ahead of AWS's" if off > 0 else "{seconds} s behind AWS's", seconds=f"{abs(off):.0f}")
     return [Finding(check="clock", state="fault", detail=detail, fix=fix)]
 
 
 def _secrets(assistant: Assistant) -> list[Finding]:
     configured = [name for name in PLATFORMS if assistant.secrets.get(name)]
     key = assistant.secrets.get("webchat").get("api_key", "")
-    place = f"secret {assistant.settings.secrets_prefix}/webchat"
-    found = [Finding(check="secrets", state="ok", detail=f"readable; platforms: {', '.join(configured) or 'none'}")]
+    place = f"{assistant.settings.secrets_prefix}/webchat"
+    detail = Told("readable; platforms: {names}", names=", ".join(configured)) if configured else "readable; no platform"
+    found = [Finding(check="secrets", state="ok", detail=detail)]
     if not key:
-        fix = f"store a long random text as api_key in {place}: nobody can sign in without it"
+        fix = Told("store a long random text as api_key in secret {place}: nobody can sign in without it", place=place)
         found.append(Finding(check="web chat's key", state="warning", detail="there is none", fix=fix))
     elif len(key) < SHORTEST_KEY:
-        fix = f"store a random text of at least {SHORTEST_KEY} characters as api_key in {place}"
-        found.append(Finding(check="web chat's key", state="warning", detail=f"it has only {len(key)} characters", fix=fix))
+        fix = Told(
+            "store a random text of at least {count} characters as api_key in secret {place}", count=SHORTEST_KEY, place=place
+        )
+        found.append(
+            Finding(
+                check="web chat's key", state="warning", detail=Told("it has only {count} characters", count=len(key)), fix=fix
+            )
+        )
     return found
 
 
@@ -145,7 +158,7 @@ def _model(assistant: Assistant) -> list[Finding]:
 
 
 def _asked(model: ChatModel, spec: str, *, alone: bool) -> Finding:
-    check = f"model {spec.rpartition('@')[0] or spec}"
+    check = Told("model {name}", name=spec.rpartition("@")[0] or spec)
     request = ChatRequest(
         system="You answer with one word.",
         messages=(ChatMessage(role="user", text="Say: yes"),),
@@ -157,15 +170,15 @@ def _asked(model: ChatModel, spec: str, *, alone: bool) -> Finding:
         done = next((e for e in model.stream(request) if isinstance(e, Done)), None)
     except WarmingUp as error:
         fix = "it starts by itself with the first question; ask again in some minutes"
-        return Finding(check=check, state="warning", detail=str(error), fix=fix)
+        return Finding(check=check, state="warning", detail=Told.reason(error), fix=fix)
     except AssistantError as error:
         fix = "check the endpoint, its key (secret `model`) and its quota: assistant model check SPEC"
-        return Finding(check=check, state="fault" if alone else "warning", detail=str(error), fix=fix)
+        return Finding(check=check, state="fault" if alone else "warning", detail=Told.reason(error), fix=fix)
     took = time.perf_counter() - began
     if done is None:
         fix = "look at the endpoint's own log"
         return Finding(check=check, state="fault" if alone else "warning", detail="it ended without a word", fix=fix)
-    return Finding(check=check, state="ok", detail=f"answers in {took:.1f} s")
+    return Finding(check=check, state="ok", detail=Told("answers in {seconds} s", seconds=f"{took:.1f}"))
 
 
 def _knowledge(assistant: Assistant) -> list[Finding]:
@@ -178,7 +191,13 @@ def _knowledge(assistant: Assistant) -> list[Finding]:
         ]
     assistant.knowledge.search("health", audience=frozenset({"everyone"}), limit=1)  # opens the very file that turns read
     made = datetime.fromtimestamp(served.published, UTC)
-    detail = f"version {served.name} of {made:%Y-%m-%d %H:%M} UTC: {served.documents} documents, {served.passages} passages"
+    detail = Told(
+        "version {name} of {made}: {documents} documents, {passages} passages",
+        name=served.name,
+        made=f"{made:%Y-%m-%d %H:%M} UTC",
+        documents=served.documents,
+        passages=served.passages,
+    )
     return [Finding(check="knowledge", state="ok", detail=detail)]
 
 
@@ -187,7 +206,7 @@ def _certificate(assistant: Assistant) -> list[Finding]:
     url = assistant.settings.public_url
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname:
-        detail = f"{url or 'no public address'}: no HTTPS, so there is no certificate"
+        detail = Told("{url}: no HTTPS, so there is no certificate", url=url or Told("no public address"))
         return [Finding(check="certificate", state="unknown", detail=detail)]
     return [certificate(parts.hostname, parts.port or 443, now=assistant.clock())]
 
@@ -200,13 +219,19 @@ def certificate(host: str, port: int = 443, *, now: float, trusted: ssl.SSLConte
         with socket.create_connection((host, port), timeout=5) as plain, context.wrap_socket(plain, server_hostname=host) as tls:
             found = tls.getpeercert() or {}
     except ssl.SSLCertVerificationError as error:
-        return Finding(check="certificate", state="fault", detail=f"{host}: {error.verify_message}", fix=fix)
+        return Finding(
+            check="certificate",
+            state="fault",
+            detail=Told("the certificate of {host} is not trusted: {reason}", host=host, reason=error.verify_message),
+            fix=fix,
+        )
     except OSError as error:
-        detail = f"{host}:{port} cannot be reached: {type(error).__name__}"
+        detail = Told("{host} cannot be reached: {reason}", host=f"{host}:{port}", reason=type(error).__name__)
         return Finding(check="certificate", state="fault", detail=detail, fix="check public_url and the DNS name")
     ends = ssl.cert_time_to_seconds(str(found["notAfter"]))
     days = (ends - now) / 86400
-    detail = f"{host}: good until {datetime.fromtimestamp(ends, UTC):%Y-%m-%d}, {days:.0f} days"
+    until = f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%d}"
+    detail = Told("{host}: good until {until}, {days} days", host=host, until=until, days=f"{days:.0f}")
     if days < EXPIRES_SOON:
         return Finding(check="certificate", state="fault" if days <= 0 else "warning", detail=detail, fix=fix)
     return Finding(check="certificate", state="ok", detail=detail)
@@ -224,18 +249,18 @@ def _alarms(assistant: Assistant) -> list[Finding]:
     short = len(f"assistant-{settings.stage}-")
     found = [
         Finding(
-            check=f"alarm {name[short:]}",
+            check=Told("alarm {name}", name=name[short:]),
             state="fault",
             detail=reason[:300] or "it rings",
-            fix=f"docs/operations.md#{name[short:]} says what it means and what to do",
+            fix=Told("{place} says what it means and what to do", place=f"docs/operations.md#{name[short:]}"),
         )
         for name, reason in ringing
     ]
     if not all_of_them:
         fix = "deploy the observability stack: nobody is told when something breaks"
         return [Finding(check="alarms", state="warning", detail="there are none", fix=fix)]
-    detail = f"{all_of_them} alarms" + (f", {len(blind)} without data yet" if blind else "")
-    return found or [Finding(check="alarms", state="ok", detail=f"{detail}; none rings")]
+    said = "{count} alarms, {blind} without data yet; none rings" if blind else "{count} alarms; none rings"
+    return found or [Finding(check="alarms", state="ok", detail=Told(said, count=all_of_them, blind=len(blind)))]
 
 
 def _described(assistant: Assistant, prefix: str) -> Iterator[tuple[str, str, str]]:
@@ -253,16 +278,17 @@ def _described(assistant: Assistant, prefix: str) -> Iterator[tuple[str, str, st
 def _rollout(assistant: Assistant) -> list[Finding]:
     state = assistant.rollouts.read()
     off = [r.name for r in state.rings if not r.on]
-    detail = f"reached: {state.reached}" + (f"; off: {', '.join(off)}" if off else "")
+    said = "reached: {ring}; off: {off}" if off else "reached: {ring}"
+    detail = Told(said, ring=state.reached, off=", ".join(off))
     if state.halted:
         fix = "see `assistant rollout history`; go on with `assistant rollout set --resume`"
-        return [Finding(check="roll-out", state="warning", detail=f"{detail}; halted", fix=fix)]
+        return [Finding(check="roll-out", state="warning", detail=Told("{state}; halted", state=detail), fix=fix)]
     if state.plan:
         looked = int(assistant.rollouts.noted().get("at") or 0)
         quiet = assistant.clock() - max(looked, state.plan.since)
         if quiet > 3 * LOOK_SECONDS:
             fix = "look at the init function's schedule (rule RolloutLook) and its log; on a local run, restart it"
-            detail = f"a plan is running and was not looked at for {quiet / 60:.0f} minutes"
+            detail = Told("a plan is running and was not looked at for {minutes} minutes", minutes=f"{quiet / 60:.0f}")
             return [Finding(check="roll-out", state="fault", detail=detail, fix=fix)]
     return [Finding(check="roll-out", state="ok", detail=detail)]
 
@@ -274,7 +300,9 @@ def _administrators(assistant: Assistant) -> list[Finding]:
         return [Finding(check="administrators", state="warning", detail="nobody is named", fix=fix)]
     missing = sorted({platform for platform, _ in people if not assistant.secrets.get(platform)})
     if missing:
-        fix = f"connect {missing[0]}, or name somebody where the assistant is connected"
-        detail = f"{missing[0]} is not connected, so its administrators hear nothing"
+        fix = Told("connect {name}, or name somebody where the assistant is connected", name=missing[0])
+        detail = Told("{name} is not connected, so its administrators hear nothing", name=missing[0])
         return [Finding(check="administrators", state="warning", detail=detail, fix=fix)]
-    return [Finding(check="administrators", state="ok", detail=f"{len(people)} are told what only they can mend")]
+    return [
+        Finding(check="administrators", state="ok", detail=Told("{count} are told what only they can mend", count=len(people)))
+    ]

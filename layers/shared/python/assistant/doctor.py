@@ -6,16 +6,20 @@ report is a command (`assistant doctor`), a route (`GET /api/doctor`) and a chat
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from assistant import checkup
 from assistant.checks import house
 from assistant.errors import AssistantError
-from assistant.platforms import PLATFORMS, Finding, Platform
+from assistant.platforms import PLATFORMS, Finding, Platform, Told
 from assistant.storage import key
+from assistant.words import nearest
 
 if TYPE_CHECKING:
     from assistant.assembly import Assistant
@@ -100,7 +104,7 @@ def platforms(
 
     def one(name: str) -> list[Line]:
         if name not in given:
-            fix = f"docs/platforms/{name}.md shows what to click; store the secret, then ask again"
+            fix = Told("{page} shows what to click; store the secret, then ask again", page=f"docs/platforms/{name}.md")
             return [Line(name, Finding(check="connected", state="unknown", detail="not connected", fix=fix))]
         findings: list[Finding] = []
         try:
@@ -110,7 +114,9 @@ def platforms(
             if seen and name != "webchat":  # nobody has to set up anything for it
                 findings += _last_seen(name, seen(name), clock())
         except AssistantError as error:
-            findings.append(Finding(check="diagnosis", state="fault", detail=str(error), fix="see the log of this moment"))
+            findings.append(
+                Finding(check="diagnosis", state="fault", detail=Told.reason(error), fix="see the log of this moment")
+            )
         return [Line(name, f) for f in findings]
 
     names = [n for n in PLATFORMS if n in given] + [n for n in PLATFORMS if n not in given]
@@ -124,21 +130,59 @@ def state(lines: Sequence[Line]) -> Literal["ok", "warning", "fault"]:
     return "fault" if "fault" in found else "warning" if "warning" in found else "ok"
 
 
-def to_json(lines: Sequence[Line]) -> dict[str, JSON]:
-    """The report as `GET /api/doctor` and `--json` give it."""
+def worded(finding: Finding, language: str) -> Finding:
+    """The finding in the reader's language; names, addresses and what a vendor said stay as they are."""
+    if nearest(language) == "en":
+        return finding
+    check, detail, fix = (_said(text, nearest(language)) for text in (finding.check, finding.detail, finding.fix))
+    return Finding(check=check, state=finding.state, detail=detail, fix=fix, url=finding.url)
+
+
+def _said(text: str, language: str) -> str:
+    key, values = (text.key, text.values) if isinstance(text, Told) else (text, {})
+    sentence = sentences(language).get(key)
+    if sentence is None:
+        return str(text)  # a name, an address, somebody else's words
+    return (
+        sentence.format(**{n: _said(v, language) if isinstance(v, Told) else v for n, v in values.items()})
+        if values
+        else sentence
+    )
+
+
+@functools.cache
+def sentences(language: str) -> Mapping[str, str]:
+    """What the findings say in `language`, by the English sentence with its gaps."""
+    found: dict[str, dict[str, str]] = json.loads((files("assistant") / "locales" / "findings.json").read_text("utf-8"))
+    return found[language]
+
+
+def to_json(lines: Sequence[Line], *, language: str = "en") -> dict[str, JSON]:
+    """The report as `GET /api/doctor` and `--json` give it.
+
+    `check` is the same in all languages; `title`, `detail` and `fix` are in `language`.
+    """
     found: list[JSON] = []
-    for component, f in lines:
-        found.append({"component": component, "check": f.check, "state": f.state, "detail": f.detail, "fix": f.fix, "url": f.url})
+    for component, finding in lines:
+        said = worded(finding, language)
+        words: dict[str, JSON] = {"title": said.check, "detail": said.detail, "fix": said.fix}
+        found.append({"component": component, "check": finding.check, "state": finding.state, **words, "url": finding.url})
     return {"state": state(lines), "findings": found}
 
 
 def from_json(data: Mapping[str, Any]) -> list[Line]:
-    """The report in what `to_json` wrote; raises ValueError for anything else."""
+    """The report in what `to_json` wrote, in the language it was written in; raises ValueError for anything else."""
     try:
         return [
             Line(
                 str(f["component"]),
-                Finding(check=f["check"], state=f["state"], detail=f["detail"], fix=f.get("fix", ""), url=f.get("url", "")),
+                Finding(
+                    check=f.get("title") or f["check"],
+                    state=f["state"],
+                    detail=f["detail"],
+                    fix=f.get("fix", ""),
+                    url=f.get("url", ""),
+                ),
             )
             for f in data["findings"]
         ]
@@ -165,7 +209,7 @@ def to_markdown(lines: Sequence[Line], *, language: str = "en") -> str:
     words = _WORDS["zh-CN" if language.startswith("zh") else "en"]
     parts = []
     for component in dict.fromkeys(line.component for line in lines):
-        found = [f for c, f in lines if c == component]
+        found = [worded(f, language) for c, f in lines if c == component]
         worst = min((f.state for f in found), key=ORDER.index)
         parts.append(f"{_SIGNS[worst]} **{component}** — {words[worst]}")
         for f in found:
@@ -203,7 +247,7 @@ def _reachable(platform: Platform, public_url: str) -> list[Finding]:
         fix = "set public_url, or give it with --public-url"
         return [Finding(check=check, state="unknown", detail="no public address is set", fix=fix)]
     if _LOCAL.match(public_url):
-        detail = f"{public_url} cannot be reached from {platform.name}"
+        detail = Told("{url} cannot be reached from {name}", url=public_url, name=platform.name)
         fix = "deploy, or set public_url to the HTTPS address of a tunnel to this machine"
         return [Finding(check=check, state="warning", detail=detail, fix=fix)]
     findings = []
@@ -215,7 +259,9 @@ def _reachable(platform: Platform, public_url: str) -> list[Finding]:
             ).status_code
         except AssistantError as error:
             fix = "check public_url, the DNS name and the certificate"
-            findings.append(Finding(check=check, state="fault", detail=f"{url}: {error}", fix=fix))
+            findings.append(
+                Finding(check=check, state="fault", detail=Told("{url}: {reason}", url=url, reason=Told.reason(error)), fix=fix)
+            )
             continue
         findings.append(_judged(check, url, status))
     return findings
@@ -225,18 +271,20 @@ def _judged(check: str, url: str, status: int) -> Finding:
     if status == 401:
         state: Literal["ok", "warning"] = "ok" if url.startswith("https:") else "warning"
         fix = "" if state == "ok" else "platforms call HTTPS addresses only"
-        return Finding(check=check, state=state, detail=f"{url} answers, and refuses what is not signed", fix=fix)
+        return Finding(check=check, state=state, detail=Told("{url} answers, and refuses what is not signed", url=url), fix=fix)
     if 200 <= status < 300:
         fix = "something else answers there: check public_url"
-        return Finding(check=check, state="fault", detail=f"{url} accepted an unsigned request", fix=fix)
+        return Finding(check=check, state="fault", detail=Told("{url} accepted an unsigned request", url=url), fix=fix)
     fix = "allow the path in the firewall" if status == 403 else "check public_url and the routes of the deployment"
-    return Finding(check=check, state="fault", detail=f"{url} answered {status}", fix=fix)
+    return Finding(check=check, state="fault", detail=Told("{url} answered {status}", url=url, status=status), fix=fix)
 
 
 def _last_seen(name: str, seen: Item, now: float) -> list[Finding]:
     heard, answered, refused = (int(seen.get(f"at_{way}") or 0) for way in ("in", "out", "refused"))
     if not heard:
-        fix = f"write to the bot once; if nothing comes, its events are not subscribed: docs/platforms/{name}.md"
+        fix: str = Told(
+            "write to the bot once; if nothing comes, its events are not subscribed: {page}", page=f"docs/platforms/{name}.md"
+        )
         findings = [Finding(check="last message in", state="unknown", detail="never", fix=fix)]
     else:
         quiet = now - heard > QUIET
@@ -244,24 +292,25 @@ def _last_seen(name: str, seen: Item, now: float) -> list[Finding]:
             Finding(
                 check="last message in",
                 state="warning" if quiet else "ok",
-                detail=f"{_ago(now - heard)} ago",
+                detail=_ago(now - heard),
                 fix="write to the bot; if nothing comes, look at the event subscription" if quiet else "",
             )
         ]
     if answered:
-        findings.append(Finding(check="last message out", state="ok", detail=f"{_ago(now - answered)} ago"))
+        findings.append(Finding(check="last message out", state="ok", detail=_ago(now - answered)))
     if refused and refused >= answered:
-        detail = f"{_ago(now - refused)} ago: {str(seen.get('detail') or '') or 'no reason given'}"
+        why = str(seen.get("detail") or "") or Told("no reason given")
+        detail = Told("{when}: {reason}", when=_ago(now - refused), reason=why)
         fix = "the reason names it; the other checks show whether it still holds"
         findings.append(Finding(check="last refusal", state="warning", detail=detail, fix=fix))
     return findings
 
 
-def _ago(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+def _ago(seconds: float) -> Told:
+    for size, said in ((86400, "{count} days ago"), (3600, "{count} hours ago"), (60, "{count} minutes ago")):
         if seconds >= 2 * size:
-            return f"{int(seconds / size)} {unit}"
-    return f"{max(0, int(seconds))} seconds"
+            return Told(said, count=int(seconds / size))
+    return Told("{count} seconds ago", count=max(0, int(seconds)))
 
 
 def _sorted(lines: Iterable[Line]) -> list[Line]:

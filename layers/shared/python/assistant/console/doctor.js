@@ -46,7 +46,7 @@ export default function doctor({ onKeyRefused }) {
     if (!body.hasChildNodes()) body.replaceChildren(el("p", { class: "muted" }, t("doctor_loading")));
     try {
       // The addresses are there at once; asking every platform takes a few seconds.
-      const report = api.get("/api/doctor", { seconds: 60 });
+      const report = api.get(`/api/doctor?language=${currentLanguage()}`, { seconds: 60 });
       report.catch(() => {});
       const setup = await api.get("/api/setup").catch(() => null);
       if (stopped) return;
@@ -117,7 +117,7 @@ function badge(state) {
 function line(finding) {
   const [look, sign] = LOOKS[finding.state] ?? LOOKS.unknown;
   const url = safeUrl(finding.url);
-  const parts = [el("p", {}, el("strong", {}, finding.check), " ", el("span", { class: "muted" }, finding.detail))];
+  const parts = [el("p", {}, el("strong", {}, finding.title || finding.check), " ", el("span", { class: "muted" }, finding.detail))];
   if (finding.fix) {
     const fix = el("div", { class: "doctor-fix body" });
     renderMarkdown(fix, `${t("doctor_fix")} ${finding.fix}`);

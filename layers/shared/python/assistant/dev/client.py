@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx
 
 from assistant.errors import InvalidSetting
+from assistant.words import nearest
 
 
 class Remote:
@@ -81,6 +82,12 @@ def connect(args: argparse.Namespace) -> Remote:
     if not key:
         raise InvalidSetting("no API key; give --api-key, set API_KEY, or name the local run's --data folder")
     return Remote(args.url or local_url(args.data), key)
+
+
+def language() -> str:
+    """The language of this terminal's locale, as `en` or `zh-CN`."""
+    named = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return nearest(next(filter(None, named), "en"))
 
 
 def local_url(data: Path) -> str:

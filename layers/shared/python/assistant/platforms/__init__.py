@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self
 
 from assistant.errors import OutcomeUnknown, Refused, SendError, VerificationError
 from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, StreamState, Webhook
@@ -41,9 +41,37 @@ PLATFORMS: Final[Mapping[str, str]] = {
 """Name in the webhook's path → the class, imported only when the platform is addressed."""
 
 
+class Told(str):
+    """An English sentence that knows what it was filled from, so that it can be said again in the reader's language.
+
+    `Told("{count} messages wait", count=3)` is "3 messages wait". The English sentence with its gaps is the key under which
+    `locales/findings.json` has the other languages' sentences.
+    """
+
+    __slots__ = ("key", "values")
+    key: str
+    values: Mapping[str, object]
+
+    def __new__(cls, key: str, /, **values: object) -> Self:
+        """`key` with its gaps filled; a value may be a sentence of this kind itself."""
+        made = super().__new__(cls, key.format(**values) if values else key)
+        made.key, made.values = key, values
+        return made
+
+    @classmethod
+    def reason(cls, error: Exception) -> Self:
+        """What the error says; in other languages its kind is named before it."""
+        made = super().__new__(cls, error)
+        made.key, made.values = f"error {type(error).__name__}", {"reason": str(error)}
+        return made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of the doctor's report: what was looked at, how it is, and the exact fix where it is not good."""
+    """One line of the doctor's report: what was looked at, how it is, and the exact fix where it is not good.
+
+    In English; a sentence with something filled in is `Told`, and `assistant.doctor.worded` says it in the reader's language.
+    """
 
     check: str
     state: Literal["ok", "warning", "fault", "unknown"]

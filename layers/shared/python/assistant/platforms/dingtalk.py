@@ -38,7 +38,7 @@ from assistant.errors import (
 )
 from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
-from assistant.platforms import Department, Finding, Platform, StreamState
+from assistant.platforms import Department, Finding, Platform, StreamState, Told
 from assistant.platforms.crypto import key_from_text, open_envelope, same, seal_envelope, sorted_sha1
 from assistant.platforms.dingtalk_events import (
     card_message,
@@ -550,13 +550,18 @@ class DingTalk(Platform):
                 else ""
             )
             url = self.api.console("")
-            return [*found, Finding(check="credentials", state="fault", detail=str(error), fix=fix or "try again later", url=url)]
-        found.append(Finding(check="credentials", state="ok", detail=f"app {self.api.app_key} gets an access token"))
+            return [
+                *found,
+                Finding(check="credentials", state="fault", detail=Told.reason(error), fix=fix or "try again later", url=url),
+            ]
+        found.append(
+            Finding(check="credentials", state="ok", detail=Told("app {app} gets an access token", app=self.api.app_key))
+        )
         try:
             _, headers = self.api.get_old("/auth/scopes")
             found.append(self._clock_finding(headers))
         except AssistantError as error:
-            found.append(Finding(check="clock", state="unknown", detail=str(error)))
+            found.append(Finding(check="clock", state="unknown", detail=Told.reason(error)))
         robot = {"robotCode": self.secrets.get("robot_code", "")}
         recall = {**robot, "processQueryKeys": ["doctor"]}
         found.append(self._permission("send and recall as the robot", "/v1.0/robot/otoMessages/batchRecall", recall))
@@ -584,7 +589,8 @@ class DingTalk(Platform):
         missing = [f for f in fields if not self.secrets.get(f)]
         if not missing:
             return Finding(check=what, state="ok", detail="secrets are set")
-        return Finding(check=what, state="fault", detail=f"{', '.join(missing)} not set: such call-backs are refused", fix=fix)
+        detail = Told("{fields} not set: such call-backs are refused", fields=", ".join(missing))
+        return Finding(check=what, state="fault", detail=detail, fix=fix)
 
     def _clock_finding(self, headers: Mapping[str, str]) -> Finding:
         from email.utils import parsedate_to_datetime
@@ -594,21 +600,27 @@ class DingTalk(Platform):
         except (TypeError, ValueError):
             return Finding(check="clock", state="unknown", detail="DingTalk's answer has no date")
         if abs(off) > 60:
-            return Finding(check="clock", state="fault", detail=f"our clock is off by {off:.0f} s", fix="synchronise it (NTP)")
-        return Finding(check="clock", state="ok", detail=f"off by {abs(off):.0f} s")
+            return Finding(
+                check="clock",
+                state="fault",
+                detail=Told("our clock is off by {seconds} s", seconds=f"{off:.0f}"),
+                fix="synchronise it (NTP)",
+            )
+        return Finding(check="clock", state="ok", detail=Told("off by {seconds} s", seconds=f"{abs(off):.0f}"))
 
     def _permission(self, what: str, path: str, body: Mapping[str, Any], method: str = "POST") -> Finding:
         """Whether a call about something that does not exist is refused for that, and not for a missing permission."""
+        check = Told("permission: {what}", what=Told(what))
         try:
             self.api.send(method, path, body, repeat=True)
         except MissingPermission as error:
-            fix = f"apply for {', '.join(error.scopes) or 'the permission'} and publish a version"
-            return Finding(check=f"permission: {what}", state="fault", detail=str(error), fix=fix, url=error.console_url)
+            fix = Told("apply for {scopes} and publish a version", scopes=", ".join(error.scopes) or Told("the permission"))
+            return Finding(check=check, state="fault", detail=Told.reason(error), fix=fix, url=error.console_url)
         except (RateLimited, VendorUnavailable, OutcomeUnknown, TokenDead) as error:
-            return Finding(check=f"permission: {what}", state="unknown", detail=str(error))
+            return Finding(check=check, state="unknown", detail=Told.reason(error))
         except SendError:
             pass  # refused because "doctor" does not exist: the permission is there
-        return Finding(check=f"permission: {what}", state="ok", detail="granted")
+        return Finding(check=check, state="ok", detail="granted")
 
 
 def _posted(webhook: Webhook) -> None:

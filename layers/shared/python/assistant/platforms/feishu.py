@@ -33,7 +33,7 @@ from assistant.errors import (
 )
 from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
-from assistant.platforms import Department, Finding, Platform, StreamState
+from assistant.platforms import Department, Finding, Platform, StreamState, Told
 from assistant.platforms.crypto import base64_strict, decrypt, same
 from assistant.platforms.feishu_events import Bot, event_of, legacy_click, messages_of
 
@@ -524,8 +524,11 @@ class Feishu(Platform):
                 "copy App ID and App Secret from Credentials & Basic Info into the secret" if isinstance(error, TokenDead) else ""
             )
             url = getattr(error, "console_url", "") or self.api.console("baseinfo")
-            return [*found, Finding(check="credentials", state="fault", detail=str(error), fix=fix or "follow the link", url=url)]
-        found.append(Finding(check="credentials", state="ok", detail=f"app {self.api.app_id} gets a tenant token"))
+            return [
+                *found,
+                Finding(check="credentials", state="fault", detail=Told.reason(error), fix=fix or "follow the link", url=url),
+            ]
+        found.append(Finding(check="credentials", state="ok", detail=Told("app {app} gets a tenant token", app=self.api.app_id)))
         found.append(self._clock_finding(headers))
         found.append(self._bot_finding(bot))
         return [*found, *self._scope_findings()]
@@ -548,8 +551,13 @@ class Feishu(Platform):
             return Finding(check="clock", state="unknown", detail="Feishu's answer has no date")
         off = self.clock() - theirs
         if abs(off) > 60:
-            return Finding(check="clock", state="fault", detail=f"our clock is off by {off:.0f} s", fix="synchronise it (NTP)")
-        return Finding(check="clock", state="ok", detail=f"off by {abs(off):.0f} s")
+            return Finding(
+                check="clock",
+                state="fault",
+                detail=Told("our clock is off by {seconds} s", seconds=f"{off:.0f}"),
+                fix="synchronise it (NTP)",
+            )
+        return Finding(check="clock", state="ok", detail=Told("off by {seconds} s", seconds=f"{abs(off):.0f}"))
 
     def _bot_finding(self, answer: Mapping[str, Any]) -> Finding:
         bot = answer.get("bot")
@@ -559,28 +567,36 @@ class Feishu(Platform):
             return Finding(check="bot", state="fault", detail="the app has no bot", fix=fix, url=url)
         theirs, ours = str(bot["open_id"]), self.secrets.get("bot_open_id", "")
         if not ours:
-            fix = f"set the secret field bot_open_id to {theirs}, so that mentions of the bot are told apart"
-            return Finding(check="bot", state="warning", detail=f"{bot.get('app_name', '')} is {theirs}", fix=fix)
+            fix = Told("set the secret field bot_open_id to {id}, so that mentions of the bot are told apart", id=theirs)
+            return Finding(
+                check="bot", state="warning", detail=Told("{name} is {id}", name=bot.get("app_name", ""), id=theirs), fix=fix
+            )
         if ours != theirs:
-            fix = f"set the secret field bot_open_id to {theirs}"
-            return Finding(check="bot", state="fault", detail=f"bot_open_id is {ours}, the bot is {theirs}", fix=fix)
-        return Finding(check="bot", state="ok", detail=f"{bot.get('app_name', '')} is {theirs}")
+            fix = Told("set the secret field bot_open_id to {id}", id=theirs)
+            return Finding(
+                check="bot",
+                state="fault",
+                detail=Told("bot_open_id is {ours}, the bot is {theirs}", ours=ours, theirs=theirs),
+                fix=fix,
+            )
+        return Finding(check="bot", state="ok", detail=Told("{name} is {id}", name=bot.get("app_name", ""), id=theirs))
 
     def _scope_findings(self) -> list[Finding]:
         try:
             listed = self.api.get("/application/v6/scopes").get("scopes")
         except AssistantError as error:
-            return [Finding(check="scopes", state="unknown", detail=str(error), url=self.api.console("auth"))]
+            return [Finding(check="scopes", state="unknown", detail=Told.reason(error), url=self.api.console("auth"))]
         granted = {str(s.get("scope_name")) for s in listed or () if isinstance(s, Mapping) and s.get("grant_status") == 1}
         found = [self._person_finding(granted)]
         for what, enough in SCOPES.items():
+            check = Told("scope: {what}", what=Told(what))
             if held := [s for s in enough if s in granted]:
-                found.append(Finding(check=f"scope: {what}", state="ok", detail=held[0]))
+                found.append(Finding(check=check, state="ok", detail=held[0]))
             else:
-                fix = f"grant {enough[0]} and publish a version"
+                fix = Told("grant {scope} and publish a version", scope=enough[0])
                 url = self.api.console(f"auth?q={enough[0]}")
                 found.append(
-                    Finding(check=f"scope: {what}", state="fault", detail=f"{enough[0]} is not granted", fix=fix, url=url)
+                    Finding(check=check, state="fault", detail=Told("{scope} is not granted", scope=enough[0]), fix=fix, url=url)
                 )
         return found
 
@@ -591,7 +607,9 @@ class Feishu(Platform):
             return Finding(check=check, state="ok", detail="offline_access")
         fix = "grant offline_access (a user scope) and publish a version, or leave it where no tool acts for people"
         url = self.api.console("auth?q=offline_access")
-        return Finding(check=check, state="warning", detail="offline_access is not granted", fix=fix, url=url)
+        return Finding(
+            check=check, state="warning", detail=Told("{scope} is not granted", scope="offline_access"), fix=fix, url=url
+        )
 
 
 def _mention(reply: Reply, to: Message) -> str:

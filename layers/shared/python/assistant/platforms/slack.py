@@ -35,7 +35,7 @@ from assistant.errors import (
 )
 from assistant.messages import Attachment, Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
-from assistant.platforms import Finding, Platform, StreamState
+from assistant.platforms import Finding, Platform, StreamState, Told
 from assistant.platforms.slack_events import (
     INSTALLATION_ENDED,
     NOWHERE,
@@ -955,17 +955,22 @@ class Slack(Platform):
             told = self._answer("auth.test", response)
         except TokenDead as error:
             fix = "copy the Bot User OAuth Token (xoxb-…) from OAuth & Permissions into the secret field bot_token"
-            return [*findings, _finding("token", "fault", str(error), fix, self._console("oauth"))]
+            return [*findings, _finding("token", "fault", Told.reason(error), fix, self._console("oauth"))]
         except SendError as error:
             fix = "look at https://slack-status.com and at this machine's way out to https://slack.com"
-            return [*findings, _finding("reachability", "fault", str(error), fix)]
-        findings.append(_finding("token", "ok", f"{told.get('user')} in {told.get('team')} ({told.get('team_id')})"))
+            return [*findings, _finding("reachability", "fault", Told.reason(error), fix)]
+        findings.append(
+            _finding(
+                "token", "ok", Told("{user} in {team}", user=told.get("user"), team=f"{told.get('team')} ({told.get('team_id')})")
+            )
+        )
         findings.append(self._clock_finding(response.headers.get("date", "")))
         for field, key in (("bot_user_id", "user_id"), ("team_id", "team_id"), ("bot_id", "bot_id")):
             known = self.secrets.get(field)
             if known and told.get(key) and known != told[key]:
-                fix = f"set {field} to {told[key]} in the secret"
-                findings.append(_finding(field, "fault", f"the secret says {known}, the token belongs to {told[key]}", fix))
+                fix = Told("set {field} to {value} in the secret", field=field, value=told[key])
+                detail = Told("the secret says {known}, the token belongs to {theirs}", known=known, theirs=told[key])
+                findings.append(_finding(field, "fault", detail, fix))
         findings += self._scope_findings(response.headers.get("x-oauth-scopes", ""))
         fix = "open Event Subscriptions: the request URL must say Verified, and list app_mention and message.im"
         findings.append(
@@ -978,21 +983,23 @@ class Slack(Platform):
         try:
             further = self.workspaces().list() if self.workspaces else ()
         except Unavailable as error:
-            return [_finding("workspaces", "unknown", str(error), "look again in a minute")]
+            return [_finding("workspaces", "unknown", Told.reason(error), "look again in a minute")]
         findings, well = [], []
         for workspace in further:
-            named = f"{workspace.name or 'unnamed'} ({workspace.team})"
+            named = f"{workspace.name or '?'} ({workspace.team})"
+            check = Told("workspace {team}", team=workspace.team)
             at = self.private_chat("")
             try:
                 self._at(replace(at, address={WORKSPACE: workspace.team}))._call("auth.test", {}, tries=1)
                 well.append(named)
             except TokenDead as error:
                 fix = "install the app there again (assistant oauth install slack), or forget it (assistant oauth uninstall TEAM)"
-                findings.append(_finding(f"workspace {workspace.team}", "fault", f"{named}: {error}", fix))
+                findings.append(_finding(check, "fault", Told("{name}: {reason}", name=named, reason=Told.reason(error)), fix))
             except SendError as error:
-                findings.append(_finding(f"workspace {workspace.team}", "unknown", f"{named}: {error}", "look again in a minute"))
+                detail = Told("{name}: {reason}", name=named, reason=Told.reason(error))
+                findings.append(_finding(check, "unknown", detail, "look again in a minute"))
         if well:
-            findings.append(_finding("workspaces", "ok", f"also installed in {', '.join(well)}"))
+            findings.append(_finding("workspaces", "ok", Told("also installed in {names}", names=", ".join(well))))
         return findings
 
     def _secret_findings(self) -> list[Finding]:
@@ -1005,11 +1012,21 @@ class Slack(Platform):
             if self.secrets.get(field):
                 continue
             state: Any = "warning" if field == "bot_user_id" else "fault"  # one of Finding's words
-            findings.append(_finding(field, state, "not configured", f"copy it from {where}", self._console("general")))
+            findings.append(
+                _finding(
+                    field, state, "not configured", Told("copy it from {place}", place=Told(where)), self._console("general")
+                )
+            )
         if (token := self.secrets.get("bot_token", "")) and not token.startswith(("xoxb-", "xoxe.xoxb-")):
             fix = "use the Bot User OAuth Token, which begins with xoxb-"
             findings.append(
-                _finding("bot_token", "fault", f"begins with {token[:5]!r}: no bot token", fix, self._console("oauth"))
+                _finding(
+                    "bot_token",
+                    "fault",
+                    Told("begins with {start}: no bot token", start=repr(token[:5])),
+                    fix,
+                    self._console("oauth"),
+                )
             )
         return findings
 
@@ -1020,7 +1037,7 @@ class Slack(Platform):
             off = self.clock() - parsedate_to_datetime(date).timestamp()
         except (ValueError, TypeError):
             return _finding("clock", "unknown", "Slack named no time")
-        detail = f"{off:+.0f} s from Slack's"
+        detail = Told("{seconds} s from {name}'s", seconds=f"{off:+.0f}", name="Slack")
         if abs(off) < 60:
             return _finding("clock", "ok", detail)
         return _finding("clock", "fault" if abs(off) >= WINDOW else "warning", detail, "set this machine's clock by NTP")
@@ -1031,10 +1048,9 @@ class Slack(Platform):
         for scopes, state in ((NEEDED, "fault"), (USEFUL, "warning")):
             for scope, why in scopes.items():
                 if scope not in granted:
-                    fix = f"OAuth & Permissions › Bot Token Scopes: add {scope}, then install the app again"
-                    findings.append(
-                        _finding(f"scope {scope}", state, f"not granted; needed to {why}", fix, self._console("oauth"))
-                    )
+                    fix = Told("OAuth & Permissions › Bot Token Scopes: add {scope}, then install the app again", scope=scope)
+                    detail = Told("not granted; needed to {why}", why=Told(why))
+                    findings.append(_finding(Told("scope {scope}", scope=scope), state, detail, fix, self._console("oauth")))
         return findings or [_finding("scopes", "ok", ", ".join(sorted(granted)))]
 
 

@@ -34,7 +34,7 @@ from assistant.errors import (
     VerificationError,
 )
 from assistant.messages import Attachment, Button, File, Message, Received, Reply, Sent, Webhook
-from assistant.platforms import Finding, Platform, StreamState
+from assistant.platforms import Finding, Platform, StreamState, Told
 from assistant.platforms.teams_events import VALUE, json_object, object_of, received, text_of
 from assistant.platforms.teams_token import OPENID_METADATA, Keys, prove
 
@@ -560,9 +560,11 @@ class Teams(Platform):
         try:
             count = self._keys.count()
         except Unavailable as error:
-            findings.append(_finding("keys", "fault", str(error), "let this machine reach https://login.botframework.com"))
+            findings.append(
+                _finding("keys", "fault", Told.reason(error), "let this machine reach https://login.botframework.com")
+            )
         else:
-            findings.append(_finding("keys", "ok" if count else "fault", f"{count} keys of the connector"))
+            findings.append(_finding("keys", "ok" if count else "fault", Told("{count} keys of the connector", count=count)))
         fix = "the bot's Configuration › Messaging endpoint must be https://…/webhook/teams/messages, and its channel Teams on"
         findings.append(
             _finding("messaging endpoint", "unknown", "only the Azure portal shows it", fix, "https://portal.azure.com")
@@ -574,10 +576,15 @@ class Teams(Platform):
             _, seconds = self._new_token()
         except TokenDead as error:
             fix = "compare app_id, app_password and tenant_id with the registration; a secret's value is shown only once"
-            return [_finding("sign-in", "fault", str(error), fix, REGISTRATIONS)]
+            return [_finding("sign-in", "fault", Told.reason(error), fix, REGISTRATIONS)]
         except SendError as error:
-            return [_finding("reachability", "fault", str(error), "let this machine reach https://login.microsoftonline.com")]
-        return [_finding("sign-in", "ok", f"a token for {seconds / 60 + 5:.0f} minutes"), *self._clock_findings()]
+            return [
+                _finding("reachability", "fault", Told.reason(error), "let this machine reach https://login.microsoftonline.com")
+            ]
+        return [
+            _finding("sign-in", "ok", Told("a token for {minutes} minutes", minutes=f"{seconds / 60 + 5:.0f}")),
+            *self._clock_findings(),
+        ]
 
     def _clock_findings(self) -> list[Finding]:
         from email.utils import parsedate_to_datetime
@@ -590,9 +597,8 @@ class Teams(Platform):
         except (SendError, ValueError, TypeError):
             return [_finding("clock", "unknown", "Microsoft named no time")]
         state = "ok" if abs(off) < 60 else "warning" if abs(off) < 300 else "fault"
-        return [
-            _finding("clock", state, f"{off:+.0f} s from Microsoft's", "" if state == "ok" else "set this machine's clock by NTP")
-        ]
+        detail = Told("{seconds} s from {name}'s", seconds=f"{off:+.0f}", name="Microsoft")
+        return [_finding("clock", state, detail, "" if state == "ok" else "set this machine's clock by NTP")]
 
 
 REGISTRATIONS: Final = "https://entra.microsoft.com/#view/Microsoft_AAD_RegisteredApps"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from assistant.errors import MissingPermission, OutcomeUnknown, RateLimited, SendError, VendorUnavailable, VerificationError
 from assistant.messages import Webhook
-from assistant.platforms import Finding, outbound
+from assistant.platforms import Finding, Told, outbound
 from assistant.platforms.crypto import key_from_text, seal_envelope, sorted_sha1
 from assistant.platforms.wecom_api import CONSOLE, VISIBILITY
 from assistant.platforms.wecom_events import Fields
@@ -45,7 +45,7 @@ def _bot(wecom: WeCom) -> list[Finding]:
 
 def _round_trip(wecom: WeCom, channel: str) -> Finding:
     """Seals a request as WeCom would and opens it again."""
-    check = f"{channel} callback key"
+    check = Told("{channel} callback key", channel=Told(channel))
     stamp = str(int(wecom.clock()))
     try:
         key = key_from_text(wecom.secret(f"{channel}_aes_key"), field=f"{channel}_aes_key")
@@ -55,7 +55,9 @@ def _round_trip(wecom: WeCom, channel: str) -> Finding:
         query = {"msg_signature": signature, "timestamp": stamp, "nonce": "doctor", "echostr": sealed}
         wecom.receive(Webhook(platform=wecom.name, channel=channel, method="GET", query=query))
     except VerificationError as error:
-        return Finding(check=check, state="fault", detail=str(error), fix="copy Token and EncodingAESKey again", url=CONSOLE)
+        return Finding(
+            check=check, state="fault", detail=Told.reason(error), fix="copy Token and EncodingAESKey again", url=CONSOLE
+        )
     return Finding(check=check, state="ok", detail="a request sealed with it is opened again")
 
 
@@ -88,7 +90,11 @@ def _app(wecom: WeCom) -> list[Finding]:
         return [*findings, _failed("callback addresses", error)]
     count = len(found) if isinstance(found, list) else 0
     findings.append(
-        Finding(check="callback addresses", state="ok" if count else "unknown", detail=f"callbacks come from {count} addresses")
+        Finding(
+            check="callback addresses",
+            state="ok" if count else "unknown",
+            detail=Told("callbacks come from {count} addresses", count=count),
+        )
     )
     return findings
 
@@ -100,33 +106,35 @@ def _clock(wecom: WeCom) -> Finding:
     except (SendError, KeyError, ValueError):
         return Finding(check="clock", state="unknown", detail="WeCom did not tell the time")
     off = wecom.clock() - theirs
+    detail = Told("{seconds} s from {name}'s", seconds=f"{off:+.0f}", name="WeCom")
     if abs(off) <= 60:
-        return Finding(check="clock", state="ok", detail=f"{off:+.0f} s against WeCom's")
+        return Finding(check="clock", state="ok", detail=detail)
     return Finding(
         check="clock",
         state="fault" if abs(off) > LARGEST_SKEW else "warning",
-        detail=f"{off:+.0f} s against WeCom's",
+        detail=detail,
         fix="synchronise this machine's clock (NTP)",
     )
 
 
 def _configured(check: str, secrets: Mapping[str, str], needed: tuple[str, ...], *, page: str) -> Finding:
+    check = Told("{what} settings", what=Told(check))
     if missing := [n for n in needed if not secrets.get(n)]:
         return Finding(
-            check=f"{check} settings",
+            check=check,
             state="fault",
-            detail=f"not set: {', '.join(missing)}",
-            fix=f"copy them from {page} into the secret of wecom",
+            detail=Told("not set: {fields}", fields=", ".join(missing)),
+            fix=Told("copy them from {page} into the secret of wecom", page=page),
             url=CONSOLE,
         )
-    return Finding(check=f"{check} settings", state="ok", detail="complete")
+    return Finding(check=check, state="ok", detail="complete")
 
 
 def _failed(check: str, error: SendError) -> Finding:
     fix = "try again later" if isinstance(error, VendorUnavailable | RateLimited | OutcomeUnknown) else "compare with the console"
     if isinstance(error, MissingPermission):
-        fix = f"open the app in the console and extend {error.scopes[0]}"
-    return Finding(check=check, state="fault", detail=str(error), fix=fix, url=CONSOLE)
+        fix = Told("open the app in the console and extend {scope}", scope=Told(error.scopes[0]))
+    return Finding(check=check, state="fault", detail=Told.reason(error), fix=fix, url=CONSOLE)
 
 
 def _size(agent: Fields, field: str, name: str) -> int:
@@ -140,22 +148,34 @@ def _agent_findings(agent: Fields) -> list[Finding]:
     findings = []
     if agent.get("close"):
         findings.append(
-            Finding(check="app", state="fault", detail=f"{name} is switched off", fix="启用应用 (enable it)", url=CONSOLE)
+            Finding(
+                check="app",
+                state="fault",
+                detail=Told("{name} is switched off", name=name),
+                fix="启用应用 (enable it)",
+                url=CONSOLE,
+            )
         )
     else:
         findings.append(Finding(check="app", state="ok", detail=name))
     count = _size(agent, "allow_userinfos", "user")
     wide = _size(agent, "allow_partys", "partyid") + _size(agent, "allow_tags", "tagid")
     if count or wide:
-        detail = f"{count} members by name, {wide} departments and tags"
+        detail = Told("{count} members by name, {wide} departments and tags", count=count, wide=wide)
         findings.append(Finding(check="visibility", state="ok", detail=detail))
     else:
-        fix = f"add members or departments under {VISIBILITY}"
+        fix = Told("add members or departments under {page}", page=Told(VISIBILITY))
         findings.append(Finding(check="visibility", state="fault", detail="nobody can see the app", fix=fix, url=CONSOLE))
     if domain := agent.get("redirect_domain"):
         findings.append(Finding(check="trusted domain", state="ok", detail=str(domain)))
     else:
-        detail = "none: members cannot be identified in a browser"
-        fix = "可信域名 (trusted domain): enter the host of the public address"
-        findings.append(Finding(check="trusted domain", state="warning", detail=detail, fix=fix, url=CONSOLE))
+        findings.append(
+            Finding(
+                check="trusted domain",
+                state="warning",
+                detail="none: members cannot be identified in a browser",
+                fix="可信域名 (trusted domain): enter the host of the public address",
+                url=CONSOLE,
+            )
+        )
     return findings

@@ -4,6 +4,8 @@ Asks a running assistant, so that calls leave from its own address and with its 
 this machine instead, before anything is deployed. --fix says what is missing and can safely be created, or told to a platform
 again, and does it after a yes (in a script: --fix --yes).
 
+The findings are in the language of the terminal's locale, English or Chinese; with --json always in English.
+
 exit status: 0 no fault, 1 something is at fault, 2 it could not look
 
 examples:
@@ -23,8 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from assistant.dev.client import add_options, confirmed, connect, working
-from assistant.doctor import Line, from_json, platforms, state, to_json
+from assistant.dev.client import add_options, confirmed, connect, language, working
+from assistant.doctor import Line, from_json, platforms, state, to_json, worded
 from assistant.errors import InvalidSetting
 from assistant.platforms import PLATFORMS, Platform, platform_class
 
@@ -64,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
 def _from_there(args: argparse.Namespace) -> list[Line]:
     try:
         with connect(args) as remote:
-            return from_json(remote.call("GET", "/api/doctor", timeout=60))
+            return from_json(
+                remote.call("GET", "/api/doctor", timeout=60, params={"language": "en" if args.json else language()})
+            )
     except ValueError:
         raise InvalidSetting(f"{args.url} gave no report; is its version older than this command's?") from None
 
@@ -114,23 +118,33 @@ def _from_here(args: argparse.Namespace) -> list[Line]:
     )
 
 
+_COLUMNS: Final = {
+    "en": ("component", "check", "state", "what was found", "what to do"),
+    "zh-CN": ("部分", "检查项", "状态", "结果", "处理办法"),
+}
+_STATES: Final = {"ok": "正常", "warning": "警告", "fault": "故障", "unknown": "未知"}
+
+
 def _print(lines: Sequence[Line]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    here = language()
     table = Table(show_lines=False, header_style="bold", expand=False)
-    for name in ("component", "check", "state", "what was found", "what to do"):
+    for name in _COLUMNS[here]:
         table.add_column(name, overflow="fold")
     before = ""
-    for component, finding in lines:
+    for component, found in lines:
+        finding = worded(found, here)
         if before and component != before:
             table.add_section()
         mend = "\n".join(t for t in (finding.fix, finding.url) if t)
-        shown = Text(finding.state, style=_COLOURS[finding.state])
+        shown = Text(finding.state if here == "en" else _STATES[finding.state], style=_COLOURS[finding.state])
         table.add_row("" if component == before else component, Text(finding.check), shown, Text(finding.detail), Text(mend))
         before = component
     console = Console()
     console.print(table)
     count = sum(line.finding.state == "fault" for line in lines)
-    console.print("[green]no fault found[/green]" if not count else f"[bold red]{count} at fault[/bold red]")
+    none, some = ("no fault found", f"{count} at fault") if here == "en" else ("没有发现故障", f"{count} 项故障")
+    console.print(f"[bold red]{some}[/bold red]" if count else f"[green]{none}[/green]")
