@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
 from typing import Any, Final, TypeVar
@@ -16,6 +16,7 @@ from assistant import web
 from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
 from assistant.messages import Message, Reply
 from assistant.observability import PLUGIN_FAULTS, Metrics, log
+from assistant.plugins.claims import Claim, Claims
 from assistant.plugins.contract import (
     Around,
     Authority,
@@ -29,8 +30,9 @@ from assistant.plugins.contract import (
     Tell,
     offer,
 )
+from assistant.plugins.crew import CREW, Call
 from assistant.plugins.doors import Doors
-from assistant.plugins.fence import Fence, Stopped
+from assistant.plugins.fence import Fence
 from assistant.plugins.isolated import COLD_SECONDS, Broke, Isolated
 from assistant.plugins.loading import Loaded, build, config_schema, examples_of, order_of, plugin_in
 from assistant.plugins.records import Records, State
@@ -50,6 +52,9 @@ LISTING_FACTOR: Final = 4
 
 LOAD_SECONDS: Final = 10.0
 """What importing and building a plug-in may take."""
+
+MOST_ASKED: Final = 500
+"""Combinations of method, platform and ring for which it is remembered who is asked."""
 
 LONGEST_REPLY: Final = 30_000
 """Characters of a plug-in's reply that are shown."""
@@ -97,6 +102,12 @@ class Plugins:
         self._configs = configs or {}
         self._seen = State()
         self._tools: dict[str, dict[str, Tool]] = {}
+        self._named: set[str] = set()
+        self._claims = Claims()
+        self._owners: dict[str, str] = {}
+        """Name of the plug-in whose tool is offered, by the tool's name."""
+        self._asked: dict[tuple[str, str, tuple[str, ...]], Sequence[BotPlugin]] = {}
+        """Who is asked, by method, platform and ring; replaced whenever that may have changed."""
         self.flow_owners: dict[str, str] = {}
         self.edition = 0
         """Grows whenever a plug-in was built anew: what was made from its flows has to be made again."""
@@ -126,42 +137,52 @@ class Plugins:
         self._add(plugin)
 
     def _add(self, plugin: BotPlugin) -> None:
-        if reason := self._clash(plugin):
-            self.refuse(Loaded(name=plugin.name, state="refused", version=plugin.version, reason=reason))
-            log(logger, logging.ERROR, "plug-in not loaded", event_reason=reason, plugin=plugin.name)
-            return
-        self._plugins[_id(plugin)] = plugin
-        self._plugins = _ordered(self._plugins)
-        self._flows_changed()
-        own = tool_names(plugin)
-        for other in self._plugins.values():
-            if other.name != plugin.name and (both := sorted(own & tool_names(other))):
-                self._note(plugin, "tools", f"its tool {both[0]!r} clashes with one of plug-in {other.name}; rename one of them")
-
-    def _clash(self, plugin: BotPlugin) -> str:
-        """Why the plug-in cannot stand beside those that are there; empty where it can."""
-        if _id(plugin) in self._plugins:
-            return f"it clashes with another plug-in of this name and version ({plugin.version}); rename one of them"
+        id_ = _id(plugin)
+        claim = None
         try:
-            own = examples_of(plugin)
-        except InvalidSetting as error:
-            return str(error)
-        for other in self._plugins.values():
-            if other.name == plugin.name:
-                continue
-            if flows := [f.name for f in plugin.flows if f.name in {g.name for g in other.flows}]:
-                return f"it clashes with flow {flows[0]!r} of plug-in {other.name}; rename one of them"
-            theirs = examples_of(other)
-            if shared := sorted(set(own) & set(theirs)):
-                return (
-                    f"the example {shared[0]!r} of its flow {own[shared[0]]!r} also starts flow {theirs[shared[0]]!r} of plug-in "
-                    f"{other.name}; nobody could tell them apart, so change one of them"
+            if id_ in self._plugins:
+                raise InvalidSetting(
+                    f"it clashes with another plug-in of this name and version ({plugin.version}); rename one of them"
                 )
-        return ""
+            claim = _claim(plugin)
+            if reason := self._clash(plugin, claim):
+                raise InvalidSetting(reason)
+        except InvalidSetting as error:
+            self.refuse(Loaded(name=plugin.name, state="refused", version=plugin.version, reason=str(error)))
+            log(logger, logging.ERROR, "plug-in not loaded", event_reason=str(error), plugin=plugin.name)
+            return
+        with self._lock:
+            self._plugins[id_] = plugin
+            if plugin.name in self._named:
+                self._plugins = _ordered(self._plugins)
+            self._named.add(plugin.name)
+            self.flow_owners.update((f.name, plugin.name) for f in plugin.flows)
+            self.edition += 1
+            self._changed()
+        sharing = self._claims.rivals(claim, "tool")
+        for other in [p for i, p in self._plugins.items() if i in sharing] if sharing else ():
+            both = min(claim.tools & self._claims[_id(other)].tools)
+            self._note(plugin, "tools", f"its tool {both!r} clashes with one of plug-in {other.name}; rename one of them")
+        self._claims.take(id_, claim)
 
-    def _flows_changed(self) -> None:
-        self.flow_owners = {f.name: p.name for p in self._plugins.values() for f in p.flows}
-        self.edition += 1
+    def _clash(self, plugin: BotPlugin, claim: Claim) -> str:
+        """Why the plug-in cannot stand beside those that are there; empty where it can."""
+        rivals = self._claims.rivals(claim, "flow", "example")
+        if not rivals:
+            return ""
+        rival = next(i for i in self._plugins if i in rivals)
+        theirs = self._claims[rival]
+        if flows := [f.name for f in plugin.flows if f.name in theirs.flows]:
+            return f"it clashes with flow {flows[0]!r} of plug-in {theirs.plugin}; rename one of them"
+        said = min(claim.examples.keys() & theirs.examples.keys())
+        return (
+            f"the example {said!r} of its flow {claim.examples[said]!r} also starts flow {theirs.examples[said]!r} of plug-in "
+            f"{theirs.plugin}; nobody could tell them apart, so change one of them"
+        )
+
+    def _changed(self) -> None:
+        """Whom to ask is found out anew; a thread that is finding it out meanwhile keeps that for itself."""
+        self._asked = {}
 
     @property
     def flows(self) -> list[Any]:
@@ -255,6 +276,7 @@ class Plugins:
             for plugin in ours:
                 self._faults.pop(_id(plugin), None)
                 self._left_out.pop(_id(plugin), None)
+            self._changed()
         self._sync()
 
     def configure(self, name: str, config: Mapping[str, Any] | None) -> None:
@@ -286,6 +308,7 @@ class Plugins:
             for plugin in before.out.keys() - now.out.keys():
                 self._left_out.pop(plugin, None)
                 self._faults.pop(plugin, None)
+                self._changed()
             try:
                 for name in sorted({n for n, _ in before.configs.items() ^ now.configs.items()}):
                     self._reconfigured(name, self._records.config(name) if name in now.configs else None)
@@ -293,6 +316,7 @@ class Plugins:
                 log(logger, logging.WARNING, "a configuration could not be read", event_reason=str(error))
                 return
             self._seen = now
+            self._changed()
 
     def _reconfigured(self, name: str, config: Mapping[str, Any] | None) -> None:
         config = self._configs.get(name, {}) if config is None else config
@@ -300,12 +324,14 @@ class Plugins:
             if plugin.name != name:
                 continue
             try:
-                self._plugins[id_] = _rebuilt(plugin if isinstance(plugin, Isolated) else type(plugin), config)
+                rebuilt = _rebuilt(plugin if isinstance(plugin, Isolated) else type(plugin), config)
+                self._claims.take(id_, _claim(rebuilt))
+                self._plugins[id_] = rebuilt
                 self._notes.get(id_, {}).pop("config", None)
             except Exception as error:  # a plug-in's door; the version that is in use goes on
                 reason = str(error) if isinstance(error, AssistantError) else f"its configuration raised {type(error).__name__}"
                 self._note(plugin, "config", reason)
-            self._tools.pop(id_, None)
+            self._forget_tools(id_, name)
         for id_, made in list(self._unbuilt.items()):
             if made.name == name:
                 try:
@@ -316,30 +342,44 @@ class Plugins:
                 del self._unbuilt[id_]
                 self._refused = [r for r in self._refused if (r.name, r.version) != (name, made.version)]
                 self._add(plugin)
-        self._flows_changed()
+        self.flow_owners = {f.name: p.name for p in self._plugins.values() for f in p.flows}
+        self.edition += 1
+
+    def _forget_tools(self, id_: str, plugin: str) -> None:
+        """What the plug-in offers is asked for again; a name that no other version has is free."""
+        held = {n for i, tools in self._tools.items() if i != id_ and i.partition("@")[0] == plugin for n in tools}
+        for name in self._tools.pop(id_, {}):
+            if name not in held:
+                del self._owners[name]
 
     # --- the three methods ---
 
     def handle(self, message: Message, around: Around, *, only: Sequence[str] = ()) -> Reply | None:
         """The first reply that a plug-in gives; `only`: as in `Around`."""
-        for plugin in self._chosen(message.platform, only or around.only):
-            attached = len(around.attached)
-            given = self._call(plugin, "handle_message", message, around, message)
-            if given is not None and (reply := self._reply(plugin, given)):
+        attached = len(around.attached)
+
+        def noteworthy(call: Call) -> bool:
+            return not call.outcome or call.outcome[0] is not None or len(around.attached) > attached
+
+        asked = self._having("handle_message", message.platform, only or around.only)
+        calls = (self._calling(p, "handle_message", message, around, message) for p in asked)
+        for call in CREW.in_turn(calls, noteworthy):
+            given = self._given(call)
+            if given is not None and (reply := self._reply(call.plugin, given)):
                 return reply
             del around.attached[attached:]  # no reply, no files
         return None
 
     def menu(self, message: Message, around: Around) -> tuple[MenuItem, ...]:
         """The entries of all plug-ins, which are asked side by side."""
-        asked = [(p, self._begun(p, "get_menu", message, around)) for p in self._chosen(message.platform, around.only)]
+        asked = self._having("get_menu", message.platform, around.only)
         items: list[MenuItem] = []
-        for plugin, call in asked:
+        for call in CREW.side_by_side(self._calling(p, "get_menu", message, around) for p in asked):
             for offered in self._ended(call):
                 try:
                     items += [item for item in offered or () if isinstance(item, MenuItem)]
                 except TypeError:
-                    self._fault(plugin, f"get_menu gave {type(offered).__name__}; a sequence of MenuItem is wanted")
+                    self._fault(call.plugin, f"get_menu gave {type(offered).__name__}; a sequence of MenuItem is wanted")
         return tuple(items)
 
     def _entries(self, message: Message, around: Around) -> tuple[MenuItem, ...]:
@@ -360,11 +400,8 @@ class Plugins:
     def hearing(self, message: Message, around: Around) -> Iterator[None]:
         """Tells every plug-in what happened while the block goes on; after it, each has what is left of its own time."""
         event = Event(kind=message.kind, message=message)
-        listening = [
-            self._begun(p, "on_event", message, around, event)
-            for p in self._chosen(message.platform, around.only)
-            if type(p).on_event is not BotPlugin.on_event
-        ]
+        asked = self._having("on_event", message.platform, around.only)
+        listening = CREW.side_by_side(self._calling(p, "on_event", message, around, event) for p in asked)
         try:
             yield
         finally:
@@ -377,7 +414,7 @@ class Plugins:
         plugin = next(offering, None)
         if plugin is None:
             return None
-        given = self._call(plugin, "run_flow", message, around, name, form)
+        given = self._given(CREW.one(self._calling(plugin, "run_flow", message, around, name, form)))
         return None if given is None else self._reply(plugin, given)
 
     # --- tools ---
@@ -385,8 +422,8 @@ class Plugins:
     def tools(self, platform: str, *, only: Sequence[str] = ()) -> dict[str, Tool]:
         """The tools of the plug-ins that are ready, by name; of two with one name the first is offered."""
         offered: dict[str, Tool] = {}
-        for plugin in self._chosen(platform, only):
-            offered = {**self._tools_of(plugin), **offered}
+        for owned in reversed([self._tools_of(p) for p in self._chosen(platform, only)]):
+            offered.update(owned)
         return offered
 
     def run_tool(self, name: str, raw: str, message: Message, around: Around) -> str:
@@ -398,9 +435,10 @@ class Plugins:
         made = self._tools_of(owner)[name]
         arguments = read_arguments(made, raw)
         attached = len(around.attached)
-        call = self._begun(owner, f"tool {name}", message, around, act=lambda ctx: made.run(ctx, arguments), seconds=made.seconds)
+        act = partial(_run, made, arguments)
+        call = self._calling(owner, f"tool {name}", message, around, act=act, seconds=made.seconds)
         try:
-            outcome = self._ended(call)
+            outcome = self._ended(CREW.one(call))
         except web.NotReached as error:
             del around.attached[attached:]
             raise ToolFailed(str(error)) from error
@@ -429,20 +467,19 @@ class Plugins:
             logger.error("plug-in %s failed in get_tools", plugin.name, exc_info=error)
             self._fault(plugin, f"get_tools raised {type(error).__name__}")
         with self._lock:
-            others = {n: id_ for id_, tools in self._tools.items() for n in tools if id_.partition("@")[0] != plugin.name}
-            for name in [n for n in found if n in others]:
-                owner = others[name].partition("@")[0]
-                self._note(plugin, "tools", f"its tool {name!r} clashes with one of plug-in {owner}; rename one of them")
-                del found[name]
+            for name in list(found):
+                owner = self._owners.setdefault(name, plugin.name)
+                if owner != plugin.name:
+                    self._note(plugin, "tools", f"its tool {name!r} clashes with one of plug-in {owner}; rename one of them")
+                    del found[name]
             self._tools[_id(plugin)] = found
         return found
 
     def _offered(self, plugin: BotPlugin) -> Sequence[Tool]:
         """What `get_tools` gives; it may ask a server, and so has more time than an answer."""
         fence = Fence(LISTING_FACTOR * plugin.seconds, megabytes=plugin.megabytes, hosts=_hosts(plugin))
-        call = _Call(plugin, "get_tools", fence, guarded=not isinstance(plugin, Isolated))
-        call.start(plugin.get_tools)
-        if fence.watch(call.thread, call.began) != "ended":
+        call = CREW.one(Call(plugin, "get_tools", fence, not isinstance(plugin, Isolated), plugin.get_tools))
+        if call.fate != "ended":
             raise Unavailable(f"get_tools of plug-in {plugin.name} does not end")
         if call.failure:
             raise call.failure[0]
@@ -451,12 +488,29 @@ class Plugins:
 
     # --- who is asked ---
 
-    def _chosen(self, platform: str, only: Sequence[str]) -> list[BotPlugin]:
+    def _chosen(self, platform: str, only: Sequence[str]) -> Sequence[BotPlugin]:
         """One version of each plug-in that may be asked: the one that the ring names, else the oldest that works."""
+        return self._having("", platform, only)
+
+    def _having(self, method: str, platform: str, only: Sequence[str]) -> Sequence[BotPlugin]:
+        """Those of them that have the method; who has none is not asked."""
         self._sync()
+        kept, asks = self._asked, (method, platform, tuple(only))
+        if (known := kept.get(asks)) is not None:
+            return known
+        found = self._choice(platform, only)
+        if method:
+            found = [p for p in found if _has(p, method)]
+        if len(kept) < MOST_ASKED:
+            kept[asks] = found
+        return found
+
+    def _choice(self, platform: str, only: Sequence[str]) -> list[BotPlugin]:
         wanted = dict(entry.partition("@")[::2] for entry in only)
         versions: dict[str, list[BotPlugin]] = {}
-        for plugin in self._plugins.values():
+        with self._lock:
+            plugins = list(self._plugins.values())
+        for plugin in plugins:
             for_it = not plugin.permissions.platforms or not platform or platform in plugin.permissions.platforms
             if for_it and not self._out(plugin) and (not only or "*" in wanted or plugin.name in wanted):
                 versions.setdefault(plugin.name, []).append(plugin)
@@ -475,16 +529,16 @@ class Plugins:
     def _recent(self, plugin: BotPlugin) -> list[tuple[float, str]]:
         return [f for f in self._faults.get(_id(plugin), ()) if self._clock() - f[0] < FAULT_SECONDS]
 
-    def _call(self, plugin: BotPlugin, method: str, message: Message, around: Around, *offered: Any) -> Any:
-        """What the method gives; None where it failed."""
+    def _given(self, call: Call) -> Any:
+        """What the call gave; None where it failed."""
         try:
-            outcome = self._ended(self._begun(plugin, method, message, around, *offered))
+            outcome = self._ended(call)
         except (ToolFailed, web.NotReached) as error:
-            log(logger, logging.WARNING, "plug-in could not do it", event_reason=str(error), plugin=plugin.name)
+            log(logger, logging.WARNING, "plug-in could not do it", event_reason=str(error), plugin=call.plugin.name)
             return None
         return outcome[0] if outcome else None
 
-    def _begun(
+    def _calling(
         self,
         plugin: BotPlugin,
         what: str,
@@ -493,30 +547,28 @@ class Plugins:
         *offered: Any,
         act: Callable[[PluginContext], Any] | None = None,
         seconds: float = 0,
-    ) -> _Call:
-        """The call of method `what`, or of `act`, under way in a thread of its own."""
-        grace = COLD_SECONDS if isinstance(plugin, Isolated) else 0
+    ) -> Call:
+        """The call of method `what`, or of `act`, with what surrounds it; the crew makes it."""
+        apart = isinstance(plugin, Isolated)
+        grace = COLD_SECONDS if apart else 0
         fence = Fence((seconds or plugin.seconds) + grace, megabytes=plugin.megabytes, hosts=_hosts(plugin))
-        menu = tuple if what == "get_menu" else lambda: self._entries(message, around)
-        call = _Call(plugin, what, fence, guarded=not isinstance(plugin, Isolated))
-        call.start(
-            act or (lambda ctx: offer(getattr(plugin, what), ctx, *offered)),
-            lambda: self._doors.context(plugin, message, around, menu, fence),
-        )
-        return call
+        menu = tuple if what == "get_menu" else partial(self._entries, message, around)
+        given = partial(self._doors.context, plugin, message, around, menu, fence)
+        return Call(plugin, what, fence, not apart, act or partial(_offered, plugin, what, offered), given)
 
-    def _ended(self, call: _Call) -> list[Any]:
+    def _ended(self, call: Call) -> list[Any]:
         """What the call gives, in a list; empty where it failed. One that does not end is stopped, and counts as all faults.
 
         What a person has to do, or a service that is down, is nobody's fault: NeedsAuthorisation, Unavailable, NotReached and
         ToolFailed are raised on, but for a menu and an event, which are left at that.
         """
+        if call.stint:
+            call.stint.wait()
         plugin, what = call.plugin, call.what
-        ended = call.fence.watch(call.thread, call.began)
-        if ended == "late":
+        if call.fate == "late":
             self._fault(plugin, f"{what} took longer than {call.fence.seconds:g} s", weight=FAULTS)
             return []
-        if ended == "large":
+        if call.fate == "large":
             self._fault(plugin, f"the memory grew by more than {call.fence.megabytes} MB during {what}")
             return []
         if not call.failure:
@@ -543,6 +595,7 @@ class Plugins:
             new = out and id_ not in self._left_out
             if out:
                 self._left_out[id_] = reason
+                self._changed()
         log(logger, logging.ERROR, "plug-in at fault", event_reason=reason, plugin=plugin.name, quarantined=out)
         if self._metrics:
             self._metrics.emit((PLUGIN_FAULTS, 1), plugin=plugin.name)
@@ -580,36 +633,17 @@ class Plugins:
         return replace(given, attachments=())  # files come by `ctx.attach` alone: a path could be anybody's
 
 
-@dataclass(slots=True)
-class _Call:
-    """A call that runs in a thread of its own."""
+def _offered(plugin: BotPlugin, what: str, offered: Sequence[Any], ctx: PluginContext) -> Any:
+    return offer(getattr(plugin, what), ctx, *offered)
 
-    plugin: BotPlugin
-    what: str
-    fence: Fence
-    guarded: bool
-    outcome: list[Any] = field(default_factory=list)
-    failure: list[Exception] = field(default_factory=list)
-    began: float = 0.0
-    thread: threading.Thread = field(default_factory=threading.Thread)
 
-    def start(self, act: Callable[..., Any], *given: Callable[[], Any]) -> None:
-        """Begins `act`, with what each of `given` makes."""
+def _run(made: Tool, arguments: Mapping[str, Any], ctx: PluginContext) -> Any:
+    return made.run(ctx, arguments)
 
-        def body() -> None:
-            try:
-                made = [one() for one in given]
-                self.outcome.append(self.fence.run(lambda: act(*made)) if self.guarded else act(*made))
-            except Exception as error:  # a plug-in's door: whatever it raises, the turn goes on
-                self.failure.append(error)
-            except Stopped:
-                return
-            except BaseException as error:  # SystemExit and the like would end the thread without a word
-                self.failure.append(RuntimeError(type(error).__name__))
 
-        self.began = time.monotonic()
-        self.thread = threading.Thread(target=body, name=f"plugin-{self.plugin.name}", daemon=True)
-        self.thread.start()
+def _has(plugin: BotPlugin, method: str) -> bool:
+    """Whether the plug-in has a method of its own, rather than the contract's, which does nothing."""
+    return method in getattr(plugin, "__dict__", {}) or getattr(type(plugin), method) is not getattr(BotPlugin, method)
 
 
 def _id(plugin: BotPlugin | type[BotPlugin]) -> str:
@@ -618,8 +652,13 @@ def _id(plugin: BotPlugin | type[BotPlugin]) -> str:
 
 def _ordered(plugins: Mapping[str, BotPlugin]) -> dict[str, BotPlugin]:
     """In the order of their names' first appearance, and of one name the oldest version first."""
-    names = list(dict.fromkeys(p.name for p in plugins.values()))
-    return dict(sorted(plugins.items(), key=lambda i: (names.index(i[1].name), order_of(i[1].version))))
+    first = {name: n for n, name in enumerate(dict.fromkeys(p.name for p in plugins.values()))}
+    return dict(sorted(plugins.items(), key=lambda i: (first[i[1].name], order_of(i[1].version))))
+
+
+def _claim(plugin: BotPlugin) -> Claim:
+    """Raises InvalidSetting where two of its flows share an example."""
+    return Claim(plugin.name, frozenset(f.name for f in plugin.flows), examples_of(plugin), frozenset(tool_names(plugin)))
 
 
 def _hosts(plugin: BotPlugin) -> tuple[str, ...]:
@@ -645,9 +684,8 @@ def _imported(module: str) -> type[BotPlugin]:
 
 def _in_time(make: Callable[[], T], what: str) -> T:
     """What `make` gives; raises what it raises, and InvalidSetting where it does not end or would end the process."""
-    call = _Call(BotPlugin({}), what, Fence(LOAD_SECONDS), guarded=False)
-    call.start(make)
-    if call.fence.watch(call.thread, call.began) != "ended":
+    call = CREW.one(Call(BotPlugin({}), what, Fence(LOAD_SECONDS), False, make))
+    if call.fate != "ended":
         raise InvalidSetting(f"{what} took longer than {LOAD_SECONDS:g} s; nothing may wait there")
     if call.failure:
         raise call.failure[0]
