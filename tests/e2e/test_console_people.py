@@ -539,4 +539,4 @@ def fill_up(site: Site) -> None:
         person, "okta", tokens, asked=["calendar.read"], account=Account(id="1", name="Ann")
     )
     house.assistant.rollouts.set({"people": ["slack:U1"], "tokens": 1000000}, ring="internal", who="Ann", why="first ten")
-    house.assistant.rollouts.add_prompt("2026-02", "Answer in two sentences.", who="Ann")
+    house.assistant.rollouts.prompts.add("2026-02", "Answer in two sentences.", who="Ann")

@@ -17,7 +17,10 @@ from assistant.dev.runner import listen, serve
 from assistant.errors import InvalidSetting, Unavailable
 from assistant.llm import ChatRequest, Done, Event, Usage
 from assistant.messages import Message
-from assistant.rollout import ORDER, Ring, Rollout, RolloutChanged, Rollouts
+from assistant.rollout import Rollouts
+from assistant.rollout.journal import RolloutChanged
+from assistant.rollout.rings import ORDER, Ring
+from assistant.rollout.state import Rollout
 from tests.integration.test_api import ApiFunction
 from tests.support.desks import FeishuDesk, SlackDesk
 from tests.support.house import WEBCHAT_KEY, House, ScriptedModel, client
@@ -193,7 +196,7 @@ def test_the_people_of_a_ring_that_is_off_are_not_served_until_it_is_on_again(aw
 
 def test_a_ring_has_its_own_version_of_the_prompt_beside_the_assistants_own_instructions(aws: Emulator) -> None:
     house = House(aws)
-    rollouts(house).add_prompt("brief-2", "Answer in one sentence.", who="ann")
+    rollouts(house).prompts.add("brief-2", "Answer in one sentence.", who="ann")
     rollouts(house).set({"people": ["webchat:ann"], "prompt": "brief-2"}, ring="internal", **BY)
     for user in ("ann", "bob"):
         house.say("How long?", user=user, conversation=user)
@@ -208,16 +211,16 @@ def test_a_ring_has_its_own_version_of_the_prompt_beside_the_assistants_own_inst
 
 def test_a_version_of_the_prompt_never_changes_and_must_exist(aws: Emulator) -> None:
     state = rollouts(House(aws))
-    state.add_prompt("v1", "Be brief.", who="ann")
-    state.add_prompt("v1", "Be brief.", who="ann")
+    state.prompts.add("v1", "Be brief.", who="ann")
+    state.prompts.add("v1", "Be brief.", who="ann")
     with pytest.raises(InvalidSetting, match="never changes"):
-        state.add_prompt("v1", "Be long.", who="ann")
+        state.prompts.add("v1", "Be long.", who="ann")
     with pytest.raises(InvalidSetting, match=r"no version 'v9'.*v1"):
         state.set({"prompt": "v9"}, ring="internal", **BY)
     for name, text in (("no/slash", "x"), ("v2", "  "), ("v3", "x" * 20_001)):
         with pytest.raises(InvalidSetting):
-            state.add_prompt(name, text, who="ann")
-    assert [p["name"] for p in state.prompts()] == ["v1"]
+            state.prompts.add(name, text, who="ann")
+    assert [p["name"] for p in state.prompts.all()] == ["v1"]
 
 
 def test_a_rings_budget_and_retention_are_its_own(aws: Emulator) -> None:
@@ -343,7 +346,7 @@ def test_an_imported_list_is_a_department_too(aws: Emulator) -> None:
     state = rollouts(house)
     with pytest.raises(InvalidSetting, match="no list 'sales'"):
         state.set({"departments": ["list:sales"]}, ring="internal", **BY)
-    assert state.import_list("sales", ["webchat:ann", "webchat:ann", "slack:U1"], who="ann") == 2
+    assert state.members.import_list("sales", ["webchat:ann", "webchat:ann", "slack:U1"], who="ann") == 2
     state.set({"departments": ["list:sales"]}, ring="internal", **BY)
     state.set({"reached": "internal"}, **BY)
     for user in ("ann", "bob"):
@@ -351,9 +354,9 @@ def test_an_imported_list_is_a_department_too(aws: Emulator) -> None:
     house.drain()
     assert house.turns("ann")[0]["text"] == "Fourteen days."
     assert "step by step" in house.turns("bob")[0]["text"]
-    assert [(e["name"], e["people"]) for e in state.lists()] == [("sales", 2)]
+    assert [(e["name"], e["people"]) for e in state.members.lists()] == [("sales", 2)]
     with pytest.raises(InvalidSetting, match="PLATFORM:USER"):
-        state.import_list("more", ["U1"], who="ann")
+        state.members.import_list("more", ["U1"], who="ann")
 
 
 def test_a_ring_has_no_more_people_than_its_capacity_however_they_came(aws: Emulator) -> None:

@@ -39,7 +39,7 @@ from assistant.files import LINKS, download_headers
 from assistant.initialise import components, initialise, remedies
 from assistant.messages import File, Message, Reply, Webhook
 from assistant.openai_door import add_openai, failure
-from assistant.rollout import RolloutChanged
+from assistant.rollout.journal import RolloutChanged
 from assistant.sessions import Turn
 from assistant.words import language_of, say
 
@@ -212,30 +212,30 @@ def create_app(assistant: Assistant) -> FastAPI:
         return {
             "plan": plan,
             "halted": state.halted,
-            "seen": assistant.rollouts.noted(),
+            "seen": assistant.rollouts.journal.noted(),
             "seats": assistant.rollouts.taken_seats(state),
         }
 
     @app.get("/api/rollout/prompts")
     def prompts(who: RolloutReader) -> dict[str, Any]:
-        return {"prompts": assistant.rollouts.prompts()}
+        return {"prompts": assistant.rollouts.prompts.all()}
 
     @app.post("/api/rollout/prompts")
     def add_prompt(who: RolloutAdmin, asked: NewPrompt) -> dict[str, Any]:
         with audit.act(who.id, "add prompt", asked.name):
-            assistant.rollouts.add_prompt(asked.name, asked.text, who=asked.who or who.name)
+            assistant.rollouts.prompts.add(asked.name, asked.text, who=asked.who or who.name)
         return {"name": asked.name}
 
     @app.get("/api/rollout/lists")
     def lists(who: RolloutReader) -> dict[str, Any]:
-        return {"lists": assistant.rollouts.lists()}
+        return {"lists": assistant.rollouts.members.lists()}
 
     @app.post("/api/rollout/lists")
     def import_list(who: RolloutAdmin, asked: NewList) -> dict[str, Any]:
         with audit.act(who.id, "import list", asked.name):
             return {
                 "name": asked.name,
-                "people": assistant.rollouts.import_list(asked.name, asked.people, who=asked.who or who.name),
+                "people": assistant.rollouts.members.import_list(asked.name, asked.people, who=asked.who or who.name),
             }
 
     @app.api_route("/api/knowledge/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])

@@ -29,7 +29,7 @@ class Assistant(AdministrationParts):
         from assistant.busy import SKEW
         from assistant.dialogue import Dialogue
         from assistant.growing import PATIENCE
-        from assistant.rollout import MEMORIES
+        from assistant.rollout.rings import MEMORIES
         from assistant.showing import Showing
 
         if (scope := self.settings.memory_scope) not in MEMORIES:
@@ -98,7 +98,7 @@ class Assistant(AdministrationParts):
             audiences=self.audiences,
             filings=lambda: self.filings,
             opinions=self.opinions,
-            prompts=self.rollouts.prompt,
+            prompts=self.rollouts.prompts.text,
             clock=self.clock,
         )
 

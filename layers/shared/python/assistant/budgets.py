@@ -27,7 +27,7 @@ from assistant.storage import Item, Table, key
 if TYPE_CHECKING:
     from assistant.llm import Usage
     from assistant.messages import Message
-    from assistant.rollout import Ring
+    from assistant.rollout.rings import Ring
 
 KEPT_SECONDS: Final = 20
 """What others have spent meanwhile is looked at after this long."""

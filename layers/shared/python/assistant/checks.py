@@ -284,7 +284,7 @@ def _rollout(assistant: Assistant) -> list[Finding]:
         fix = "see `assistant rollout history`; go on with `assistant rollout set --resume`"
         return [Finding(check="roll-out", state="warning", detail=Told("{state}; halted", state=detail), fix=fix)]
     if state.plan:
-        looked = int(assistant.rollouts.noted().get("at") or 0)
+        looked = int(assistant.rollouts.journal.noted().get("at") or 0)
         quiet = assistant.clock() - max(looked, state.plan.since)
         if quiet > 3 * LOOK_SECONDS:
             fix = "look at the init function's schedule (rule RolloutLook) and its log; on a local run, restart it"

@@ -29,7 +29,8 @@ from assistant.observability import DUPLICATES, FIRST_REPLY, FLOODED, TURN_RESUM
 from assistant.people import People
 from assistant.platforms import Platform
 from assistant.queue import Delivery, TurnQueue, overtakes
-from assistant.rollout import Ring, Rollouts
+from assistant.rollout import Rollouts
+from assistant.rollout.rings import Ring
 from assistant.safety import Guard
 from assistant.sessions import Session, Sessions, Stopped, Turn
 from assistant.showing import Showing, fetched

@@ -25,7 +25,7 @@ from assistant.errors import InvalidSetting
 from assistant.messages import Message, Reply, Sent, message_from_json, to_json
 from assistant.platforms import PLATFORMS, Platform
 from assistant.queue import TurnQueue
-from assistant.rollout import Ring
+from assistant.rollout.rings import Ring
 from assistant.sessions import Session
 from assistant.storage import Conflict, Item, Table, key
 from assistant.words import say

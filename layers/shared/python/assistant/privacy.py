@@ -33,7 +33,7 @@ from urllib.parse import unquote
 from assistant.errors import InvalidSetting
 from assistant.nlu.context import contextualise
 from assistant.people import Place, partition
-from assistant.rollout import ORDER
+from assistant.rollout.rings import ORDER
 from assistant.storage import Item, Table, key
 
 if TYPE_CHECKING:

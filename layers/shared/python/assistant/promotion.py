@@ -14,7 +14,9 @@ from typing import Any, Final, Literal
 
 from assistant.errors import AssistantError, Unavailable
 from assistant.figures import Figures, Source
-from assistant.rollout import Limits, Plan, Rollout, RolloutChanged, Rollouts
+from assistant.rollout import Rollouts
+from assistant.rollout.journal import RolloutChanged
+from assistant.rollout.state import Limits, Plan, Rollout
 from assistant.words import say
 
 FEW: Final = 3
@@ -77,7 +79,7 @@ class Promotion:
             look = self._judge(state, state.plan, now)
         except RolloutChanged:
             look = Look(at=now, verdict="unknown", reason="the roll-out was changed at this moment; the next look decides")
-        self._rollouts.note(look.to_json())
+        self._rollouts.journal.note(look.to_json())
         return look
 
     def _judge(self, state: Rollout, plan: Plan, now: int) -> Look:
@@ -134,7 +136,7 @@ class Promotion:
             for what, count, whole, limit in measured(found, plan.limits):
                 if count >= FEW and count > whole * limit / 100:
                     return f"{name}: {what} {_percent(count, whole)} of {whole:g}, above {limit:g} %"
-        before = self._rollouts.noted()
+        before = self._rollouts.journal.noted()
         stands = waiting >= FEW and int(before.get("waiting") or 0) >= FEW
         if stands and int(before.get("at") or 0) >= plan.since and before.get("rings"):
             then = sum(int(r.get("turns", 0)) for r in before["rings"].values())

@@ -34,7 +34,7 @@ from assistant.opinions import Opinions
 from assistant.platforms import Platform
 from assistant.plugins import MENU, Around, Plugins
 from assistant.queue import overtakes
-from assistant.rollout import Ring
+from assistant.rollout.rings import Ring
 from assistant.sessions import Session, Turn
 from assistant.slots import Context, Person
 from assistant.storage import Table

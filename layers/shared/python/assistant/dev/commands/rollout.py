@@ -31,7 +31,8 @@ from typing import Any
 
 from assistant.dev.client import Remote, add_options, connect
 from assistant.errors import InvalidSetting
-from assistant.rollout import MEMORIES, NOBODY, ORDER, Limits
+from assistant.rollout.rings import MEMORIES, NOBODY, ORDER
+from assistant.rollout.state import Limits
 
 LIMITS = ("person_tokens", "person_money", "tokens", "money")
 OF_RING = (
