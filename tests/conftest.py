@@ -13,7 +13,8 @@ from assistant.dev.emulator import Emulator
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Speaks English, and looks for garbage less often: a worker holds what thousands of tests made, and a look takes longer with each of them."""
+    """Speaks English, and looks for garbage less often: a worker holds what thousands of tests made, and a look takes longer with
+    each of them."""
     gc.set_threshold(20_000, 50, 50)
     os.environ["LC_ALL"] = "C.UTF-8"  # commands speak the language of the terminal
 

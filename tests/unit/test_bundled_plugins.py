@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from assistant.acting import Approval, question
 from assistant.plugins import Plugins, Store, build, find, plugin_in
 from assistant.testing import MemoryTable, Talk, make, say
 from assistant_plugins.approvals import Approvals
+from assistant_plugins.calendar import Calendar
 from assistant_plugins.courtesy import Courtesy
 from assistant_plugins.help import Help
 
@@ -100,3 +105,35 @@ def test_what_is_not_configured_offers_and_asks_nothing(name: str) -> None:
     assert list(plugin.flows) == []
     assert Talk([plugin]).menu() == ()
     assert Talk([plugin]).say("who is Ann Li?") is None
+
+
+HAN = re.compile("[一-鿿]")
+
+
+def described(schema: Any) -> list[str]:
+    """The titles and descriptions of a form's fields."""
+    return [str(field.get(k, "")) for field in schema.get("properties", {}).values() for k in ("title", "description")]
+
+
+def test_their_names_what_they_do_and_their_forms_are_in_the_readers_language() -> None:
+    plugins = Plugins.load(find(), {})
+    english, chinese = plugins.described(), plugins.described(language="zh-CN")
+    assert len(english) == 7
+    for told in english:
+        assert not HAN.search(" ".join([told["title"], told["about"], *described(told["schema"])])), told["name"]
+    for told in chinese:
+        assert HAN.search(told["title"]), told["name"]
+        assert HAN.search(told["about"]), told["name"]
+        assert all(HAN.search(text) for text in described(told["schema"])), told["name"]
+        assert "zh-CN" not in json.dumps(told["schema"]), "what was chosen from stays behind"
+
+
+def test_what_they_change_is_asked_for_in_the_askers_language() -> None:
+    [create] = [t for t in make(Calendar, provider="microsoft").get_tools() if t.writes]
+    arguments = '{"title": "Budget", "people": ["Bob"]}'
+    asked = Approval(id="1", turn="1", tool=create.name, arguments=arguments, user="ann", question="", until=0)
+    assert (
+        "**在你的日历中预订会议并邀请参加人**\n- 主题: `Budget`\n- 参加人:"
+        in question(asked, create, before="", language="zh-CN").text
+    )
+    assert "**Book a meeting in your calendar and invite people**" in question(asked, create, before="", language="en").text

@@ -11,6 +11,7 @@ import pytest
 from assistant import ToolFailed
 from assistant.dev.commands.plugin import check
 from assistant.plugins import satisfies
+from assistant.plugins.contract import introduced, schema_in
 from assistant.settings import PLUGIN_API
 from assistant.testing import Talk, make
 from tests.support.past.canteen_1_0 import Canteen
@@ -84,3 +85,41 @@ def test_its_menu_events_tools_and_form_work() -> None:
 )
 def test_what_was_written_for_earlier_minors_fits_and_for_later_ones_does_not(api: str, fits: bool) -> None:
     assert satisfies(PLUGIN_API, api) is fits
+
+
+class Older(Canteen):
+    """Sells lunch.
+
+    In the contract that it was written for, `title` and `about` meant nothing.
+    """
+
+    name = "older"
+
+    def title(self) -> str:  # type: ignore[override]  # it is its own
+        return "Sir"
+
+    about = 7  # type: ignore[assignment]  # it is its own
+
+
+class Newer(Canteen):
+    """Lunch."""
+
+    name = "newer"
+    title = {"en": "Lunch", "zh-CN": "午餐"}  # noqa: RUF012  # as an author writes it
+    about = "Sells lunch."
+
+
+def test_a_plugin_introduces_itself_in_the_readers_language_or_with_its_docstring() -> None:
+    assert introduced(Older, "zh-CN") == {"title": "older", "about": "Sells lunch."}
+    assert introduced(Newer, "zh-CN") == {"title": "午餐", "about": "Sells lunch."}
+    assert introduced(Newer, "de") == {"title": "Lunch", "about": "Sells lunch."}
+    assert text(Talk([make(Older, dishes=["Curry"])], zone="Asia/Shanghai").say("lunch")) == "Enjoy: Curry. Order 1."
+
+
+def test_a_field_says_itself_in_the_readers_language_and_a_field_called_like_a_language_stays() -> None:
+    field = {"type": "string", "title": "City", "zh-CN": {"title": "城市", "description": "办公地点"}}
+    schema = {"type": "object", "properties": {"city": field, "zh-CN": {"type": "string", "title": "Chinese"}}}
+    chinese = schema_in(schema, "zh-Hans")["properties"]
+    assert chinese["city"] == {"type": "string", "title": "城市", "description": "办公地点"}
+    assert chinese["zh-CN"] == {"type": "string", "title": "Chinese"}
+    assert schema_in(schema, "en")["properties"]["city"]["title"] == "City"

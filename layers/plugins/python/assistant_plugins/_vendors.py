@@ -28,10 +28,22 @@ class Where(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     provider: Literal["", "auto", "feishu", "microsoft", "dingtalk"] = Field(
-        default="", description="feishu, microsoft or dingtalk; auto: that of the chat; empty: switched off"
+        default="",
+        description="feishu, microsoft or dingtalk; auto: that of the chat; empty: switched off",
+        json_schema_extra={
+            "zh-CN": {"title": "提供方", "description": "feishu、microsoft 或 dingtalk；auto：与聊天平台相同；留空：停用"}
+        },
     )
-    api_base: str = Field(default="", description="address of the vendor's interface, for private clouds and gateways")
-    lark: bool = Field(default=False, description="Lark (open.larksuite.com) instead of Feishu")
+    api_base: str = Field(
+        default="",
+        description="address of the vendor's interface, for private clouds and gateways",
+        json_schema_extra={"zh-CN": {"title": "接口地址", "description": "厂商接口的地址，用于私有云和网关"}},
+    )
+    lark: bool = Field(
+        default=False,
+        description="Lark (open.larksuite.com) instead of Feishu",
+        json_schema_extra={"zh-CN": {"title": "Lark 国际版", "description": "使用 Lark（open.larksuite.com）而不是飞书"}},
+    )
 
     def at(self, platform: str) -> str:
         """The provider for people of a chat platform; empty where there is none."""

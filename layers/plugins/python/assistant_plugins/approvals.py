@@ -150,13 +150,22 @@ class ApprovalsConfig(Where):
     """What can be set."""
 
     approver: str = Field(
-        default="", description="who decides for everybody without another one: PLATFORM:USER_ID, as slack:U0BOSS"
+        default="",
+        description="who decides for everybody without another one: PLATFORM:USER_ID, as slack:U0BOSS",
+        json_schema_extra={"zh-CN": {"title": "审批人", "description": "没有另行指定时由谁审批：平台:用户ID，例如 slack:U0BOSS"}},
     )
     approvers: dict[str, str] = Field(
         default_factory=dict,
         description="who decides for whom: PLATFORM:USER_ID → PLATFORM:USER_ID, or the id alone on one platform",
+        json_schema_extra={
+            "zh-CN": {"title": "各人的审批人", "description": "谁审批谁的申请：平台:用户ID → 平台:用户ID，同一平台上可以只写 ID"}
+        },
     )
-    manager: bool = Field(default=False, description="everybody's manager decides, as Feishu's or DingTalk's directory has it")
+    manager: bool = Field(
+        default=False,
+        description="everybody's manager decides, as Feishu's or DingTalk's directory has it",
+        json_schema_extra={"zh-CN": {"title": "由上级审批", "description": "按飞书或钉钉通讯录，由每个人的直属上级审批"}},
+    )
 
     @field_validator("approver")
     @classmethod
@@ -291,6 +300,11 @@ class Approvals(BotPlugin):
     name = "approvals"
     version = "1.0.0"
     api = "^1.1"
+    title: ClassVar = {"en": "Leave and approvals", "zh-CN": "休假审批"}
+    about: ClassVar = {
+        "en": "Leave is asked for in the chat; whoever may decide gets a card, and the asker hears the outcome.",
+        "zh-CN": "在聊天中申请休假；审批人收到卡片，申请人收到结果。",
+    }
     Config = ApprovalsConfig
     seconds: ClassVar[float] = 10.0
 

@@ -146,10 +146,26 @@ class CalendarConfig(Where):
     """What can be set."""
 
     rooms: dict[str, str] = Field(
-        default_factory=dict, description="meeting rooms by name: Feishu's room id (omm_…), or the room's mail address"
+        default_factory=dict,
+        description="meeting rooms by name: Feishu's room id (omm_…), or the room's mail address",
+        json_schema_extra={
+            "zh-CN": {"title": "会议室", "description": "按名称列出会议室：飞书会议室 ID（omm_…），或会议室的邮箱地址"}
+        },
     )
-    day_begins: int = Field(default=9, ge=0, le=23, description="hour from which free time is offered")
-    day_ends: int = Field(default=18, ge=1, le=24, description="hour until which free time is offered")
+    day_begins: int = Field(
+        default=9,
+        ge=0,
+        le=23,
+        description="hour from which free time is offered",
+        json_schema_extra={"zh-CN": {"title": "工作开始时间", "description": "从几点起提供空闲时间"}},
+    )
+    day_ends: int = Field(
+        default=18,
+        ge=1,
+        le=24,
+        description="hour until which free time is offered",
+        json_schema_extra={"zh-CN": {"title": "工作结束时间", "description": "到几点为止提供空闲时间"}},
+    )
 
 
 _WHO = Ask(
@@ -445,6 +461,11 @@ class Calendar(BotPlugin):
     name = "calendar"
     version = "1.0.0"
     api = "^1.1"
+    title: ClassVar = {"en": "Calendar", "zh-CN": "日历"}
+    about: ClassVar = {
+        "en": "Free and busy, and meetings, in the name of the person who asks.",
+        "zh-CN": "以提问者本人的身份查看忙闲、预订会议。",
+    }
     Config = CalendarConfig
     seconds: ClassVar[float] = 10.0
 
@@ -505,7 +526,17 @@ class Calendar(BotPlugin):
             for g in guests
         }
 
-    @tool(writes=True, repeatable=True)
+    @tool(
+        writes=True,
+        repeatable=True,
+        title={"en": "Book a meeting in your calendar and invite people", "zh-CN": "在你的日历中预订会议并邀请参加人"},
+        arguments={
+            "title": {"en": "title", "zh-CN": "主题"},
+            "start": {"en": "start", "zh-CN": "开始"},
+            "end": {"en": "end", "zh-CN": "结束"},
+            "people": {"en": "people", "zh-CN": "参加人"},
+        },
+    )
     def create_event(
         self,
         ctx: PluginContext,

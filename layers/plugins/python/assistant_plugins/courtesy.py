@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from assistant import BotPlugin, Message, PluginContext, Reply
 
@@ -33,7 +34,9 @@ class Courtesy(BotPlugin):
 
     name = "courtesy"
     version = "1.0.0"
-    api = "^1.0"
+    api = "^1.1"
+    title: ClassVar = {"en": "Courtesy", "zh-CN": "礼貌应答"}
+    about: ClassVar = {"en": "Answers a greeting, thanks and a goodbye.", "zh-CN": "回应问候、感谢和道别。"}
 
     def handle_message(self, ctx: PluginContext, message: Message) -> Reply | None:
         """The courtesy that fits, if the message is nothing else."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from assistant import MENU, BotPlugin, Button, MenuItem, Message, PluginContext, Reply
 
 ASKED = {"help", "/help", "menu", "/menu", "帮助", "菜单", "功能", "/帮助"}
@@ -22,7 +24,12 @@ class Help(BotPlugin):
 
     name = "help"
     version = "1.0.0"
-    api = "^1.0"
+    api = "^1.1"
+    title: ClassVar = {"en": "Help", "zh-CN": "帮助"}
+    about: ClassVar = {
+        "en": "Says what the assistant can do: `help`, or a click on the menu.",
+        "zh-CN": "说明助手能做什么：发送“帮助”或点击菜单。",
+    }
 
     def handle_message(self, ctx: PluginContext, message: Message) -> Reply | None:
         """The help, when it is asked for."""

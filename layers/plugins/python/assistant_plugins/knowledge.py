@@ -6,7 +6,7 @@ Questions are answered from the knowledge without it. Switched on by its configu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,8 +18,18 @@ class KnowledgeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    search: bool = Field(default=False, description="whether the model may search the knowledge by itself")
-    most: int = Field(default=5, ge=1, le=20, description="passages that one search gives")
+    search: bool = Field(
+        default=False,
+        description="whether the model may search the knowledge by itself",
+        json_schema_extra={"zh-CN": {"title": "允许搜索", "description": "模型是否可以自行搜索知识库"}},
+    )
+    most: int = Field(
+        default=5,
+        ge=1,
+        le=20,
+        description="passages that one search gives",
+        json_schema_extra={"zh-CN": {"title": "段落数", "description": "一次搜索给出的段落数"}},
+    )
 
 
 class Knowledge(BotPlugin):
@@ -28,6 +38,11 @@ class Knowledge(BotPlugin):
     name = "knowledge"
     version = "1.0.0"
     api = "^1.1"
+    title: ClassVar = {"en": "Knowledge search", "zh-CN": "知识搜索"}
+    about: ClassVar = {
+        "en": "The model searches again by itself, with the asker's rights.",
+        "zh-CN": "模型可以按提问者的权限自行再次搜索。",
+    }
     Config = KnowledgeConfig
     permissions = Permissions(knowledge=True)
 

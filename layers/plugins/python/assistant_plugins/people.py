@@ -121,6 +121,11 @@ class People(BotPlugin):
     name = "people"
     version = "1.0.0"
     api = "^1.1"
+    title: ClassVar = {"en": "People", "zh-CN": "找同事"}
+    about: ClassVar = {
+        "en": "Looks people up in the company's directory for the person who asks.",
+        "zh-CN": "在公司通讯录中查找同事，以提问者本人的权限为准。",
+    }
     Config = Where
     seconds: ClassVar[float] = 10.0
 

@@ -118,8 +118,17 @@ class WebRequestConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hosts: list[str] = Field(default_factory=list, description="the only hosts that hooks may name; empty: those that they do")
-    hooks: list[Hook] = Field(default_factory=list, max_length=MOST_HOOKS)
+    hosts: list[str] = Field(
+        default_factory=list,
+        description="the only hosts that hooks may name; empty: those that they do",
+        json_schema_extra={"zh-CN": {"title": "主机", "description": "只允许钩子使用这些主机；留空：钩子中写明的主机"}},
+    )
+    hooks: list[Hook] = Field(
+        default_factory=list,
+        max_length=MOST_HOOKS,
+        description="the web hooks; docs/plugins.md names their fields",
+        json_schema_extra={"zh-CN": {"title": "钩子", "description": "公司的网络钩子；字段见 docs/plugins.md"}},
+    )
 
     @model_validator(mode="after")
     def _allowed(self) -> Self:
@@ -139,6 +148,11 @@ class WebRequest(BotPlugin):
     name = "web_request"
     version = "1.0.0"
     api = "^1.1"
+    title: ClassVar = {"en": "Web hooks", "zh-CN": "网络钩子"}
+    about: ClassVar = {
+        "en": "Each of the company's own web hooks is a tool for the model.",
+        "zh-CN": "公司自己的每个网络钩子都是模型可以调用的工具。",
+    }
     Config = WebRequestConfig
     seconds: ClassVar[float] = 5.0
 

@@ -21,7 +21,7 @@ from assistant.observability import TOOL_CALLS, Metrics, log
 from assistant.plugins import Around, Plugins
 from assistant.storage import Conflict, Table, key
 from assistant.tools import Tool, read_arguments
-from assistant.words import say
+from assistant.words import say, spoken
 
 logger = logging.getLogger(__name__)
 
@@ -215,11 +215,13 @@ class OutcomeLost(Exception):
 
 def question(approval: Approval, made: Tool, *, before: str, language: str) -> Reply:
     """What is to be done, in full, with the two buttons."""
-    lines = [f"**{made.description.splitlines()[0]}**"]
+    lines = [f"**{spoken(made.title, language) or made.description.splitlines()[0]}**"]
     for name, value in json.loads(approval.arguments).items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         text = text.replace("`", "'").replace("\n", " ")
-        lines.append(f"- {name}: `{text[:500]}{'…' if len(text) > 500 else ''}`")
+        lines.append(
+            f"- {spoken(made.arguments.get(name, ''), language) or name}: `{text[:500]}{'…' if len(text) > 500 else ''}`"
+        )
     parts = [before.strip(), "\n".join(lines), say("approve_ask", language)]
     return Reply(
         text="\n\n".join(p for p in parts if p),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
 
 from assistant.doors import PluginAdmin, PluginOperator
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from assistant.assembly import Assistant
 
 Why = Annotated[str, Field(max_length=500)]
+Language = Annotated[str, Query(max_length=20)]
+"""Of titles, descriptions and forms, as a BCP 47 tag."""
 
 
 class NewConfig(BaseModel):
@@ -34,21 +36,22 @@ def add_extensions(app: FastAPI, assistant: Assistant) -> None:
     """Adds the routes to `app`."""
     audit = assistant.audit
 
-    def told(name: str = "", *, tools: bool = False) -> dict[str, Any]:
+    def told(name: str = "", *, tools: bool = False, language: str = "en") -> dict[str, Any]:
         assistant.plugin_records.read()
-        found = [p for p in assistant.plugins.described(tools_of=name if tools else "") if name in ("", p["name"])]
+        described = assistant.plugins.described(tools_of=name if tools else "", language=language)
+        found = [p for p in described if name in ("", p["name"])]
         if name and not found:
             known = ", ".join(sorted({p["name"] for p in assistant.plugins.described()})) or "none"
             raise InvalidSetting(f"no plug-in {name[:60]!r}; known: {known}")
         return {"api": PLUGIN_API, "plugins": found}
 
     @app.get("/api/plugins")
-    def plugins(who: PluginOperator) -> dict[str, Any]:
-        return told()
+    def plugins(who: PluginOperator, language: Language = "en") -> dict[str, Any]:
+        return told(language=language)
 
     @app.get("/api/plugins/{name}")
-    def plugin(who: PluginOperator, name: str) -> dict[str, Any]:
-        return told(name, tools=True)
+    def plugin(who: PluginOperator, name: str, language: Language = "en") -> dict[str, Any]:
+        return told(name, tools=True, language=language)
 
     @app.put("/api/plugins/{name}/config")
     def configure(who: PluginAdmin, name: str, asked: NewConfig) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from assistant.doubts import Choice, resolve
 from assistant.errors import InvalidSetting, NeedsAuthorisation, SendError, Unavailable
 from assistant.filing import Filings
 from assistant.flows import Act, Flow, FlowResult, Flows, Said, State
-from assistant.flows.forms import spoken
 from assistant.growing import Growing
 from assistant.handover import HandOvers
 from assistant.llm import ChatMessage, ChatModel, ToolCall
@@ -39,7 +38,7 @@ from assistant.sessions import Session, Turn
 from assistant.slots import Context, Person
 from assistant.storage import Table
 from assistant.summaries import Summaries
-from assistant.words import language_of, say
+from assistant.words import language_of, say, spoken
 
 EXAMINATION = frozenset({"doctor", "/doctor", "诊断", "/诊断", "体检"})
 """What an administrator writes to see what does not work."""

@@ -7,11 +7,14 @@ import json
 import re
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Final
+from typing import Final, TypeAlias
 
 from assistant.messages import Reply
 
 LANGUAGES: Final = ("en", "zh-CN")
+
+Words: TypeAlias = "str | Mapping[str, str]"
+"""A sentence: one for all languages, or one for each ("en", "zh-CN")."""
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z]+")
@@ -21,6 +24,13 @@ def say(key: str, language: str, **values: object) -> str:
     """The sentence `key` in `language` (the nearest one there is, else English) with `values` filled in."""
     words = _words(nearest(language))
     return (words.get(key) or _words("en")[key]).format(**values)
+
+
+def spoken(words: Words, language: str) -> str:
+    """The sentence in `language`, else in English, else in whichever language there is."""
+    if isinstance(words, str):
+        return words
+    return words.get(nearest(language)) or words.get("en") or next(iter(words.values()), "")
 
 
 def nearest(language: str) -> str:

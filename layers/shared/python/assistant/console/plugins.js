@@ -26,29 +26,30 @@ addWords({
 });
 
 const LOOKS = { ready: "good", refused: "bad", quarantined: "warn" };
+const titleOf = (p) => p.title || p.name;
 const path = (name, rest = "") => `/api/plugins/${encodeURIComponent(name)}${rest}`;
 
 /** The screen of the plug-ins. */
 export default function plugins({ onKeyRefused }) {
   const change = may("admin", "plugins", true);
   const own = screen({ intro: t("plugins_intro"), onKeyRefused, load: async () => {
-    const [{ api: contract, plugins: found }, menu] = await Promise.all([api.get("/api/plugins"), api.get(`/api/menu?language=${currentLanguage()}`).catch(() => null)]);
+    const [{ api: contract, plugins: found }, menu] = await Promise.all([api.get(`/api/plugins?language=${currentLanguage()}`), api.get(`/api/menu?language=${currentLanguage()}`).catch(() => null)]);
     if (!found.length) return nothing(t("plugins_empty"), t("plugins_empty_more"), el("a", { class: "secondary", href: `#/docs/guides/${currentLanguage()}/plugins.md` }, t("plugins_guide")));
     return [el("ul", { class: "plain-cards" }, found.map(card)), menu ? entries(menu.items) : null, el("p", { class: "muted small" }, t("plugins_contract", { api: contract }), " ", el("a", { href: `#/docs/guides/${currentLanguage()}/plugins.md` }, t("plugins_guide")))];
   } });
 
   function card(p) {
     const settable = Object.keys(p.schema?.properties ?? {}).length > 0;
-    return el("li", { class: "doctor-card", "aria-label": p.name },
-      el("div", { class: "doctor-head" }, el("h2", { dir: "auto" }, p.name), badge(t(`plugins_${p.state}`), LOOKS[p.state] ?? ""), p.version ? el("span", { class: "muted small" }, t("plugins_version", { version: p.version })) : null),
+    return el("li", { class: "doctor-card", "aria-label": titleOf(p) },
+      el("div", { class: "doctor-head" }, el("h2", { dir: "auto" }, titleOf(p)), p.title && p.title !== p.name ? el("code", { class: "muted small" }, p.name) : null, badge(t(`plugins_${p.state}`), LOOKS[p.state] ?? ""), p.version ? el("span", { class: "muted small" }, t("plugins_version", { version: p.version })) : null),
       p.about ? el("p", { dir: "auto" }, p.about.replaceAll("`", "")) : null,
       p.state === "quarantined" ? el("p", { class: "warn-text" }, t("plugins_since", { when: when(p.since), reason: p.reason })) : p.reason ? el("p", { class: "bad-text", dir: "auto" }, p.reason) : null,
       p.state === "ready" && p.faults ? el("p", { class: "warn-text small" }, t("plugins_faults", { count: number(p.faults) })) : null,
       (p.notes ?? []).map((note) => el("p", { class: "muted small", dir: "auto" }, note)),
       p.state === "refused" ? null : details(p),
       el("div", { class: "toolbar" },
-        settable && change ? el("button", { type: "button", class: "secondary", "aria-label": t("plugins_configure_this", { name: p.name }), onclick: () => configure(p) }, icon("edit"), t("plugins_configure")) : null,
-        p.state === "quarantined" ? el("button", { type: "button", class: "secondary", "aria-label": t("plugins_restore_this", { name: p.name }), onclick: () => restore(p) }, icon("retry"), t("plugins_restore")) : null,
+        settable && change ? el("button", { type: "button", class: "secondary", "aria-label": t("plugins_configure_this", { name: titleOf(p) }), onclick: () => configure(p) }, icon("edit"), t("plugins_configure")) : null,
+        p.state === "quarantined" ? el("button", { type: "button", class: "secondary", "aria-label": t("plugins_restore_this", { name: titleOf(p) }), onclick: () => restore(p) }, icon("retry"), t("plugins_restore")) : null,
         settable ? null : el("span", { class: "muted small" }, t("plugins_nothing_to_set"))));
   }
 
@@ -69,26 +70,26 @@ export default function plugins({ onKeyRefused }) {
     const drawn = form(p.schema, p.config ?? {});
     const why = textInput("", { maxlength: "500" });
     const reset = el("button", { type: "button", class: "quiet", onclick: () => { dialog.close(); resetTo(p); } }, icon("retry"), t("plugins_reset"));
-    const dialog = ask({ host: own.node, large: true, title: t("plugins_configure_this", { name: p.name }), label: t("plugins_save"), onKeyRefused, fields: [...drawn.nodes, field(t("plugins_why"), why), reset], act: async () => {
+    const dialog = ask({ host: own.node, large: true, title: t("plugins_configure_this", { name: titleOf(p) }), label: t("plugins_save"), onKeyRefused, fields: [...drawn.nodes, field(t("plugins_why"), why), reset], act: async () => {
       await api.put(path(p.name, "/config"), { config: drawn.read(), why: why.value.trim() });
-      own.done(t("plugins_saved", { name: p.name }));
+      own.done(t("plugins_saved", { name: titleOf(p) }));
       await own.start();
     } });
   }
 
   function resetTo(p) {
-    ask({ host: own.node, title: t("plugins_reset_ask", { name: p.name }), label: t("plugins_reset"), danger: true, onKeyRefused, act: async () => {
+    ask({ host: own.node, title: t("plugins_reset_ask", { name: titleOf(p) }), label: t("plugins_reset"), danger: true, onKeyRefused, act: async () => {
       await api.remove(path(p.name, "/config"));
-      own.done(t("plugins_saved", { name: p.name }));
+      own.done(t("plugins_saved", { name: titleOf(p) }));
       await own.start();
     } });
   }
 
   function restore(p) {
     const why = textInput("", { maxlength: "500" });
-    ask({ host: own.node, title: t("plugins_restore_ask", { name: p.name }), text: t("plugins_restore_more"), label: t("plugins_restore"), onKeyRefused, fields: [field(t("plugins_why"), why)], act: async () => {
+    ask({ host: own.node, title: t("plugins_restore_ask", { name: titleOf(p) }), text: t("plugins_restore_more"), label: t("plugins_restore"), onKeyRefused, fields: [field(t("plugins_why"), why)], act: async () => {
       await api.post(path(p.name, "/restore"), { why: why.value.trim() });
-      own.done(t("plugins_restored", { name: p.name }));
+      own.done(t("plugins_restored", { name: titleOf(p) }));
       await own.start();
     } });
   }

@@ -20,14 +20,14 @@ from assistant.flows.filling import amended, answered, gathered, mentioned
 from assistant.flows.forms import Ask as Ask
 from assistant.flows.forms import Email as Email
 from assistant.flows.forms import Option as Option
-from assistant.flows.forms import Slot, problems, slots_of, spoken
+from assistant.flows.forms import Slot, problems, slots_of
 from assistant.flows.forms import Unfit as Unfit
-from assistant.flows.forms import Words as Words
 from assistant.flows.repairs import Repair, asks, corrects, repair_of
 from assistant.flows.shown import shown
 from assistant.messages import JSON, Button, Reply
 from assistant.slots import Context, SlotType, read
-from assistant.words import say
+from assistant.words import Words as Words
+from assistant.words import say, spoken
 
 ACTION: Final = "flow"
 """`key` of all buttons of flows."""

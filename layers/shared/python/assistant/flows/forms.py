@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -23,17 +23,7 @@ from pydantic_core import to_jsonable_python
 from assistant.errors import InvalidSetting
 from assistant.messages import JSON
 from assistant.slots import Choice, Kind, Money, Person, SlotType, Span
-from assistant.words import nearest, say
-
-Words: TypeAlias = "str | Mapping[str, str]"
-"""A sentence: one for all languages, or one for each ("en", "zh-CN")."""
-
-
-def spoken(words: Words, language: str) -> str:
-    """The sentence in `language`, else in English, else in whichever language there is."""
-    if isinstance(words, str):
-        return words
-    return words.get(nearest(language)) or words.get("en") or next(iter(words.values()), "")
+from assistant.words import Words, say, spoken
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from assistant.errors import AssistantError
 from assistant.messages import JSON, Attachment, Message, Passage, Reply
 from assistant.storage import Conflict, Table
 from assistant.tools import Tool, tools_in
+from assistant.words import Words, nearest, spoken
 
 MENU: Final = "menu"
 """Key of a menu entry's button; its value is the text that the entry stands for."""
@@ -284,8 +285,13 @@ class BotPlugin:
     version: ClassVar[str] = "0.1.0"
     api: ClassVar[str] = "^1.0"
     """Versions of the contract it was written for; checked at load."""
+    title: ClassVar[Words] = ""
+    """What people call it, in one text or one for each language; empty: the name."""
+    about: ClassVar[Words] = ""
+    """What it does, in one line for each language; empty: the first line of the docstring."""
     Config: ClassVar[type[BaseModel]] = NoConfig
-    """What can be set; the console's form is drawn from it."""
+    """What can be set; the console's form is drawn from it. A field's `json_schema_extra={"zh-CN": {"title": "…",
+    "description": "…"}}` says it in another language."""
     permissions: Permissions = Permissions()
     """Of the class, or set by `__init__` where the configuration decides."""
     flows: Sequence[Any] = ()
@@ -315,6 +321,39 @@ class BotPlugin:
     def run_flow(self, ctx: PluginContext, flow: str, form: Any) -> Reply | str:
         """Does what a finished flow asks for: `form` is the flow's checked and confirmed form."""
         raise NotImplementedError(f"plug-in {self.name} declares flow {flow!r} but no run_flow")
+
+
+def introduced(plugin: BotPlugin | type[BotPlugin], language: str) -> dict[str, str]:
+    """What the plug-in is called and what it does, in `language`: `title` and `about`."""
+    made = plugin if isinstance(plugin, type) else type(plugin)
+    docstring = (made.__doc__ or "").strip().partition("\n")[0]
+    title, about = (spoken(texts(given), language) for given in (made.title, made.about))
+    return {"title": title or made.name, "about": about or docstring}
+
+
+def texts(given: object) -> Words:
+    """A text, or one for each language; empty where a plug-in of 1.0 means something else by the name."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Mapping) and all(isinstance(text, str) for text in given.values()):
+        return dict(given)
+    return ""
+
+
+def schema_in(schema: Any, language: str) -> Any:
+    """A JSON Schema with the titles and descriptions that its parts have for `language`."""
+    if isinstance(schema, list):
+        return [schema_in(part, language) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    tongue = nearest(language)
+    own = schema.get(tongue)
+    said = {k: v for k, v in own.items() if k in ("title", "description")} if isinstance(own, Mapping) else {}
+    return {
+        k: {name: schema_in(part, language) for name, part in v.items()} if k == "properties" else schema_in(v, language)
+        for k, v in schema.items()
+        if k != tongue
+    } | said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

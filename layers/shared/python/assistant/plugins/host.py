@@ -20,7 +20,7 @@ from typing import Any, Final, TextIO
 
 from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
 from assistant.messages import Attachment, Message, Reply, message_from_json, to_json
-from assistant.plugins.contract import Around, BotPlugin, MenuItem
+from assistant.plugins.contract import Around, BotPlugin, MenuItem, texts
 from assistant.plugins.isolated import Manifest
 from assistant.plugins.loading import build, config_schema, load_file, plugin_in
 from assistant.plugins.running import FAULTS, Plugins
@@ -106,7 +106,8 @@ class Host:
             name=plugin.name,
             version=plugin.version,
             api=plugin.api,
-            about=(type(plugin).__doc__ or "").strip().partition("\n")[0],
+            title=texts(type(plugin).title),
+            about=texts(type(plugin).about) or (type(plugin).__doc__ or "").strip().partition("\n")[0],
             seconds=plugin.seconds,
             megabytes=plugin.megabytes,
             permissions=plugin.permissions,
@@ -118,6 +119,8 @@ class Host:
                     "parameters": t.parameters,
                     "writes": t.writes,
                     "repeatable": t.repeatable,
+                    "title": t.title,
+                    "arguments": t.arguments,
                     "seconds": t.seconds,
                 }
                 for t in tools

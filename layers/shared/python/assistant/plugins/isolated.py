@@ -22,8 +22,9 @@ from pydantic import BaseModel, ConfigDict
 from assistant.errors import AssistantError, InvalidSetting, ToolFailed, Unavailable
 from assistant.invoke import FunctionBroke, invoke
 from assistant.messages import Message, Reply, reply_from_json, to_json
-from assistant.plugins.contract import BotPlugin, Event, MenuItem, Permissions, PluginContext
+from assistant.plugins.contract import BotPlugin, Event, MenuItem, Permissions, PluginContext, texts
 from assistant.tools import Tool
+from assistant.words import Words
 
 FOLDER: Final = "_isolated"
 """Below the package of plug-ins: one folder each, with `plugin.py` and `manifest.json`."""
@@ -72,7 +73,8 @@ class Manifest:
     name: str
     version: str
     api: str
-    about: str = ""
+    title: Words = ""
+    about: Words = ""
     seconds: float = 5.0
     megabytes: int = 256
     permissions: Permissions = field(default_factory=Permissions)
@@ -169,6 +171,8 @@ class Isolated(BotPlugin):
             run=run,
             writes=bool(told.get("writes", True)),
             repeatable=bool(told.get("repeatable", False)),
+            title=texts(told.get("title")),
+            arguments={str(n): texts(t) for n, t in dict(told.get("arguments") or {}).items()},
             seconds=float(told.get("seconds", 20.0)),
         )
 
@@ -248,7 +252,8 @@ def stand_in(manifest: Manifest, remote: Remote, config: Mapping[str, Any]) -> I
         f"Isolated_{manifest.name}",
         (Isolated,),
         {
-            "__doc__": manifest.about,
+            "title": texts(manifest.title),
+            "about": texts(manifest.about),
             "name": manifest.name,
             "version": manifest.version,
             "api": manifest.api,

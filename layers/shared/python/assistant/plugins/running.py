@@ -28,7 +28,9 @@ from assistant.plugins.contract import (
     PluginContext,
     Search,
     Tell,
+    introduced,
     offer,
+    schema_in,
 )
 from assistant.plugins.crew import CREW, Call
 from assistant.plugins.doors import Doors
@@ -212,8 +214,9 @@ class Plugins:
         ]
         return [*ready, *self._refused]
 
-    def described(self, *, tools_of: str = "") -> list[dict[str, Any]]:
-        """The report with what each plug-in may use, the JSON Schema of its configuration and how it is set now.
+    def described(self, *, tools_of: str = "", language: str = "en") -> list[dict[str, Any]]:
+        """The report with what each plug-in is called and does, what it may use, the JSON Schema of its configuration and how it
+        is set now.
 
         `tools_of`: the plug-in that is asked which tools it offers as well; it may have to ask a server.
         """
@@ -225,7 +228,7 @@ class Plugins:
             made = plugin or self._unbuilt.get(f"{loaded.name}@{loaded.version}")
             more: dict[str, Any] = {"stored": loaded.name in self._seen.configs}
             if made:
-                more |= {"api": made.api, "schema": _schema(made), "about": (made.__doc__ or "").strip().partition("\n")[0]}
+                more |= {"api": made.api, "schema": schema_in(_schema(made), language), **introduced(made, language)}
             if plugin:
                 more |= {
                     "config": plugin.config.model_dump(mode="json") if hasattr(plugin.config, "model_dump") else {},

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar, overload
 
 from assistant.errors import InvalidSetting, ToolFailed
 from assistant.observability import redact
+from assistant.words import Words
 
 LARGEST_RESULT: Final = 12_000
 """Characters of a result that the model is shown."""
@@ -49,6 +50,10 @@ class Tool:
     """The same `ctx.key` twice has one effect: after a broken connection it is simply tried again."""
     seconds: float = 20.0
     """Longest time one call may take."""
+    title: Words = ""
+    """What the person who is asked first reads, in one text or one for each language; empty: the description's first line."""
+    arguments: Mapping[str, Words] = field(default_factory=dict)
+    """What that person reads for an argument's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +64,22 @@ class Options:
     writes: bool = False
     repeatable: bool = False
     seconds: float = 20.0
+    title: Words = ""
+    arguments: Mapping[str, Words] = field(default_factory=dict)
 
 
 @overload
 def tool(function: F) -> F: ...
 @overload
-def tool(*, name: str = "", writes: bool = False, repeatable: bool = False, seconds: float = 20.0) -> Callable[[F], F]: ...
+def tool(
+    *,
+    name: str = "",
+    writes: bool = False,
+    repeatable: bool = False,
+    seconds: float = 20.0,
+    title: Words = "",
+    arguments: Mapping[str, Words] = ...,
+) -> Callable[[F], F]: ...
 def tool(function: Any = None, **options: Any) -> Any:
     """Marks a function, or a plug-in's method, as a tool: its type hints are the schema, its docstring the description."""
 
@@ -136,6 +151,8 @@ def tool_of(function: Callable[..., Any]) -> Tool:
             writes=options.writes,
             repeatable=options.repeatable,
             seconds=options.seconds,
+            title=options.title,
+            arguments=options.arguments,
         )
     )
 

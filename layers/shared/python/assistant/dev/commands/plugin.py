@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import quote
 
-from assistant.dev.client import Remote, add_options, connect
+from assistant.dev.client import Remote, add_options, connect, language
 from assistant.errors import InvalidSetting
 from assistant.messages import KINDS, Reply
 from assistant.plugins import BotPlugin, Plugins, build, find, load_file, plugin_in
@@ -154,7 +154,7 @@ def _cared_for(args: argparse.Namespace) -> int:
     """What is asked of a running assistant; without one, `list` tells what is installed here."""
     running = args.url or args.api_key or (args.data / "url").is_file()
     if args.action == "list" and not running:
-        said: dict[str, Any] = {"plugins": Plugins.load(find(), {}).described()}
+        said: dict[str, Any] = {"plugins": Plugins.load(find(), {}).described(language="en" if args.json else language())}
     else:
         with connect(args) as remote:
             said = _asked(args, remote)
@@ -164,7 +164,8 @@ def _cared_for(args: argparse.Namespace) -> int:
         print(json.dumps(said["plugins"][0].get("config", {}), ensure_ascii=False, indent=2))
     else:
         for plugin in said["plugins"]:
-            print(f"{plugin['state']:12} {plugin['name']:20} {plugin['version']:8} {plugin['reason']}")
+            told = plugin["reason"] or plugin.get("about", "").replace("`", "")
+            print(f"{plugin['state']:12} {plugin['name']:20} {plugin['version']:8} {told}")
             for note in plugin["notes"]:
                 print(f"{'':12} {note}")
     return 1 if any(p["state"] != "ready" for p in said["plugins"]) else 0
@@ -173,7 +174,7 @@ def _cared_for(args: argparse.Namespace) -> int:
 def _asked(args: argparse.Namespace, remote: Remote) -> dict[str, Any]:
     said: dict[str, Any]
     if args.action == "list":
-        said = remote.call("GET", "/api/plugins")
+        said = remote.call("GET", "/api/plugins", params={"language": "en" if args.json else language()})
         return said
     where = f"/api/plugins/{quote(args.name, safe='')}"
     if args.action == "restore":
@@ -317,6 +318,6 @@ def _tried(plugin: BotPlugin) -> list[str]:
             return ["it answers with an empty reply; return None instead"]
     for kind in sorted(KINDS):
         talk.hear(kind)  # type: ignore[arg-type]  # KINDS holds the values of Kind
-    for language in ("en", "zh-CN"):
-        talk.menu(language)
+    for tongue in ("en", "zh-CN"):
+        talk.menu(tongue)
     return talk.faults
