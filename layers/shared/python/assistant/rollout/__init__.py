@@ -15,6 +15,8 @@ theirs, everybody else takes one with their first message, and stays in it.
 | a seat that somebody took | `SEATS#tenant#ring` | `platform:user` | `members` |
 | an imported list | `LISTS#tenant` | its name | `members` |
 | a version of the prompt, never changed | `PROMPTS#tenant` | its name | `prompts` |
+
+What only an administrator's change needs (`plans`, `checks`) is loaded with the first one: a turn never waits for it.
 """
 
 from __future__ import annotations
@@ -27,8 +29,6 @@ from typing import Any, Final
 
 from assistant.errors import InvalidSetting, Unavailable
 from assistant.messages import Message
-from assistant.rollout import plans
-from assistant.rollout.checks import checked_plan, checked_ring, checked_state
 from assistant.rollout.journal import Change, Journal
 from assistant.rollout.members import Members
 from assistant.rollout.prompts import Prompts
@@ -128,6 +128,8 @@ class Rollouts:
 
     def promote(self, *, who: str, why: str) -> Rollout:
         """The next ring is served as well."""
+        from assistant.rollout import plans
+
         state = _moving(self.read())
         if state.reached == ORDER[-1]:
             raise InvalidSetting("everyone is served already; there is no further ring")
@@ -149,6 +151,8 @@ class Rollouts:
 
     def set(self, changes: Mapping[str, Any], *, ring: str = "", who: str, why: str) -> Rollout:
         """Sets fields of the state (`reached`, `outside`, `halted`) or, with `ring`, of that ring."""
+        from assistant.rollout.checks import checked_ring, checked_state
+
         state = self.read()
         if ring:
             changed = self._known_to_exist(checked_ring(state.ring(ring), changes))
@@ -175,6 +179,9 @@ class Rollouts:
 
     def start(self, asked: Mapping[str, Any], *, who: str, why: str) -> Rollout:
         """Begins a plan with the fields of `Plan` and `Limits` in `asked`. Raises InvalidSetting for one that leads nowhere."""
+        from assistant.rollout import plans
+        from assistant.rollout.checks import checked_plan
+
         state = _moving(self.read())
         if state.plan:
             raise InvalidSetting("a plan is running; end it first with: assistant rollout plan --stop")
@@ -183,17 +190,23 @@ class Rollouts:
 
     def stop(self, *, who: str, why: str) -> Rollout:
         """Ends the plan; what it has done stays."""
+        from assistant.rollout import plans
+
         state = self.read()
         plans.running(state)
         return self._write(state, replace(state, plan=None), what="end the plan", who=who, why=why)
 
     def step(self, state: Rollout, *, who: str, why: str) -> Rollout:
         """The plan's next step from `state`: the next ring is served or gets the features, or the plan is done."""
+        from assistant.rollout import plans
+
         after, what = plans.advance(state, now=int(self._clock()))
         return self._write(state, after, what=what, who=who, why=why)
 
     def take_back(self, state: Rollout, *, who: str, why: str) -> Rollout:
         """Halts, ends the plan, and takes its last step back, all in one change: nobody sees one without the other."""
+        from assistant.rollout import plans
+
         after, what = plans.take_back(state)
         return self._write(state, after, what=what, who=who, why=why)
 

@@ -12,7 +12,6 @@ from assistant.cache import Cache
 from assistant.errors import AssistantError, InvalidSetting
 from assistant.messages import Message
 from assistant.observability import log
-from assistant.rollout.checks import check_name, checked_people
 from assistant.rollout.rings import LIST, Ring
 from assistant.storage import Conflict, Table, key
 
@@ -98,6 +97,8 @@ class Members:
 
     def import_list(self, name: str, people: Sequence[str], *, who: str) -> int:
         """Keeps the people (`platform:user`) of a department or group; the number of them. Replaces a list of this name."""
+        from assistant.rollout.checks import check_name, checked_people
+
         check_name(name)
         people = checked_people(people)
         if len(people) > LONGEST_LIST:

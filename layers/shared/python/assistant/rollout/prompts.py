@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from assistant.errors import InvalidSetting
 from assistant.observability import log
-from assistant.rollout.checks import check_name
 from assistant.storage import Conflict, Item, Table, key
 
 logger = logging.getLogger(__name__)
@@ -37,6 +36,8 @@ class Prompts:
 
     def add(self, name: str, text: str, *, who: str) -> None:
         """Keeps a version for good. Raises InvalidSetting where the name is taken."""
+        from assistant.rollout.checks import check_name
+
         check_name(name)
         if not text.strip() or len(text) > LONGEST_PROMPT:
             raise InvalidSetting(f"the prompt has {len(text)} characters; between 1 and {LONGEST_PROMPT:,} are taken")
