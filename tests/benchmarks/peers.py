@@ -64,3 +64,12 @@ handler = Mangum(app, lifespan="off")
 ''',
 }  # fmt: skip
 """Name → source of a module with `handler(event, context)`."""
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "empty function": (),
+    "one boto3 client": ("boto3",),
+    "slack_bolt": ("slack_bolt", "boto3"),
+    "lark-oapi": ("lark-oapi",),
+    "FastAPI + Mangum + boto3": ("fastapi", "mangum", "boto3"),
+}
+"""Name → packages that it is deployed with; slack_bolt's adapter for Lambda imports boto3, which Lambda itself brings."""
