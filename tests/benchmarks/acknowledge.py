@@ -14,11 +14,12 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from assistant.assembly import Assistant
 from assistant.dev.emulator import CREDENTIALS
 from assistant.dev.runner import Context
 from assistant.messages import Webhook
 from assistant.observability import Metrics
+from assistant.parts.channels import ChannelParts
+from assistant.parts.resources import aws_config
 from assistant.secrets import GivenSecrets
 from assistant.settings import Settings
 from tests.benchmarks.by_hand import Take, bot_framework, minimums, wechatpy
@@ -85,10 +86,10 @@ def peer(name: str) -> Act:
     return act
 
 
-def house(given: Everywhere, queue_url: str = "", client: Callable[[str], Any] | None = None) -> Assistant:
-    """An assistant that is told its secrets; what it would print for CloudWatch goes nowhere, but is made."""
+def house(given: Everywhere, queue_url: str = "", client: Callable[[str], Any] | None = None) -> ChannelParts:
+    """What the webhook function is made of, told its secrets; what it would print for CloudWatch goes nowhere, but is made."""
     metrics = Metrics(service="webhook", stream=io.StringIO())
-    return Assistant(Settings(turns_queue_url=queue_url), secrets=GivenSecrets(given.secrets), client=client, metrics=metrics)
+    return ChannelParts(Settings(turns_queue_url=queue_url), secrets=GivenSecrets(given.secrets), client=client, metrics=metrics)
 
 
 def measure(runs: int, *, progress: Callable[[str], None]) -> list[Section]:
@@ -157,6 +158,7 @@ def _sent(given: Everywhere, by_hand: Mapping[str, Take], runs: int, progress: C
                 region_name="us-east-1",
                 aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
                 aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                config=aws_config(),  # the minimum's client is made like ours: what is compared is what we do around it
             )
 
         own, sqs = house(given, url, client), client("sqs")

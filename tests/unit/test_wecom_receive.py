@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from defusedxml.ElementTree import fromstring, tostring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from assistant.errors import Refused, VerificationError
 from assistant.messages import Message, Received, Webhook, message_from_json, to_json
 from assistant.platforms import platform_class
 from assistant.platforms.wecom import STREAM_BYTES, WINDOW, WeCom, fitting
+from assistant.platforms.wecom_events import xml_root
 from tests.simulators import wecom as vendor
 
 with warnings.catch_warnings():
@@ -647,3 +649,31 @@ def test_a_cut_code_block_is_closed() -> None:
     shown, rest = fitting("```python\n" + "x = 1\n" * 5000 + "```")
     assert shown.count("```") == 2
     assert rest.endswith("```")
+
+
+PIECES = [
+    *("<xml>", "</xml>", "<Content>", "</Content>", "<![CDATA[", "]]>", "<!--", "-->", "<?xml version='1.0' encoding='gbk'?>"),
+    *("<!DOCTYPE x>", "<!DOCTYPE x [", '<!ENTITY a "b">', "]>", "&a;", "&amp;", "&#0;", "hello", "你", "\ufeff", "\ud800"),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=8), whole=st.booleans())
+def test_xml_is_taken_and_refused_as_defusedxml_does(pieces: list[str], whole: bool) -> None:
+    text = f"<xml><Content>{''.join(pieces)}</Content></xml>" if whole else "".join(pieces)
+    try:
+        expected: str | None = tostring(fromstring(text, forbid_dtd=True), encoding="unicode")
+    except Exception:  # it fails in many ways
+        expected = None
+    try:
+        found: str | None = tostring(xml_root(text), encoding="unicode")
+    except ValueError:
+        found = None
+    assert found == expected
+
+
+@pytest.mark.parametrize("written", ["<!DOCTYPE html>", "<!DOCTYPE x [<!ENTITY a 'b'>]>&a;"])
+def test_a_document_type_that_somebody_wrote_is_text_like_any_other(written: str) -> None:
+    text = f"What does <![CDATA[{written}]]> mean?"
+    (message,) = wecom().receive(app(xml("text", MsgId="1", Content=text))).messages
+    assert message.text == f"What does {written} mean?"

@@ -10,6 +10,7 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
@@ -275,20 +276,32 @@ def to_json(value: Any) -> str:
 
     Lone surrogates and the two non-characters that SQS refuses become U+FFFD.
     """
-    return _NOT_TEXT.sub("\ufffd", json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":")))
+    text = _COMPACT.encode(_plain(value))
+    return text if text.isascii() else _NOT_TEXT.sub("\ufffd", text)
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _NOT_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")
+_LEAVES = frozenset({str, int, float, bool, type(None)})
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(v) for f in fields(value) if (v := getattr(value, f.name)) or v is not f.default}
+    kind = type(value)
+    if kind in _LEAVES:
+        return value
+    if is_dataclass(kind):
+        return {name: _plain(v) for name, default in _fields(kind) if (v := getattr(value, name)) or v is not default}
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     return value
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults of a dataclass; `Any` because mypy has no name for its type."""
+    return tuple((f.name, f.default) for f in fields(kind))
 
 
 def message_from_json(text: str) -> Message:

@@ -151,6 +151,9 @@ def log(logger: logging.Logger, level: int, message: str, **ecs: Any) -> None:
         logger.log(level, message, extra={"ecs": {k.replace("_", ".", 1): v for k, v in ecs.items()}})
 
 
+_LINE: Final = json.JSONEncoder(ensure_ascii=False)
+
+
 class Metrics:
     """Writes metrics in CloudWatch's embedded metric format: one line, no call.
 
@@ -189,7 +192,9 @@ class Metrics:
         }
         for metric, value in values:
             line[metric.name] = value
-        print(json.dumps(line, ensure_ascii=False), file=self._stream or sys.stdout, flush=True)
+        stream = self._stream or sys.stdout
+        stream.write(f"{_LINE.encode(line)}\n")
+        stream.flush()
 
 
 class RecordedMetrics(Metrics):

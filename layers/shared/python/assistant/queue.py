@@ -90,13 +90,14 @@ class TurnQueue:
     """Where the webhook function puts messages. Raises Unavailable when the queue does not take them."""
 
     def __init__(self, url: str, *, client: BaseClient) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         self._url = url
         self._client = client
+        self._refusals = (BotoCoreError, ClientError)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Queues all `messages` (1–10) in one call; either all are accepted or Unavailable is raised."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         entries = [self._entry(m) for m in messages]
         try:
             if len(entries) == 1:
@@ -105,7 +106,7 @@ class TurnQueue:
             result = self._client.send_message_batch(
                 QueueUrl=self._url, Entries=[{"Id": str(n), **e} for n, e in enumerate(entries)]
             )
-        except (BotoCoreError, ClientError) as error:
+        except self._refusals as error:
             raise Unavailable(f"the queue does not accept messages: {type(error).__name__}") from error
         if failed := result.get("Failed"):
             raise Unavailable(f"the queue refused {len(failed)} of {len(entries)} messages: {failed[0].get('Code')}")
