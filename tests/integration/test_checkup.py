@@ -217,9 +217,7 @@ def test_each_platforms_word_for_somebody_who_left_is_understood() -> None:
         corp_id="c",
     )
     event = {"type": "user_change", "user": {"id": "U1", "deleted": True}}
-    [four] = from_events(
-        json.dumps({"type": "event_callback", "event_id": "Ev1", "team_id": "T", "event": event}).encode(), NOBODY
-    ).messages
+    [four] = from_events({"type": "event_callback", "event_id": "Ev1", "team_id": "T", "event": event}, NOBODY).messages
     assert two is not None
     assert three is not None
     told = [(m.kind, m.action_key, m.sender, m.tenant) for m in (one, two, three, four)]

@@ -41,11 +41,13 @@ from assistant.platforms.slack_events import (
     NOWHERE,
     REPEATED,
     WORKSPACE,
+    Object,
     Own,
     form,
     from_command,
     from_events,
     from_interactive,
+    read,
     told_of,
 )
 
@@ -163,7 +165,8 @@ class Slack(Platform):
         wanted = "application/json" if webhook.channel == "events" else "application/x-www-form-urlencoded"
         if kind != wanted and "content-type" in webhook.headers:
             raise Refused(f"slack: content type {kind[:80]!r} is not {wanted}", status=415)
-        about = told_of(webhook.channel, webhook.body) if self.secrets.get("team_id") and self.workspaces else NOWHERE
+        data = read(webhook.channel, webhook.body)
+        about = told_of(webhook.channel, data) if self.secrets.get("team_id") and self.workspaces else NOWHERE
         further = self._elsewhere(about.teams)
         if further is None and self._strange(about.teams):
             if about.ends:
@@ -174,8 +177,11 @@ class Slack(Platform):
                 status=403,
             )
         user, bot = (further.bot_user, further.bot) if further else (self.secrets.get("bot_user_id"), self.secrets.get("bot_id"))
-        received = self._received(webhook, Own(frozenset({user} if user else ()), bot or ""))
-        if further is None:  # the secret's own token is an administrator's to replace
+        received = _received(webhook.channel, data, Own(frozenset({user} if user else ()), bot or ""))
+        if further is None:
+            if not any(m.action_key == INSTALLATION_ENDED for m in received.messages):
+                return received
+            # The secret's own token is an administrator's to replace.
             return replace(received, messages=tuple(m for m in received.messages if m.action_key != INSTALLATION_ENDED))
         messages = tuple(replace(m, address={**m.address, WORKSPACE: further.team}) for m in received.messages)
         return replace(received, messages=messages)
@@ -188,14 +194,6 @@ class Slack(Platform):
         """The further workspace that comes first in `teams`, before the secret's own; asks nobody where its own is first."""
         before = tuple(takewhile(lambda team: team != self.secrets.get("team_id"), teams))
         return self.workspaces().of(before) if before and self.workspaces else None
-
-    def _received(self, webhook: Webhook, own: Own) -> Received:
-        match webhook.channel:
-            case "events":
-                return from_events(webhook.body, own)
-            case "interactive":
-                return from_interactive(webhook.body)
-        return from_command(webhook.body, own)
 
     def hear(self, message: Message) -> None:
         """Deletes the token of a further workspace from which the app was removed."""
@@ -1107,6 +1105,15 @@ _CODES: Final[Mapping[type[SendError], frozenset[str]]] = {
 
 def _finding(check: str, state: Any, detail: str, fix: str = "", url: str = "") -> Finding:  # state: one of Finding's words
     return Finding(check=check, state=state, detail=detail, fix=fix, url=url)
+
+
+def _received(channel: str, data: Object, own: Own) -> Received:
+    match channel:
+        case "events":
+            return from_events(data, own)
+        case "interactive":
+            return from_interactive(data)
+    return from_command(data, own)
 
 
 def _is_ssl_check(webhook: Webhook) -> bool:

@@ -61,6 +61,18 @@ def form(body: bytes) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
+def read(channel: str, body: bytes) -> Object:
+    """What the body of a request to `channel` holds: JSON, JSON in a form, or a form. Raises Refused for anything else."""
+    if channel == "events":
+        return json_object(body, "the body")
+    fields = form(body)
+    if channel == "commands":
+        return fields
+    if "payload" not in fields:
+        raise Refused("slack: the form has no field 'payload'")
+    return json_object(fields["payload"], "the field 'payload'")
+
+
 def _text(data: Object, name: str) -> str:
     value = data.get(name)
     return value if isinstance(value, str) else ""
@@ -154,33 +166,30 @@ class About(NamedTuple):
 NOWHERE: Final = About(())
 
 
-def told_of(channel: str, body: bytes) -> About:
+def told_of(channel: str, data: Object) -> About:
     """Which workspaces the request is for, the likeliest first: in a channel shared with another company they are several."""
     if channel == "events":
-        envelope = json_object(body, "the body")
-        given = _objects(envelope, "authorizations")  # for whom the app was sent it; the rest may be the writer's own company
-        kind = _text(_object(envelope, "event"), "type")
+        given = _objects(data, "authorizations")  # for whom the app was sent it; the rest may be the writer's own company
+        kind = _text(_object(data, "event"), "type")
         named = [
             *(_text(a, "enterprise_id") for a in given if a.get("is_enterprise_install") is True),
             *(_text(a, "team_id") for a in given),
-            _text(envelope, "team_id"),
-            _text(envelope, "enterprise_id"),
+            _text(data, "team_id"),
+            _text(data, "enterprise_id"),
         ]
         return About(_some(named), kind in ("app_uninstalled", "tokens_revoked"))
-    fields = form(body)
     if channel == "commands":
-        whole, team = fields.get("enterprise_id", ""), fields.get("team_id", "")
-        return About(_some([whole, team] if fields.get("is_enterprise_install") == "true" else [team, whole]))
-    payload = json_object(fields.get("payload", "{}"), "the field 'payload'")
-    shown, whole = _object(payload, "message"), _text(_object(payload, "enterprise"), "id")
+        whole, team = data.get("enterprise_id", ""), data.get("team_id", "")
+        return About(_some([whole, team] if data.get("is_enterprise_install") == "true" else [team, whole]))
+    shown, whole = _object(data, "message"), _text(_object(data, "enterprise"), "id")
     named = [
-        whole if payload.get("is_enterprise_install") is True else "",
+        whole if data.get("is_enterprise_install") is True else "",
         # Whose bot wrote the message, or opened the form: a person of another company may press its button.
         _text(_object(shown, "bot_profile"), "team_id"),
         _text(shown, "team") if shown.get("bot_id") else "",
-        _text(_object(payload, "view"), "app_installed_team_id"),
-        _text(_object(payload, "team"), "id"),
-        _text(_object(payload, "user"), "team_id"),
+        _text(_object(data, "view"), "app_installed_team_id"),
+        _text(_object(data, "team"), "id"),
+        _text(_object(data, "user"), "team_id"),
         whole,
     ]
     return About(_some(named))
@@ -193,9 +202,8 @@ def _some(ids: Iterable[str]) -> tuple[str, ...]:
 # --- events ------------------------------------------------------------------------------------
 
 
-def from_events(body: bytes, own: Own) -> Received:
+def from_events(envelope: Object, own: Own) -> Received:
     """What a request to the events address amounts to."""
-    envelope = json_object(body, "the body")
     match envelope.get("type"):
         case "url_verification":
             challenge = envelope.get("challenge")
@@ -410,12 +418,8 @@ def _deleted(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
 # --- buttons, shortcuts, forms -----------------------------------------------------------------
 
 
-def from_interactive(body: bytes) -> Received:
+def from_interactive(payload: Object) -> Received:
     """What a request to the interactivity address amounts to."""
-    fields = form(body)
-    if "payload" not in fields:
-        raise Refused("slack: the form has no field 'payload'")
-    payload = json_object(fields["payload"], "the field 'payload'")
     match payload.get("type"):
         case "block_actions":
             return Received(tuple(_clicks(payload)))
@@ -555,9 +559,8 @@ def _shortcut(payload: Object) -> Iterator[Message]:
 # --- commands ----------------------------------------------------------------------------------
 
 
-def from_command(body: bytes, own: Own = NOBODY) -> Received:
+def from_command(fields: Object, own: Own = NOBODY) -> Received:
     """What a request to the commands address amounts to."""
-    fields = form(body)
     command, user, channel = fields.get("command", ""), fields.get("user_id", ""), fields.get("channel_id", "")
     if not (command and user and channel):
         raise Refused("slack: the form lacks one of the fields 'command', 'user_id', 'channel_id'")
