@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sessions", default="50,200,1000", help="load: numbers of conversations (50,200,1000)")
     parser.add_argument("--turns", type=int, default=3, help="load: turns of each (3)")
     parser.add_argument("--think", type=float, default=90, help="load: seconds of thought between them (90)")
+    parser.add_argument("--passages", default="1000,10000", help="growth: passages of knowledge (1000,10000)")
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     args = parser.parse_args(argv)
@@ -72,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def growth() -> Section:
         from tests.benchmarks.growth import measure
 
-        return measure(10 if quick else 50, (10, 100) if quick else (10, 100, 1000), progress=progress)
+        passages = (1000,) if quick else tuple(int(n) for n in args.passages.split(","))
+        return measure(10 if quick else 50, (10, 100) if quick else (10, 100, 1000), passages, progress=progress)
 
     known: dict[str, Callable[[], Section | list[Section]]] = {
         "cold": cold,
