@@ -46,13 +46,6 @@ FUNCTIONS: Final = Quota(
     "ask for more (tens of thousands)",
     f"{_DOCS}lambda/latest/dg/gettingstarted-limits.html",
 )
-START: Final = Quota(
-    "new copies of one function",
-    100,
-    "copies/s",
-    "keep copies warm before a known peak",
-    f"{_DOCS}lambda/latest/dg/lambda-concurrency.html",
-)
 WRITES: Final = Quota(
     "table writes", 40_000, "units/s", "ask for more", f"{_DOCS}amazondynamodb/latest/developerguide/ServiceQuotas.html"
 )

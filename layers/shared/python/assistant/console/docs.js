@@ -7,11 +7,11 @@ import { addWords, currentLanguage, errorText, t } from "./words.js";
 addWords({
   en: {
     docs_everybody: "For everybody", docs_admin: "For administrators", docs_engineer: "For engineers", docs_more: "More", docs_all: "All guides",
-    docs_other: "中文", docs_loading: "Loading…", docs_missing: "This guide does not exist. Perhaps it was renamed; look through the list.",
+    docs_loading: "Loading…", docs_missing: "This guide does not exist. Perhaps it was renamed; look through the list.",
   },
   "zh-CN": {
     docs_everybody: "面向所有人", docs_admin: "面向管理员", docs_engineer: "面向工程师", docs_more: "更多", docs_all: "全部指南",
-    docs_other: "English", docs_loading: "正在载入…", docs_missing: "没有这篇指南，也许已经改名，请在列表中查找。",
+    docs_loading: "正在载入…", docs_missing: "没有这篇指南，也许已经改名，请在列表中查找。",
   },
 });
 

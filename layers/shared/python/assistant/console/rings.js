@@ -8,7 +8,7 @@ import { addWords, t } from "./words.js";
 addWords({
   en: {
     rings_intro: "New things reach people ring by ring. Every change is kept with who made it and why, and can be taken back.",
-    rings_loading: "Looking…", rings_internal: "Internal", rings_department: "Department", rings_everyone: "Everyone",
+    rings_internal: "Internal", rings_department: "Department", rings_everyone: "Everyone",
     rings_served: "served", rings_waiting: "not yet served", rings_halted: "Halted: no further ring until it is resumed.", rings_nobody: "Nobody is served at the moment.",
     rings_promote: "Serve “{ring}” as well", rings_halt: "Halt", rings_resume: "Resume", rings_rollback: "Take the last change back", rings_edit: "Edit", rings_edit_ring: "Edit ring “{ring}”",
     rings_people: "People", rings_chats: "Chats", rings_share: "Share of all others", rings_model: "Model", rings_plugins: "Plug-ins", rings_capacity: "Most people that may be named",
@@ -36,7 +36,7 @@ addWords({
   },
   "zh-CN": {
     rings_intro: "新功能一环一环地开放。每次变更都会记录是谁、为什么，并且可以撤回。",
-    rings_loading: "正在查看…", rings_internal: "内部", rings_department: "部门", rings_everyone: "全公司",
+    rings_internal: "内部", rings_department: "部门", rings_everyone: "全公司",
     rings_served: "已开放", rings_waiting: "尚未开放", rings_halted: "已暂停：恢复之前不会推进到下一环。", rings_nobody: "目前没有对任何人开放。",
     rings_promote: "开放“{ring}”", rings_halt: "暂停", rings_resume: "恢复", rings_rollback: "撤回上一次变更", rings_edit: "编辑", rings_edit_ring: "编辑“{ring}”",
     rings_people: "人员", rings_chats: "聊天", rings_share: "其余人员的比例", rings_model: "模型", rings_plugins: "插件", rings_capacity: "最多可指定的人数",

@@ -6,12 +6,12 @@ import { addWords, currentLanguage, errorText, t } from "./words.js";
 addWords({
   en: {
     ui_loading: "Loading…", ui_cancel: "Cancel", ui_close: "Close", ui_reload: "Refresh", ui_copy: "Copy {what}", ui_copied: "Copied", ui_never: "never", ui_try_again: "Try again",
-    ui_next_offline: "What you see may be out of date.", ui_older: "Older", ui_working: "Working…", ui_forbidden_title: "Not for your role", ui_failed_title: "This could not be loaded",
+    ui_older: "Older", ui_working: "Working…", ui_forbidden_title: "Not for your role", ui_failed_title: "This could not be loaded",
     ui_actions: "Actions",
   },
   "zh-CN": {
     ui_loading: "正在载入…", ui_cancel: "取消", ui_close: "关闭", ui_reload: "刷新", ui_copy: "复制{what}", ui_copied: "已复制", ui_never: "从未", ui_try_again: "重试",
-    ui_next_offline: "显示的内容可能不是最新的。", ui_older: "更早的", ui_working: "正在处理…", ui_forbidden_title: "你的角色没有这项权限", ui_failed_title: "无法载入",
+    ui_older: "更早的", ui_working: "正在处理…", ui_forbidden_title: "你的角色没有这项权限", ui_failed_title: "无法载入",
     ui_actions: "操作",
   },
 });

@@ -24,7 +24,6 @@ from assistant.errors import InvalidSetting
 from assistant.nlu import calibration, linear
 from assistant.nlu.background import BACKGROUND
 from assistant.nlu.context import contextualise as contextualise
-from assistant.nlu.context import is_follow_up as is_follow_up
 from assistant.nlu.features import Grams, Vocabulary, grams
 
 DOUBT = 0.1

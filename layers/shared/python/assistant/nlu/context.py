@@ -255,9 +255,3 @@ def _owner_zh(fragment: str, before: str) -> str | None:
         return before[: owner.start("owner")] + fragment + before[owner.end("owner") :]
     after = re.search(r"[给对为跟和](?P<owner>[^，,？?的是有]{2,4}?)(?=的|有|能|可以|需要|要|$)", before)
     return before[: after.start("owner")] + fragment + before[after.end("owner") :] if after else None
-
-
-def is_follow_up(question: str) -> bool:
-    """True where `question` only makes sense after another one."""
-    text = question.strip()
-    return 0 < len(text) <= LONGEST_FOLLOW_UP and (_fragment(text) is not None or _leans(text))

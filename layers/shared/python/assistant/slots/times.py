@@ -78,7 +78,6 @@ _ZH_WEEKDAY = {**{c: i for i, c in enumerate("一二三四五六日")}, "天": 6
 _ZH_WEEK = "(?:周|星期|礼拜)"
 _ZH_SHIFTS = {"上上": -2, "上": -1, "这": 0, "本": 0, "下": 1, "下下": 2}
 _ZH_SHIFT = "下下个?|上上个?|下个?|上个?|这个?|本"
-_EN_SHIFTS = {"last": -1, "this": 0, "this coming": 0, "coming": 0, "next": 1, "the week after next": 2}
 
 _SECONDS = {"second": 1, "sec": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "h": 3600, "m": 60, "s": 1}
 _DAYS = {"day": 1, "d": 1, "week": 7, "wk": 7, "month": 30, "year": 365, "weekday": 1, "fortnight": 14}

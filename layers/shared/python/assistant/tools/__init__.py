@@ -230,14 +230,9 @@ def toolbox(tools: Iterable[Tool]) -> dict[str, Tool]:
     box: dict[str, Tool] = {}
     for made in tools:
         if made.name in box:
-            raise InvalidSetting(f"two tools are called {made.name!r}; rename one, or give one of them a prefix")
+            raise InvalidSetting(f"two tools are called {made.name!r}; rename one of them")
         box[made.name] = made
     return box
-
-
-def prefixed(tools: Iterable[Tool], prefix: str) -> list[Tool]:
-    """The same tools under `prefix_`, so that two sources may both offer `search`."""
-    return [replace(t, name=f"{prefix}_{t.name}"[:64]) for t in tools]
 
 
 def read_arguments(made: Tool, raw: str) -> dict[str, Any]:
