@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlencode
@@ -78,8 +77,8 @@ class TeamsCrowd:
         return self._vendor.secrets
 
     def webhook(self, person: int, text: str) -> Webhook:
-        if self._token[1] < time.time():  # one serves many activities, as the connector's does
-            self._token = self._vendor.token(), time.time() + 600
+        if self._token[1] < self._vendor.clock():  # one serves many activities, as the connector's does
+            self._token = self._vendor.token(), self._vendor.clock() + 600
         with self._vendor.lock:
             return self._vendor.webhook(self._vendor.activity(f"a:{person}", text), token=self._token[0])
 
@@ -113,7 +112,7 @@ class FeishuCrowd:
         }
 
     def webhook(self, person: int, text: str) -> Webhook:
-        n, now, who, chat = next(self._count), int(time.time() * 1000), f"ou_{person}", f"oc_{person}"
+        n, now, who, chat = next(self._count), int(self._vendor.clock() * 1000), f"ou_{person}", f"oc_{person}"
         with self._vendor.lock:
             self._vendor.people.add(who)
             self._vendor.chats.setdefault(chat, {who})
@@ -172,7 +171,7 @@ class DingTalkCrowd:
         }
 
     def webhook(self, person: int, text: str) -> Webhook:
-        self._stamp = max(self._stamp + 1, int(time.time() * 1000))  # one signature serves one message
+        self._stamp = max(self._stamp + 1, int(self._vendor.clock() * 1000))  # one signature serves one message
         self._vendor.people.add(f"staff{person}")
         said = {
             "msgId": f"load-{next(self._count)}",

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from assistant.dev.emulator import Emulator
 from tests.simulators.identity import Identity
 from tests.simulators.workplace import Workplace
+from tests.support.crashing import Crasher
 from tests.support.office import staff
 
 
@@ -24,3 +26,11 @@ def workplace(identity: Identity) -> Iterator[Workplace]:
     with Workplace(identity) as made:
         staff(made)
         yield made
+
+
+@pytest.fixture(scope="session")
+def crasher(emulator: Emulator) -> Iterator[Crasher]:
+    """A process that forks functions to be killed."""
+    made = Crasher(emulator.environment())
+    yield made
+    made.close()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from assistant.dev.emulator import Emulator
+from assistant.llm import ChatRequest, Event
 from assistant.observability import FLOODED
+from tests.support.crashing import Crasher, Slow
 from tests.support.desks import DESKS
+from tests.support.hard import shared_out
 from tests.support.house import SKEW, House, ScriptedModel, client
 
 NAMES = sorted(DESKS)
@@ -81,10 +84,36 @@ def test_the_next_question_knows_what_was_answered_together(aws: Emulator) -> No
 
 
 STEPS = ("after put off", "after collecting", "after claim", "after model", "after save", "after send", "before delete")
+KILLED, CUT_OFF = shared_out(NAMES, STEPS)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("name", "step"), KILLED)
+def test_a_process_that_is_killed_at_any_step_answers_each_follow_up_once(
+    aws: Emulator, crasher: Crasher, name: str, step: str
+) -> None:
+    done: list[bool] = []
+    with DESKS[name]() as desk:
+
+        class Busy(Slow):
+            """Somebody writes on while it answers, which takes its time."""
+
+            def stream(self, request: ChatRequest) -> Iterator[Event]:
+                if not done:
+                    done.append(True)
+                    desk.ask(house, "Question 2", message="m2")
+                    desk.ask(house, "Question 3", message="m3")
+                    house.offset += SLOW
+                return super().stream(request)
+
+        house = House(aws, secrets=desk.secrets, model=Busy("", 0))
+        desk.ask(house, "Question 1", message="m1")
+        house.run(house.batch())
+        assert crasher.kill(house, step, skew=SKEW) == -9, f"it was not killed at {step!r}"
+        house.drain()
+        assert [s for s in desk.seen(house) if "together" not in s] == ["Answer 1.", "Answer 2. Answer 3."]
+
+
+@pytest.mark.parametrize(("name", "step"), CUT_OFF)
 def test_a_process_that_ends_at_any_step_answers_each_follow_up_once(aws: Emulator, name: str, step: str) -> None:
     armed: list[bool] = []
     left = [1]

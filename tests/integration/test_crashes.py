@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -19,29 +19,6 @@ LEFT_OPEN = {("teams", "after stream opened"): "Working on it…"}
 """What is left where the vendor names a stream only in its answer and shows a bot nothing it wrote; Teams ends it by itself."""
 
 
-@pytest.fixture(scope="module")
-def crasher(emulator: Emulator) -> Iterator[Crasher]:
-    made = Crasher(emulator.environment())
-    yield made
-    made.close()
-
-
-def kill(crasher: Crasher, house: House, aws: Emulator, at: str, *, slow: bool, pause: float = 0.15) -> None:
-    """Runs a dialogue function that dies at step `at`; its message becomes visible again at once."""
-    sqs, url = client(aws, "sqs"), house.settings.turns_queue_url
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
-    told = {
-        "at": at,
-        "slow": slow,
-        "pause": pause,
-        "answer": ANSWER,
-        "settings": house.settings.to_env(),
-        "secrets": house.secrets,
-    }
-    assert crasher.run(told) == -9, f"it was not killed at {at!r}"
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "180"})
-
-
 @pytest.mark.parametrize("name", sorted(DESKS))
 @pytest.mark.parametrize("at", QUICK)
 def test_a_crash_at_any_step_leaves_one_visible_reply(
@@ -50,7 +27,7 @@ def test_a_crash_at_any_step_leaves_one_visible_reply(
     with DESKS[name]() as desk:
         house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
         desk.ask(house, "How much leave do I have?")
-        kill(crasher, house, aws, at, slow=False)
+        assert crasher.kill(house, at, answer=ANSWER) == -9, f"it was not killed at {at!r}"
         house.drain()
         seen = desk.seen(house)
         show(f"{name:9} quick answer  killed {at:22} → {len(seen)} visible, {stored(aws)} stored")
@@ -70,7 +47,8 @@ def test_a_crash_while_the_answer_grows_leaves_one_visible_reply(
     with DESKS[name]() as desk:
         house = House(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
         desk.ask(house, "How much leave do I have?")
-        kill(crasher, house, aws, at, slow=True, pause=0.35 if name == "teams" else 0.15)  # Teams takes a state every 1.5 s
+        seconds = 3.2 if name == "teams" else 1.4  # time for the growing reply to be shown; Teams takes a state every 1.5 s
+        assert crasher.kill(house, at, answer=ANSWER, patience=0, seconds=seconds) == -9, f"it was not killed at {at!r}"
         house.drain()
         seen = desk.seen(house)
         show(f"{name:9} growing answer killed {at:22} → {len(seen)} visible, {stored(aws)} stored")

@@ -12,9 +12,12 @@ from assistant.assembly import Assistant
 from assistant.dev.emulator import Emulator
 from assistant.errors import InvalidSetting
 from assistant.secrets import GivenSecrets
+from tests.integration.test_busy import meanwhile
 from tests.integration.test_silence import office
 from tests.simulators.feishu import seal, signed
+from tests.support.crashing import Crasher
 from tests.support.desks import DESKS
+from tests.support.hard import shared_out
 from tests.support.house import House, ScriptedModel, client
 
 NAMES = sorted(DESKS)
@@ -130,6 +133,24 @@ def test_others_in_the_support_chat_may_ask_the_assistant(aws: Emulator) -> None
     assert at_support(house) == ["Fourteen days."]
 
 
+def test_what_support_writes_to_two_people_in_a_hurry_reaches_each_of_them_alone(aws: Emulator) -> None:
+    house = office(aws, hand_over=f"webchat:{SUPPORT}")
+    for who in ("ann", "ben"):
+        house.say("a human please", conversation=who, user=who)
+        house.drain()
+    for_ann, for_ben = (case_in(text) for text in at_support(house))
+
+    def hurry() -> None:
+        house.say(f"#{for_ann} your badge is ready", conversation=SUPPORT, user="sue", id="s2")
+        house.say(f"#{for_ben} your salary went up", conversation=SUPPORT, user="sue", id="s3")
+
+    meanwhile(house, hurry)
+    house.say("what is for lunch in the canteen today?", conversation=SUPPORT, user="sue", id="s1")
+    house.drain()
+    heard = {who: [t["text"] for t in house.turns(who)][1:] for who in ("ann", "ben")}
+    assert heard == {"ann": ["**Support**: your badge is ready"], "ben": ["**Support**: your salary went up"]}
+
+
 def test_a_thread_in_slack_is_the_case(aws: Emulator) -> None:
     with DESKS["slack"]() as desk:
         house = office(aws, secrets=desk.secrets, hand_over="slack:C9")
@@ -205,10 +226,32 @@ def test_a_case_in_the_web_chat_is_answered_from_slack(aws: Emulator) -> None:
 
 
 STEPS = ("after claim", "after model", "after save", "after send", "after relay", "before delete")
+KILLED, CUT_OFF = shared_out(NAMES, STEPS)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("name", "step"), KILLED)
+def test_a_process_that_is_killed_at_any_step_says_each_word_once(aws: Emulator, crasher: Crasher, name: str, step: str) -> None:
+    with DESKS[name]() as desk:
+        house = supported(aws, desk)
+
+        def work() -> None:
+            while crasher.kill(house, step, office=True, first=True):  # every message is cut off once
+                pass
+
+        desk.ask(house, "a human please", message="m1")
+        work()
+        case = case_in(at_support(house)[0])
+        desk.ask(house, "my badge is broken", message="m2")
+        work()
+        house.say(f"#{case} come to desk 4", conversation=SUPPORT, user="sue", id="s1")
+        work()
+        shown = at_support(house)
+        assert len(shown) == 2, shown
+        assert sum("come to desk 4" in s for s in desk.seen(house)) == 1
+        assert sum("getting a person" in s for s in desk.seen(house)) == 1
+
+
+@pytest.mark.parametrize(("name", "step"), CUT_OFF)
 def test_a_process_that_ends_at_any_step_says_each_word_once(aws: Emulator, name: str, step: str) -> None:
     class Dies(BaseException):
         pass

@@ -8,31 +8,21 @@ from typing import Any
 
 import pytest
 
-from assistant import BotPlugin, PluginContext, Reply
 from assistant.dev.emulator import Emulator
-from assistant.plugins import Plugins, build
 from tests.integration.test_busy import Dies, work
-from tests.stories.office import FLOWS
+from tests.support.crashing import Crasher
 from tests.support.desks import DESKS
+from tests.support.forms import with_office
+from tests.support.hard import shared_out
 from tests.support.house import House
 
 NAMES = sorted(DESKS)
 MINUTES = 60.0
 
 
-class Office(BotPlugin):
-    """Books rooms."""
-
-    name = "office"
-    flows = FLOWS
-
-    def run_flow(self, ctx: PluginContext, flow: str, form: Any) -> Reply:
-        return Reply(text=f"Done: {flow}.")
-
-
 def office(aws: Emulator, **more: Any) -> House:
     house = House(aws, **more)
-    house.assistant._plugins = Plugins([build(Office, {})], table=house.assistant.table, metrics=house.metrics)
+    with_office(house.assistant)
     return house
 
 
@@ -62,8 +52,24 @@ def test_somebody_who_leaves_a_form_open_is_reminded_once(aws: Emulator, name: s
         assert len([s for s in desk.seen(house) if "Are you still there?" in s]) == 1
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("step", ["after model", "after save", "after send", "before delete"])
+STEPS = ("after model", "after save", "after send", "before delete")
+KILLED, CUT_OFF = shared_out(NAMES, STEPS)
+
+
+@pytest.mark.parametrize(("name", "step"), KILLED)
+def test_a_process_that_is_killed_at_any_step_reminds_once(aws: Emulator, crasher: Crasher, name: str, step: str) -> None:
+    with DESKS[name]() as desk:
+        house = office(aws, secrets=desk.secrets)
+        desk.ask(house, "book a room")
+        house.drain()
+        house.offset += 31 * MINUTES
+        house.assistant.reminders.look()
+        assert crasher.kill(house, step, office=True) == -9, f"it was not killed at {step!r}"
+        house.drain()
+        assert sum("Are you still there?" in s for s in desk.seen(house)) == 1
+
+
+@pytest.mark.parametrize(("name", "step"), CUT_OFF)
 def test_a_process_that_ends_at_any_step_reminds_once(aws: Emulator, name: str, step: str) -> None:
     armed: list[bool] = []
 

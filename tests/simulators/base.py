@@ -107,6 +107,8 @@ class Fault:
     answer: Answer | None
     after: bool
     delay: float
+    late: bool = False
+    """The vendor does what it was asked, only later."""
 
 
 Handler = TypeVar("Handler", bound=Callable[..., Answer])
@@ -201,6 +203,16 @@ class Simulator:
         with self.lock:
             self._faults.append(Fault(pattern, times, answer, after, delay))
 
+    def slow(self, pattern: str, *, times: int = 1, delay: float) -> None:
+        """The next `times` calls whose "METHOD /path" contains `pattern` are answered `delay` seconds later than others."""
+        with self.lock:
+            self._faults.append(Fault(pattern, times, None, False, delay, late=True))
+
+    def mend(self) -> None:
+        """Nothing fails from now on."""
+        with self.lock:
+            self._faults.clear()
+
     def _fault(self, line: str) -> Fault | None:
         with self.lock:
             for fault in self._faults:
@@ -231,6 +243,8 @@ class Simulator:
         fault = self._fault(f"{call.method} {call.path}")
         if fault and fault.delay:
             time.sleep(fault.delay)  # plays a slow vendor
+        if fault and fault.late:
+            fault = None
         if fault and not fault.after:
             answer = fault.answer
         else:

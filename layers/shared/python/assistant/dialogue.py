@@ -372,6 +372,8 @@ class Dialogue:
             return "remind" if is_still(message, session) else "nothing"
         if overtakes(message):
             return "answer"
+        if known is None and self._handovers.is_desk(message):  # each line there may be meant for somebody else
+            return "answer"
         return "wait" if known else busy.verdict(message, session, skew=self._skew)
 
     def _put_off(self, message: Message, session: Session, delivery: Delivery, platform: Platform, ring: Ring | None) -> None:
