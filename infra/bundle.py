@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gzip
 import hashlib
 import json
 import shutil
@@ -23,7 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PYTHON: Final = "3.13"
@@ -191,6 +192,7 @@ def _trim(folder: Path) -> None:
                 shutil.rmtree(path)
             elif path.is_file() and path.name not in _SDK_FILES:
                 path.unlink()
+    _shorten(folder / "botocore" / "data")
     for name in ("bin", *_NEVER_RUNS):
         shutil.rmtree(folder / name, ignore_errors=True)
     shutil.rmtree(folder / "boto3" / "examples", ignore_errors=True)
@@ -202,6 +204,30 @@ def _trim(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.is_file() and path.suffix in {".pyi", ".pyc"}:
             path.unlink()
+
+
+def _shorten(data: Path) -> None:
+    """Takes out of the SDK's descriptions what no call reads, and unpacks them: each client reads its own at every cold start."""
+    prefixes: set[str] = set()
+    for packed in sorted(data.glob("*/*/*.json.gz")):
+        told = json.loads(gzip.decompress(packed.read_bytes()))
+        if packed.name.startswith("service-"):
+            prefixes.add(told["metadata"]["endpointPrefix"])
+            told = _without_prose(told)
+        packed.with_suffix("").write_text(json.dumps(told, separators=(",", ":")), encoding="utf-8")
+        packed.unlink()
+    if (places := data / "endpoints.json").is_file():
+        told = json.loads(places.read_text(encoding="utf-8"))
+        for partition in told["partitions"]:
+            partition["services"] = {name: at for name, at in partition["services"].items() if name in prefixes}
+        places.write_text(json.dumps(told, separators=(",", ":")), encoding="utf-8")
+
+
+def _without_prose(told: Any) -> Any:
+    """A description of a service without what is for people to read; where a text stood stands an empty one."""
+    if isinstance(told, dict):
+        return {k: "" if k == "documentation" and isinstance(v, str) else _without_prose(v) for k, v in told.items()}
+    return [_without_prose(v) for v in told] if isinstance(told, list) else told
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -219,6 +245,7 @@ def _pages(source: Path) -> list[Path]:
 def _interpreter(python: str) -> str | None:
     """Path of an interpreter of version `python` on this machine, or None where there is none."""
     candidates = [
+        sys.executable,
         shutil.which(f"python{python}") or "",
         *map(str, sorted(Path.home().glob(f".pyenv/versions/{python}.*/bin/python"))),
     ]

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -110,6 +111,8 @@ class Invocation:
         """`response`, or `error` where the function failed."""
         self.answer: Any = None
         self.done = threading.Event()
+        self.over = threading.Event()
+        """Set by whoever has ended the process: nothing further comes for it."""
         self._body = json.dumps(event).encode()
         self._seconds = seconds
         self._given = threading.Event()
@@ -121,8 +124,7 @@ class Invocation:
         class Api(Silent):
             def do_GET(self) -> None:
                 if invocation._given.is_set():
-                    invocation.done.wait(PATIENCE)
-                    self.answer(410, (), b"")
+                    invocation.over.wait(PATIENCE)
                     return
                 invocation._given.set()
                 deadline = str(int((time.time() + invocation._seconds) * 1000))
@@ -298,8 +300,9 @@ class Code:
                 stderr=subprocess.PIPE,
             )
             answered = invocation.done.wait(PATIENCE)
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
             said, used = _ended(process)
+            invocation.over.set()
         if not answered or invocation.kind != "response":
             text = said.decode(errors="replace")[-2000:]
             raise RuntimeError(f"{self.handler}: {invocation.kind or 'no answer'}: {invocation.answer}\n{text}")
@@ -307,7 +310,7 @@ class Code:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> tuple[bytes, float]:
-    """What a killed process has said, and the seconds that it has had a processor."""
+    """What a process that was killed has said, and the seconds that it has had a processor."""
     assert process.stderr
     with process.stderr:
         said = process.stderr.read()

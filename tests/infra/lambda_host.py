@@ -33,15 +33,14 @@ class Context:
 
 def recorded() -> "set[str]":
     """Fills with each AWS call of this process, in the words of a policy."""
-    import boto3
+    from botocore import handlers
 
     calls: set[str] = set()
-    boto3.setup_default_session()
 
     def note(params: object, model: "typing.Any", **_: object) -> None:  # botocore's model of the operation
         calls.add(f"{model.service_model.signing_name}:{model.name}")
 
-    boto3.DEFAULT_SESSION.events.register("provide-client-params.*.*", note)
+    handlers.BUILTIN_HANDLERS.append(("provide-client-params.*.*", note))  # every session made from now on has it
     return calls
 
 
