@@ -104,7 +104,6 @@ class Service:
         limits: Limits = LIMITS,
         fetch_page: Callable[..., Page] = fetch,
         semantic: Semantic | None = None,
-        scratch: Path | None = None,
         ask: Ask | None = None,
         unread_folders: frozenset[str] = frozenset(),
         directory: Callable[[str], Iterable[Department]] | None = None,
@@ -121,7 +120,6 @@ class Service:
         self.gaps = gaps
         self._limits = limits
         self._fetch = fetch_page
-        self._scratch = scratch
         self._clock = clock
 
     # --- in ---
@@ -433,7 +431,7 @@ class Service:
     @cached_property
     def _folder(self) -> Path:
         """Where the served file is kept for reading; goes with this object or the process."""
-        folder = Path(tempfile.mkdtemp(prefix="knowledge-", dir=self._scratch))
+        folder = Path(tempfile.mkdtemp(prefix="knowledge-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 

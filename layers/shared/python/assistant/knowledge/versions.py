@@ -257,13 +257,11 @@ class Versions:
         *,
         tenant: str,
         clock: Callable[[], float] = time.time,
-        scratch: Path | None = None,
     ) -> None:
         self._objects = objects
         self._desk = desk
         self._prefix = f"knowledge/{key(tenant)}/"
         self._clock = clock
-        self._scratch = scratch
 
     def catalogue(self) -> Catalogue:
         """Which versions there are and which one is served."""
@@ -290,7 +288,7 @@ class Versions:
         owner = os.urandom(8).hex()
         self._desk.take(owner)
         try:
-            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            with tempfile.TemporaryDirectory() as folder:
                 before = self.catalogue()
                 path = Path(folder) / "next.sqlite"
                 if served := before.served:
@@ -348,7 +346,7 @@ class Versions:
             kept: list[Version] = []
             vectors: list[str] = []
             for version in before.versions:
-                with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+                with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder) / "next.sqlite"
                     self.fetch(version, path)
                     with Writer(path, clock=self._clock) as writer:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from assistant.knowledge.loaders import Loaded, Unreadable, read
-from assistant.web import Allow, Resolve, connect, is_public, read_body, resolve
+from assistant.web import Allow, Resolve, is_public, request, resolve
 from assistant.web import NotReached as NotFetched
 
 MOST_BYTES: Final = 20 * 1024 * 1024
-MOST_REDIRECTS: Final = 5
 SECONDS: Final = 20.0
 _AGENT: Final = "assistant-knowledge/1.0"
 _KINDS: Final = {
@@ -29,16 +27,12 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What an address gave. `etag` and `modified` let the next look ask whether it changed."""
+    """What an address gave."""
 
     url: str
     """Where the page really is, after redirects."""
     name: str
     content: bytes
-    etag: str = ""
-    modified: str = ""
-    unchanged: bool = False
-    """True where the server says that nothing changed; then there is no content."""
 
     def load(self) -> Loaded:
         """The page's text. Raises Unreadable."""
@@ -48,8 +42,6 @@ class Page:
 def fetch(
     url: str,
     *,
-    etag: str = "",
-    modified: str = "",
     resolve: Resolve = resolve,
     allow: Allow = is_public,
     most_bytes: int = MOST_BYTES,
@@ -58,44 +50,16 @@ def fetch(
     tls: ssl.SSLContext | None = None,
 ) -> Page:
     """The page at `url`. Raises NotFetched for a private address, a wrong kind, an error, or a page too large or too slow."""
-    end = clock() + seconds
-    here = url
-    for _ in range(MOST_REDIRECTS + 1):
-        response: http.client.HTTPResponse | None = None
-        connection, path = connect(here, resolve=resolve, allow=allow, timeout=max(0.1, end - clock()), tls=tls)
-        try:
-            headers = {
-                "user-agent": _AGENT,
-                "accept": "text/html, text/*, application/pdf, */*;q=0.1",
-                "accept-encoding": "identity",
-            }
-            headers |= ({"if-none-match": etag} if etag else {}) | ({"if-modified-since": modified} if modified else {})
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            if response.status in {301, 302, 303, 307, 308} and (target := response.getheader("location")):
-                here = urljoin(here, target)
-                continue
-            if response.status == 304:
-                return Page(url=here, name="", content=b"", etag=etag, modified=modified, unchanged=True)
-            if response.status != 200:
-                raise NotFetched(f"{url}: the server answered {response.status}")
-            content = read_body(url, response, most_bytes=most_bytes, end=end, clock=clock)
-            if not content:
-                raise NotFetched(f"{url}: the page is empty")
-            return Page(
-                url=here,
-                name=_name(url, here, response.getheader("content-type") or "text/html"),
-                content=content,
-                etag=response.getheader("etag") or "",
-                modified=response.getheader("last-modified") or "",
-            )
-        except (OSError, http.client.HTTPException) as error:
-            raise NotFetched(f"{url}: {type(error).__name__} while reading it") from error
-        finally:
-            if response is not None:
-                response.close()
-            connection.close()
-    raise NotFetched(f"{url}: it redirects more than {MOST_REDIRECTS} times")
+    headers = {"user-agent": _AGENT, "accept": "text/html, text/*, application/pdf, */*;q=0.1"}
+    reply = request(
+        "GET", url, headers=headers, resolve=resolve, allow=allow, most_bytes=most_bytes, seconds=seconds, clock=clock, tls=tls
+    )
+    if reply.status != 200:
+        raise NotFetched(f"{url}: the server answered {reply.status}")
+    if not reply.content:
+        raise NotFetched(f"{url}: the page is empty")
+    name = _name(url, reply.url, reply.headers.get("content-type") or "text/html")
+    return Page(url=reply.url, name=name, content=reply.content)
 
 
 def _name(url: str, here: str, content_type: str) -> str:
