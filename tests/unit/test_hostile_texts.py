@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 
@@ -12,7 +14,7 @@ import pytest
 from assistant.knowledge.loaders import Unreadable, read
 from assistant.messages import Reply
 from assistant.platforms import dingtalk_text, feishu_cards
-from assistant.platforms.markdown import COMMONMARK, PLAIN, parts, render
+from assistant.platforms.markdown import COMMONMARK, PLAIN, parts, render, with_table
 from assistant.platforms.slack import Slack
 from assistant.platforms.teams import Teams
 
@@ -61,6 +63,8 @@ LONGER = {
     "nested brackets": "[" * 8_000 + "]" * 8_000,
     "one bold paragraph": "**" + "word " * 22_000 + "**",
     "a wide table": "|" + "a|" * 1_000 + "\n|" + "-|" * 1_000 + "\n" + ("|" + "b|" * 1_000 + "\n") * 5,
+    "more columns than cells": "|" + "a|" * 400 + "\n|" + "-|" * 400 + "\n" + "|x\n" * 5_000,
+    "one paragraph of words": "word " * 28_000,
     "one long cell": f"|{'a' * 5_000}|b|\n|-|-|\n" + "|x|y|\n" * 1_500,
 }
 
@@ -76,6 +80,55 @@ def test_no_reply_makes_a_platform_slow(platform: str, name: str) -> None:
         "dingtalk": lambda: dingtalk_text.pieces_of(reply),
     }
     assert took(cut[platform]) < 3  # seconds of processor time, on a busy machine
+
+
+def table(columns: int, rows: int) -> str:
+    return f"|{'a|' * columns}\n|{'-|' * columns}\n" + f"|{'b|' * columns}\n" * rows
+
+
+TABLES = {
+    "many rows": table(2, 28_000),
+    "square": table(200, 200),
+    "more columns than cells": table(400, 0) + "|x\n" * 25_000,
+    "a head that is repeated": f"|{'a' * 70_000}|b|\n|-|-|\n" + "|x|y|\n" * 11_000,
+    "one wide cell": "|a|b|\n|-|-|\n" + f"|{'wide ' * 10_000}|y|\n" + "|x|y|\n" * 15_000,
+    "many tables": (table(2, 1) + "\n") * 5_000,
+    "in a quotation": "".join(f"> {line}\n" for line in table(2, 9_000).splitlines()),
+    "no table": "|a|b|\n" * 12_000,
+}
+WRITTEN = {"kept": COMMONMARK, "in code": with_table(COMMONMARK, "code"), "as rows": PLAIN}
+
+
+@pytest.mark.parametrize("way", sorted(WRITTEN))
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_a_long_table_is_written_quickly_and_does_not_grow(name: str, way: str) -> None:
+    text = TABLES[name]
+    assert len(text) > 70_000
+    written: list[str] = []
+    assert took(lambda: written.append(render(text, WRITTEN[way]))) < 2  # 0.1 to 0.5 s on a quiet machine
+    assert len(written[0]) < 10 * len(text)
+
+
+def test_reading_a_long_table_takes_the_memory_of_its_text_and_no_hundred_times_as_much() -> None:
+    render("|a|\n|-|\n|b|", COMMONMARK)
+    text = table(2, 7_000)
+    tracemalloc.start()
+    try:
+        render(text, COMMONMARK)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 150 * len(text), f"{most / 1e6:.0f} MB"
+
+
+def test_what_was_written_is_not_kept_in_memory_where_it_is_long() -> None:
+    def nodes() -> int:
+        gc.collect()
+        return sum(type(one).__name__ == "SyntaxTreeNode" for one in gc.get_objects())
+
+    before = nodes()
+    render("*a* " * 8_000, COMMONMARK)
+    assert nodes() - before < 1_000
 
 
 @pytest.mark.parametrize("ending", [".md", ".txt", ".html", ".csv"])

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from assistant.messages import Reply, Source
 from assistant.platforms.markdown import (
     COMMONMARK,
+    PLAIN,
     Dialect,
+    _tree,
     body,
     closed,
     escape_markdown,
@@ -67,6 +69,48 @@ def test_tables_are_kept_aligned_or_listed() -> None:
     assert render(TABLE, Dialect()) == "| Day | Leave |\n| --- | --: |\n| Mon | 14 |\n| 周二 | *3* |"
     assert render(TABLE, with_table(Dialect(), "code")) == "```\nDay   Leave\n----  -----\nMon   14\n周二  3\n```"
     assert render(TABLE, with_table(Dialect(), "rows")) == ("- **Day**: Mon · **Leave**: 14\n- **Day**: 周二 · **Leave**: *3*")
+
+
+BITS = st.sampled_from(["|", "-", ":", "a", " ", "\\", "`", "> ", "- ", "    ", "\u3000", "**", "[r]", "[r]: /u"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lines=st.lists(st.lists(BITS, max_size=12).map("".join), max_size=6),
+    around=st.sampled_from(["{}", "a|b\n-|-\n{}", "> |a|b|\n> |-|:-|\n> {}", "- |a|\n  |-|\n  {}"]),
+)
+def test_a_table_has_the_cells_that_the_parsers_own_rule_finds(lines: list[str], around: str) -> None:
+    from markdown_it import MarkdownIt
+    from markdown_it.tree import SyntaxTreeNode
+
+    text = around.format("\n".join(lines))
+    own = SyntaxTreeNode(MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable("table").parse(text))
+    expected = [
+        (node.map, [[cell.children[0].content for cell in row.children] for part in node.children for row in part.children])
+        for node in own.walk()
+        if node.type == "table"
+    ]
+    found = []
+    for node in _tree(text).walk():
+        if node.type == "table":
+            wide = len(node.meta["marks"])
+            found.append((node.map, [row + [""] * (wide - len(row)) for row in node.meta["rows"]]))
+    assert found == expected
+
+
+def test_what_is_missing_in_a_row_is_written_as_empty_cells() -> None:
+    assert render("|a|b|c|\n|-|-|-|\n|1|", Dialect()) == "| a | b | c |\n| --- | --- | --- |\n| 1 |  |  |"
+    assert render("|a|b|\n|-|-|\n|[x]|`|`|\n\n[x]: https://h.example", Dialect()) == (
+        "| a | b |\n| --- | --- |\n| [x](https://h.example) | \\` |"
+    ), "an address that is named below the table; a bar ends a cell in code too"
+
+
+def test_a_long_head_stands_before_the_rows_where_it_would_fill_the_memory_in_each() -> None:
+    shown = render(f"|{'name ' * 2_000}|b|\n|-|-|\n" + "|x|y|\n" * 50, PLAIN)
+    assert shown.count("name") == 2_000
+    assert shown.endswith("• x · y\n• x · y")
+    wide = render(f"|{'name ' * 100}|b|\n|-|-|\n" + "|x|y|\n" * 50, PLAIN)
+    assert wide.count("b: y") == 50
 
 
 def test_code_with_backticks_stays_code() -> None:
@@ -231,7 +275,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(LINES, max_size=40).map("\n".join), st.integers(64, 300), st.sampled_from([len, utf8, utf16]))
 def test_every_part_is_within_the_limit_and_nothing_is_lost(source: str, limit: int, measure) -> None:  # type: ignore[no-untyped-def]  # drawn
     cut = parts(source, limit=limit, measure=measure)

@@ -12,12 +12,13 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from assistant.messages import Reply, Source
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
     from markdown_it.tree import SyntaxTreeNode
@@ -197,6 +198,9 @@ _NO_ADDRESS: Final = r"\s<>\"`\\|*\[\]{}\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\
 _ADDRESS = re.compile(rf"https?://[^{_NO_ADDRESS}]*[^{_NO_ADDRESS}.,;:!?_~'()]")
 _SAFE = re.compile(r"(?i)(https?://|mailto:|tel:)")
 _MARKER: Final = r"[ \t]*+(?:>|[*+-](?=[ \t])|\d{1,9}[.)](?=[ \t]))"
+_MARKED = re.compile(r"[!&*:<\[\]\\_`~\n]")
+"""What a text that is read for its markup has at least one of: letters, and no more, have none."""
+_BAR = re.compile(r"(?<!\\)\|")
 _DEEP = re.compile(rf"(?m)^((?:{_MARKER}){{24}})(?:{_MARKER})++")
 _NEWLINE = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 
@@ -207,6 +211,7 @@ def _parser() -> MarkdownIt:
 
     # html off: what looks like a tag is text. maxNesting: below it markdown-it drops what is nested deeper.
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
+    parser.block.ruler.at("table", _whole_table, {"alt": ["paragraph", "reference"]})
     parser.inline.ruler.before("escape", "address", _address)
     parser.inline.ruler.before("link", "bracket", _bracket)
     return parser
@@ -218,8 +223,45 @@ def _block_parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
+    parser.block.ruler.at("table", _whole_table, {"alt": ["paragraph", "reference"]})
     parser.core.ruler.disable(["inline", "text_join"])
     return parser
+
+
+def _whole_table(state: StateBlock, first: int, end: int, silent: bool) -> bool:
+    """Takes a table as one token that holds the words of its cells. The parser's own rule, which still says what a table is,
+    makes three tokens of each cell, of those that a short row leaves out too: a hundred megabytes for a long table."""
+    from markdown_it.rules_block.table import table
+
+    if not table(state, first, end, True):
+        return False
+    if silent:
+        return True
+    marks = [mark.strip() for mark in _line_of(state, first + 1).strip("| \t").split("|")]
+    around, state.parentType = state.parentType, "table"
+    interrupts = state.md.block.ruler.getRules("blockquote")
+    rows, line = [_cells(_line_of(state, first))[: len(marks)]], first + 2
+    while line < end and state.sCount[line] >= state.blkIndent and not state.is_code_block(line):
+        if not (text := _line_of(state, line)) or any(interrupt(state, line, end, True) for interrupt in interrupts):
+            break
+        rows.append(_cells(text)[: len(marks)])
+        line += 1
+    token = state.push("table", "table", 0)
+    token.map = [first, line]
+    token.meta = {"rows": rows, "marks": marks, "env": state.env}
+    state.parentType = around
+    state.line = line
+    return True
+
+
+def _line_of(state: StateBlock, line: int) -> str:
+    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
+
+
+def _cells(line: str) -> list[str]:
+    """The words of each cell of a table's line, without the bars at its ends."""
+    cells = [cell.replace("\\|", "|").strip() for cell in _BAR.split(line)]
+    return cells[0 if cells[0] else 1 : None if cells[-1] else -1]
 
 
 def _address(state: StateInline, silent: bool) -> bool:
@@ -266,16 +308,28 @@ def _clean(markdown: str) -> str:
     return _NEWLINE.sub("\n", markdown).replace("\x00", "\ufffd")
 
 
-@functools.lru_cache(maxsize=16)
 def _tree(markdown: str) -> SyntaxTreeNode:
-    """The parsed text, kept for a moment: a piece of a reply is written several ways, and reading it is the dear part."""
+    """The parsed text. One that a chat takes as one message is kept for a moment: it is written several ways, and reading it is
+    the dear part. A tree fills some hundred times what its text does, so that a longer one is not kept."""
+    return _kept_tree(markdown) if len(markdown) <= _KEPT else _read_tree(markdown)
+
+
+def _read_tree(markdown: str) -> SyntaxTreeNode:
     from markdown_it.tree import SyntaxTreeNode
 
     return SyntaxTreeNode(_parser().parse(_DEEP.sub(r"\1", _clean(markdown))))
 
 
+_KEPT: Final = 30_000
+_kept_tree = functools.lru_cache(maxsize=4)(_read_tree)
+
+
 def _blocks(markdown: str) -> list[Token]:
     return _block_parser().parse(_DEEP.sub(r"\1", _clean(markdown)))
+
+
+_Cells = list[list[str]]
+"""Of a table, row by row."""
 
 
 class _Writer:
@@ -322,30 +376,58 @@ class _Writer:
         return gap.join(items)
 
     def table(self, node: SyntaxTreeNode) -> str:
-        rows = [[self.spans(cell).replace("\n", " ") for cell in row.children] for row in _rows(node)]
+        rows = self.cells(node)
         if self.d.table == "keep":
-            cells = [[re.sub(r"(?<!\\)\|", r"\\|", c) for c in row] for row in rows]
-            styles = [str(cell.attrs.get("style", "")) for cell in next(_rows(node)).children]
-            rule = [":-:" if "center" in s else "--:" if "right" in s else "---" for s in styles]
-            return "\n".join(f"| {' | '.join(row)} |" for row in [cells[0], rule, *cells[1:]])
-        head, *bodies = rows
+            return self.kept([[re.sub(r"(?<!\\)\|", r"\\|", c) for c in row] for row in rows], node.meta["marks"])
         if self.d.table == "rows":
-            bold = self.d.bold
-            lines = []
-            for row in bodies:
-                named = [
-                    f"{bold[0]}{name}{bold[1]}: {value}" if name else value
-                    for name, value in zip(head, row, strict=False)
-                    if value
-                ]
-                lines.append(self.d.bullet + " · ".join(named))
-            return "\n".join(lines) or " · ".join(head)
+            return self.listed(rows)
         plain = _Writer(PLAIN)
-        letters = [[plain.spans(cell).replace("\n", " ") for cell in row.children] for row in _rows(node)]
-        widest = [max(columns(row[n]) if n < len(row) else 0 for row in letters) for n in range(len(letters[0]))]
-        widths = [min(width, WIDEST) for width in widest]  # one long cell would make every other row as long
+        letters = plain.cells(node)
+        widths = [0] * len(letters[0])
+        for row in letters:
+            for n, cell in enumerate(row):
+                widths[n] = min(max(widths[n], columns(cell)), WIDEST)  # one long cell would make every other row as long
+        if _grows_too_long(sum(widths) * len(letters), letters):
+            widths = [0] * len(widths)
         lines = ["  ".join(_pad(c, w) for c, w in zip(row, widths, strict=False)).rstrip() for row in letters]
-        return self.d.code_block("\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]]), "")
+        return self.d.code_block("\n".join([lines[0], "  ".join("-" * (w or 1) for w in widths), *lines[1:]]), "")
+
+    def cells(self, node: SyntaxTreeNode) -> _Cells:
+        """What each cell of a table says; a row may be shorter than the head."""
+        written: dict[str, str] = {}  # many cells of a long table say the same
+        for row in node.meta["rows"]:
+            for cell in row:
+                if cell not in written:
+                    written[cell] = self.cell(cell, node.meta["env"])
+        return [[written[cell] for cell in row] for row in node.meta["rows"]]
+
+    def cell(self, text: str, env: dict[str, Any]) -> str:
+        if not _MARKED.search(text):
+            return self.text(text)
+        from markdown_it.tree import SyntaxTreeNode
+
+        return self.spans(SyntaxTreeNode(_parser().parseInline(text, env)))
+
+    def kept(self, rows: _Cells, marks: Sequence[str]) -> str:
+        rule = [":-:" if m[0] == m[-1] == ":" else "--:" if m[-1] == ":" else "---" for m in marks]
+        missing = sum(len(rule) - len(row) for row in rows)
+        if not _grows_too_long(3 * missing, rows):
+            rows = [row + [""] * (len(rule) - len(row)) for row in rows]
+        return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
+
+    def listed(self, rows: _Cells) -> str:
+        head, *bodies = rows
+        bold = self.d.bold
+        lines = []
+        if _grows_too_long(sum(map(len, head)) * len(bodies), rows):
+            lines = [" · ".join(name for name in head if name)]
+            head = [""] * len(head)
+        for row in bodies:
+            named = [
+                f"{bold[0]}{name}{bold[1]}: {value}" if name else value for name, value in zip(head, row, strict=False) if value
+            ]
+            lines.append(self.d.bullet + " · ".join(named))
+        return "\n".join(lines) or " · ".join(head)
 
     def spans(self, node: SyntaxTreeNode) -> str:
         return "".join(self.inline(child.children) for child in node.children)
@@ -393,9 +475,10 @@ def _letters(nodes: Sequence[SyntaxTreeNode]) -> str:
     return "".join(node.content or _letters(node.children) for node in nodes)
 
 
-def _rows(table: SyntaxTreeNode) -> Iterator[SyntaxTreeNode]:
-    for part in table.children:
-        yield from part.children
+def _grows_too_long(more: int, cells: _Cells) -> bool:
+    """True where `more` letters are too many for a table whose cells say no more than they do: a text made for it would fill
+    the memory."""
+    return more > _ALWAYS_FINE + 8 * sum(len(cell) for row in cells for cell in row)
 
 
 def columns(text: str) -> int:
@@ -410,6 +493,9 @@ def _pad(text: str, width: int) -> str:
 
 
 # --- cutting -----------------------------------------------------------------------------------
+
+_ALWAYS_FINE: Final = 65_536
+"""Letters by which any table may grow in writing."""
 
 WIDEST: Final = 60
 """Columns of a fixed-width font up to which the cells of a table are made equally wide."""
@@ -519,7 +605,7 @@ def _lines(markdown: str, *, limit: int, measure: Measure) -> list[_Line]:
         if token.type == "code_block":
             for n in range(first, end):
                 lines[n] = lines[n]._replace(code=True, indent=0, quote="")
-        if token.type == "table_open":
+        if token.type == "table":
             _mark_table(lines, first, end, limit=limit, measure=measure)
     for n in range(1, len(lines)):
         if lines[n].border == 1 and not lines[n].code and not lines[n].reopen:
@@ -699,7 +785,7 @@ _SPANS = re.compile(  # lengths are bounded, so that no text makes the search sl
     r"|(?P<mark>\*\*|__|~~)(?=\S).{1,400}?(?<=\S)(?P=mark)"
 )
 _SENTENCE = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？；…][”’」』）】]*")
-_BLOCKLIKE = re.compile(r"[-+*#>=|]|\d+[.)]|`{3}|~{3}|    ")
+_BLOCKLIKE = re.compile(r"\s*+(?:[-+*#>=|]|\d+[.)]|`{3}|~{3})")
 
 
 class _Within:
@@ -744,12 +830,12 @@ def _split_line(line: _Line, small: Callable[[str], bool], within: _Within, *, s
     least = start + (most - start) // 2
     kinds: list[Iterable[int]] = []
     if not line.code:
-        kinds.append(m.end() for m in _SENTENCE.finditer(text, start, most + 1))
-        kinds.append(n for n in range(least, most + 1) if text[n] == " " or text[n - 1] in " ，、,;:：")
+        kinds.append(reversed([m.end() for m in _SENTENCE.finditer(text, start, most + 1)]))
+        kinds.append(n for n in range(most, least - 1, -1) if text[n] == " " or text[n - 1] in " ，、,;:：")
     for kind in kinds:
-        ends = [n for n in kind if least <= n <= most and not _inside(spans, n) and not _BLOCKLIKE.match(text[n:].lstrip())]
-        if ends:
-            return text[: ends[-1]].rstrip(), text[ends[-1] :].lstrip()
+        for n in kind:  # the last good place: to look at all takes long where the rest of the text is
+            if least <= n <= most and not _inside(spans, n) and not _BLOCKLIKE.match(text, n):
+                return text[:n].rstrip(), text[n:].lstrip()
     for n in range(most, start, -1):
         if whole_before(text, n) and not _inside(spans, n) and (n > start + 16 or not spans):
             return text[:n], text[n:]
