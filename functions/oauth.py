@@ -9,7 +9,7 @@ from typing import Any
 
 from assistant.api import http_handler
 from assistant.assembly import Assistant
-from assistant.oauth import create_app
+from assistant.oauth.app import create_app
 
 
 @cache

@@ -13,7 +13,7 @@ import httpx
 from assistant.api import http_handler
 from assistant.assembly import Assistant
 from assistant.dev.runner import event_of, match
-from assistant.oauth import create_app
+from assistant.oauth.app import create_app
 
 
 @dataclass(frozen=True)
