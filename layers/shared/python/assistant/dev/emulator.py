@@ -3,12 +3,13 @@
 The KMS key that seals people's tokens is kept beside it in `kms-key.json`, which only its owner may read. On AWS the key never
 leaves KMS; on a laptop it stands on the same disk as what it seals, and protects as much as that file's permissions do.
 
-moto keeps everything in memory. `Journal` stands between it and its callers: each change to a table, a queue or a bucket that
-moto accepted is in an SQLite file before the caller hears of it, and is put back at the next start.
+moto keeps everything in memory, and `fifo` plays the queues. `Journal` stands between them and their callers: each change to a
+table, a queue or a bucket that was accepted is in an SQLite file before the caller hears of it, and put back at the next start.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 import inspect
 import json
@@ -22,6 +23,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
+from assistant.dev.fifo import Fifo, FifoQueue, QueueError, Stored
 from assistant.errors import InvalidSetting
 from assistant.queue import QUEUE
 from assistant.settings import Settings
@@ -59,6 +61,8 @@ class Emulator:
         self._key_file = data / "kms-key.json" if data else None
         self._server: Any = None
         self._backends: dict[str, Any] = {}
+        keeper = KeptQueues(self._journal) if self._journal else None
+        self._fifo = Fifo(arn=f"arn:aws:sqs:{REGION}:{ACCOUNT}", keeper=keeper)
 
     def start(self) -> None:
         """Serves, creates what the assistant needs and puts back what was stored."""
@@ -68,15 +72,16 @@ class Emulator:
 
         self._look_up()
         self._create()
+        _plain_results()
         app: Wsgi = DomainDispatcherApplication(create_backend_app)
-        app = Queues(app, self._journal, self._backends)
+        app = Front(app, self._fifo, self._journal, self._backends)
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_quiet(MotoRequestHandler))
         threading.Thread(target=self._server.serve_forever, args=(0.05,), name="emulator", daemon=True).start()
 
     def clear(self) -> None:
         """Empties the table, the queues and the bucket."""
         self._look_up()
-        for name in ("dynamodb", "sqs", "s3"):
+        for name in ("dynamodb", "s3"):
             self._backends[name].reset()
         self._create()
 
@@ -84,7 +89,7 @@ class Emulator:
         """Finds moto's state: one for the process, and another one after somebody else in it has reset moto."""
         from moto.backends import get_backend
 
-        for name in ("dynamodb", "sqs", "s3"):
+        for name in ("dynamodb", "s3"):
             self._backends[name] = get_backend(name)[ACCOUNT]["aws" if name == "s3" else REGION]
         self._create_key(get_backend("kms")[ACCOUNT][REGION])
 
@@ -143,20 +148,18 @@ class Emulator:
             warm_throughput=None,
         )
         _by_partition(made)
-        dead = self._backends["sqs"].create_queue(
-            DEAD_LETTERS, region=REGION, FifoQueue="true", MessageRetentionPeriod=str(QUEUE.dead_letter_retention)
-        )
-        self._backends["sqs"].create_queue(
+        dead = self._fifo.create(DEAD_LETTERS, MessageRetentionPeriod=str(QUEUE.dead_letter_retention))
+        turns = self._fifo.create(
             TURNS,
-            region=REGION,
-            FifoQueue="true",
+            dead_letters=DEAD_LETTERS,
             VisibilityTimeout=str(QUEUE.visibility),
             MessageRetentionPeriod=str(QUEUE.retention),
-            RedrivePolicy=json.dumps({"deadLetterTargetArn": dead.queue_arn, "maxReceiveCount": QUEUE.max_receives}),
+            RedrivePolicy=json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": QUEUE.max_receives}),
         )
         self._backends["s3"].create_bucket(BUCKET, REGION)
         if self._journal:
             self._journal.restore(self._backends)
+            KeptQueues(self._journal).restore({q.name: q for q in (turns, dead)})
 
 
 def settings_at(endpoint: str, **more: Any) -> Settings:
@@ -194,6 +197,35 @@ def _by_partition(table: Any) -> None:
     table.__class__ = Partitioned
 
 
+def _plain_results() -> None:
+    """Lets moto answer a table's reads with JSON as it is: it looks each value up in the service's model otherwise, which takes
+    several times as long as the read itself."""
+    from moto.dynamodb.responses import DynamoResult
+
+    def execute_result(self: Any, context: Any) -> tuple[int, dict[str, str], str]:
+        if not isinstance(self.result, dict):
+            usual: tuple[int, dict[str, str], str] = super(DynamoResult, self).execute_result(context)
+            return usual
+        body = {k: v for k, v in _encoded(self.result).items() if v is not None}
+        return 200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(body)
+
+    DynamoResult.execute_result = execute_result  # type: ignore[method-assign]  # moto has no other place for it
+
+
+def _encoded(value: Any) -> Any:
+    """`value` with its binary attributes in base64."""
+    if isinstance(value, dict):
+        return {
+            k: _base64(v) if k == "B" and isinstance(v, (str, bytes)) else [_base64(b) for b in v] if k == "BS" else _encoded(v)
+            for k, v in value.items()
+        }
+    return [_encoded(v) for v in value] if isinstance(value, list) else value
+
+
+def _base64(value: str | bytes) -> str:
+    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+
+
 class Journal:
     """What was stored, on disk. One writer, one transaction a change; survives the process at any instant."""
 
@@ -220,52 +252,64 @@ class Journal:
         with self._lock:
             self._db.execute(statement, values)
 
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with self._lock:
+            return self._db.execute(statement).fetchall()
+
     def restore(self, backends: Mapping[str, Any]) -> None:
-        """Puts everything back into moto; items that expired meanwhile are forgotten."""
+        """Puts tables and buckets back into moto; items that expired meanwhile are forgotten."""
         now = time.time()
-        for table, pk, sk, text in self._db.execute("SELECT tbl, pk, sk, item FROM items").fetchall():
+        for table, pk, sk, text in self.rows("SELECT tbl, pk, sk, item FROM items"):
             item = json.loads(text)
             if 0 < float(item.get(SCHEMA["ttl"], {}).get("N", 0)) < now:
                 self.run("DELETE FROM items WHERE tbl = ? AND pk = ? AND sk = ?", table, pk, sk)
             else:
                 backends["dynamodb"].put_item(table, item, overwrite=True)
-        for queue, id_, text, receives, sent_ms in self._db.execute(
-            "SELECT queue, id, request, receives, sent_ms FROM messages ORDER BY n"
-        ).fetchall():
-            request = json.loads(text)
-            message = backends["sqs"].send_message(
-                queue,
-                request["MessageBody"],
-                message_attributes=_attributes(request),
-                deduplication_id=request.get("MessageDeduplicationId"),
-                group_id=request.get("MessageGroupId"),
-            )
-            message.id = id_
-            message.approximate_receive_count = receives
-            message.sent_timestamp = sent_ms
-        for bucket, path, content, kind in self._db.execute("SELECT bucket, path, content, content_type FROM objects").fetchall():
+        for bucket, path, content, kind in self.rows("SELECT bucket, path, content, content_type FROM objects"):
             stored = backends["s3"].put_object(bucket, path, content)
             stored.set_metadata({"content-type": kind or "application/octet-stream"})
 
 
-def _attributes(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Message attributes in the form in which moto keeps them."""
-    return {
-        name: {"data_type": value["DataType"], "string_value": value.get("StringValue", "")}
-        for name, value in request.get("MessageAttributes", {}).items()
-    }
+class KeptQueues:
+    """What the queues hold, in the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def stored(self, queue: str, message: Stored) -> None:
+        """A message is new, was received once more, or moved to `queue`."""
+        self._journal.run(
+            "INSERT INTO messages (queue, id, request, receives, sent_ms) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, receives = excluded.receives",
+            queue,
+            message.id,
+            json.dumps(message.request),
+            message.receives,
+            int(message.sent * 1000),
+        )
+
+    def gone(self, message: Stored) -> None:
+        """A message was deleted."""
+        self._journal.run("DELETE FROM messages WHERE id = ?", message.id)
+
+    def restore(self, queues: Mapping[str, FifoQueue]) -> None:
+        """Puts every message back, in order."""
+        for queue, id_, text, receives, sent_ms in self._journal.rows(
+            "SELECT queue, id, request, receives, sent_ms FROM messages ORDER BY n"
+        ):
+            queues[queue].restore(id_, json.loads(text), sent=sent_ms / 1000, receives=receives)
 
 
-class Queues:
-    """WSGI between boto3 and moto: journals changes, and makes waiting for messages quick and safe from several threads."""
+class Front:
+    """WSGI between boto3 and moto: plays the queues, journals changes, and lets one write at a time look and store."""
 
-    def __init__(self, app: Wsgi, journal: Journal | None, backends: Mapping[str, Any]) -> None:
+    def __init__(self, app: Wsgi, fifo: Fifo, journal: Journal | None, backends: Mapping[str, Any]) -> None:
         self._app = app
+        self._fifo = fifo
         self._journal = journal
         self._backends = backends
-        self._changed = threading.Condition()
         self._writes = threading.Lock()  # moto looks and stores in two steps; a condition must hold for both
-        self._handles: dict[str, str] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answers one request as moto does."""
@@ -278,72 +322,19 @@ class Queues:
             return self._s3(environ, start_response)
         return self._app(environ, start_response)
 
-    # --- the queue ---
+    # --- the queues ---
 
     def _sqs(self, action: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request = json.loads(_read(environ))
-        if action == "ReceiveMessage":
-            return self._receive(request, environ, start_response)
-        with self._changed:
-            status, headers, body = self._forward(environ, request)
-            if status.startswith("200"):
-                self._note(action, request, json.loads(body or b"{}"))
-            self._changed.notify_all()
-        start_response(status, headers)
+        status, headers = "200 OK", [("content-type", "application/x-amz-json-1.0")]
+        try:
+            result = self._fifo.call(action, json.loads(_read(environ)))
+        except QueueError as refused:
+            status = "400 Bad Request"
+            headers.append(("x-amzn-query-error", f"{refused.code};Sender"))
+            result = {"__type": f"com.amazonaws.sqs#{refused.code}", "message": str(refused)}
+        body = json.dumps(result).encode()
+        start_response(status, [*headers, ("content-length", str(len(body)))])
         return [body]
-
-    def _receive(self, request: dict[str, Any], environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """moto's own waiting looks once a second and lets two receivers take one message: one look at a time, woken by a send."""
-        until = time.monotonic() + float(request.get("WaitTimeSeconds", 0))
-        request = request | {"WaitTimeSeconds": 0}
-        while True:
-            with self._changed:
-                status, headers, body = self._forward(dict(environ), request)
-                found = json.loads(body or b"{}").get("Messages", []) if status.startswith("200") else None
-                left = until - time.monotonic()
-                if found is None or found or left <= 0:
-                    for message in found or ():
-                        self._handles[message["ReceiptHandle"]] = message["MessageId"]
-                        if self._journal:
-                            self._journal.run("UPDATE messages SET receives = receives + 1 WHERE id = ?", message["MessageId"])
-                    start_response(status, headers)
-                    return [body]
-                self._changed.wait(min(left, 0.5))
-
-    def _note(self, action: str, request: dict[str, Any], result: dict[str, Any]) -> None:
-        queue = request.get("QueueUrl", "").rpartition("/")[2]
-        match action:
-            case "SendMessage":
-                self._sent(queue, result["MessageId"], request)
-            case "SendMessageBatch":
-                entries = {e["Id"]: e for e in request["Entries"]}
-                for done in result.get("Successful", ()):
-                    self._sent(queue, done["MessageId"], entries[done["Id"]])
-            case "DeleteMessage":
-                self._deleted(request["ReceiptHandle"])
-            case "DeleteMessageBatch":
-                failed = {f["Id"] for f in result.get("Failed", ())}
-                for entry in request["Entries"]:
-                    if entry["Id"] not in failed:
-                        self._deleted(entry["ReceiptHandle"])
-            case "PurgeQueue" if self._journal:
-                self._journal.run("DELETE FROM messages WHERE queue = ?", queue)
-
-    def _sent(self, queue: str, id_: str, request: Mapping[str, Any]) -> None:
-        if self._journal:
-            kept = {k: v for k, v in request.items() if k.startswith("Message")}
-            self._journal.run(
-                "INSERT OR IGNORE INTO messages (queue, id, request, sent_ms) VALUES (?, ?, ?, ?)",
-                queue,
-                id_,
-                json.dumps(kept),
-                int(time.time() * 1000),
-            )
-
-    def _deleted(self, handle: str) -> None:
-        id_ = self._handles.pop(handle, None)
-        if self._journal and id_:
-            self._journal.run("DELETE FROM messages WHERE id = ?", id_)
 
     # --- the table ---
 
@@ -423,4 +414,4 @@ def _read(environ: Mapping[str, Any]) -> bytes:
 
 def _quiet(handler: Any) -> Any:
     """moto's request handler without a line for each request."""
-    return type("Quiet", (handler,), {"log": lambda *_: None, "protocol_version": "HTTP/1.1"})
+    return type("Quiet", (handler,), {"log": lambda *_: None, "protocol_version": "HTTP/1.1", "wbufsize": -1})
