@@ -42,13 +42,12 @@ from assistant.platforms import Department, Finding, Platform, StreamState, Told
 from assistant.platforms.crypto import key_from_text, open_envelope, same, seal_envelope, sorted_sha1
 from assistant.platforms.dingtalk_events import (
     card_message,
-    decoded_object,
     event_message,
     ms_of,
     robot_message,
-    text_of,
     track_id,
 )
+from assistant.platforms.wire import json_object, text_of
 
 if TYPE_CHECKING:
     from assistant.platforms.dingtalk_api import DingTalkApi
@@ -112,7 +111,7 @@ class DingTalk(Platform):
         secret = self.secret("app_secret")
         self._prove(sign, stamp, key=secret, covered=f"{stamp}\n{secret}", seconds=False)
         _posted(webhook)
-        data = decoded_object(webhook.body)
+        data = json_object(webhook.body, "dingtalk: the body")
         self._ours(data, "robotCode", "robot_code")
         self._ours(data, "chatbotCorpId", "corp_id")
         message = robot_message(data, answer_all=self.secrets.get("answer_all", "").lower() in ("1", "true", "yes"))
@@ -123,7 +122,7 @@ class DingTalk(Platform):
         sign = webhook.headers.get("x-ddpaas-signature", "")
         self._prove(sign, stamp, key=self.secret("card_api_secret"), covered=stamp, seconds=True)
         _posted(webhook)
-        data = decoded_object(webhook.body)
+        data = json_object(webhook.body, "dingtalk: the body")
         self._ours(data, "corpId", "corp_id")
         message = card_message(data)
         return Received(messages=self._admitted(message, sign, webhook.body), reply=HttpReply(200, "{}"))
@@ -175,7 +174,7 @@ class DingTalk(Platform):
         if not (stamp and nonce and sign):
             raise VerificationError("the event is not signed")
         try:
-            sealed = decoded_object(webhook.body).get("encrypt")
+            sealed = json_object(webhook.body, "dingtalk: the body").get("encrypt")
         except Refused:  # the signature covers what would stand in it
             raise VerificationError("the event's body is no JSON object with 'encrypt'") from None
         if not isinstance(sealed, str) or not same(sign, sorted_sha1(token, stamp, nonce, sealed)):
@@ -185,7 +184,7 @@ class DingTalk(Platform):
             raise VerificationError(f"the event was signed {age:.0f} s ago; accepted: {self.replay_window:.0f} s")
         plain = open_envelope(sealed, key=key, receive_id=owner)
         _posted(webhook)
-        data = {str(k).lower(): v for k, v in decoded_object(plain).items()}
+        data = {str(k).lower(): v for k, v in json_object(plain, "dingtalk: the body").items()}
         reply = self._sealed_success(token=token, key=key, owner=owner)
         if data.get("eventtype") == "check_url":
             return Received(challenge=True, reply=reply)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from assistant.errors import Refused
 from assistant.messages import JSON, PERSON_LEFT, Kind, Message
+from assistant.platforms.wire import json_object, list_of, object_of, text_of
 
 ACTION_KEY: Final = "assistant_key"
 ACTION_VALUE: Final = "assistant_value"
@@ -63,12 +64,12 @@ def _content(kind: str, data: Mapping[str, Any]) -> tuple[Kind, dict[str, Any]]:
     code = text_of(content.get("downloadCode")) or text_of(content.get("pictureDownloadCode"))
     match kind:
         case "text":
-            return "text", {"text": text_of(mapping(data.get("text")).get("content")).strip()}
+            return "text", {"text": text_of(object_of(data.get("text")).get("content")).strip()}
         case "picture":
             return "image", {"file_key": code}
         case "richText":
             text, image = "", ""
-            for part in map(mapping, list_of(content.get("richText"))):
+            for part in map(object_of, list_of(content.get("richText"))):
                 text += text_of(part.get("text"))
                 if part.get("type") == "picture":
                     image = image or text_of(part.get("downloadCode"))
@@ -84,9 +85,9 @@ def _content(kind: str, data: Mapping[str, Any]) -> tuple[Kind, dict[str, Any]]:
 
 
 def _quoted(data: Mapping[str, Any]) -> str:
-    replied = mapping(mapping(data.get("text")).get("repliedMsg"))
+    replied = object_of(object_of(data.get("text")).get("repliedMsg"))
     content = replied.get("content")
-    return text_of(mapping(content).get("text") if isinstance(content, Mapping) else content)[:2000]
+    return text_of(object_of(content).get("text") if isinstance(content, Mapping) else content)[:2000]
 
 
 # --- events --------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ _EVENTS: Final[Mapping[str, Kind]] = {
 def event_message(plain: bytes, *, robot_code: str) -> Message | None:
     """The message that a decrypted event stands for; None where nothing is to be done. Key names are read without regard
     to case: DingTalk writes them differently from event to event."""
-    data = {str(k).lower(): v for k, v in decoded_object(plain).items()}
+    data = {str(k).lower(): v for k, v in json_object(plain, "dingtalk: the event").items()}
     if text_of(data.get("eventtype")) == "user_leave_org":
         return _left(data, plain)
     kind = _EVENTS.get(text_of(data.get("eventtype")))
@@ -162,7 +163,7 @@ def card_message(data: Mapping[str, Any]) -> Message | None:
     if text_of(data.get("type")) not in ("actionCallback", ""):
         return None
     track, user = needed(data, "outTrackId"), needed(data, "userId")
-    private = mapping(_decoded(data.get("content")).get("cardPrivateData"))
+    private = object_of(_decoded(data.get("content")).get("cardPrivateData"))
     actions = [text_of(a) for a in list_of(private.get("actionIds"))]
     params: JSON = private.get("params")
     key = actions[0] if actions else ""
@@ -207,32 +208,6 @@ def _place(track: str, space: str) -> tuple[bool, str]:
 # --- reading what a stranger wrote -----------------------------------------------------------------
 
 
-def decoded_object(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in `body`; raises Refused for anything else."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refused("dingtalk: the body is not JSON in UTF-8") from None
-    if not isinstance(data, dict):
-        raise Refused("dingtalk: the body is not a JSON object")
-    return data
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """`value` where it is an object, else an empty one: `Any` because it is decoded JSON."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def list_of(value: Any) -> list[Any]:
-    """`value` where it is a list, else an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def text_of(value: Any) -> str:
-    """`value` as text: a string or a whole number, "" for anything else."""
-    return value if isinstance(value, str) else str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
-
-
 def ms_of(value: Any) -> int:
     """A time in ms since 1970; DingTalk writes seconds in places. 0 for anything else."""
     try:
@@ -258,7 +233,7 @@ def _decoded(value: Any) -> Mapping[str, Any]:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return {}
-    return mapping(value)
+    return object_of(value)
 
 
 def _value(value: JSON) -> JSON:

@@ -36,6 +36,7 @@ from assistant.observability import log
 from assistant.platforms import Department, Finding, Platform, StreamState, Told
 from assistant.platforms.crypto import base64_strict, decrypt, same
 from assistant.platforms.feishu_events import Bot, event_of, legacy_click, messages_of
+from assistant.platforms.wire import json_object
 
 if TYPE_CHECKING:
     from assistant.platforms.feishu_api import FeishuApi
@@ -110,10 +111,10 @@ class Feishu(Platform):
             if self._signed(webhook, hashlib.sha1, token):
                 return self._legacy_card(webhook)
             return self._address_check(webhook, key=key, token=token)
-        envelope = _object(webhook.body)
+        envelope = json_object(webhook.body, "feishu: the body")
         if not isinstance(sealed := envelope.get("encrypt"), str):
             raise VerificationError("the body is not encrypted although an Encrypt Key is set")
-        data = _object(_opened(sealed, key))
+        data = json_object(_opened(sealed, key), "feishu: the body")
         if data.get("type") == "url_verification":
             return self._challenge(data, token)
         given = _token_of(data)
@@ -125,7 +126,7 @@ class Feishu(Platform):
         if self._signed(webhook, hashlib.sha1, token):
             return self._legacy_card(webhook)
         try:
-            data = _object(webhook.body)
+            data = json_object(webhook.body, "feishu: the body")
         except Refused:  # the token that would prove it stands in the body
             raise VerificationError("the body is no JSON object, so that nothing proves it") from None
         if "encrypt" in data:
@@ -163,8 +164,8 @@ class Feishu(Platform):
         if len(webhook.body) > _LONGEST_CHECK:
             raise VerificationError(_UNPROVEN)
         try:
-            sealed = _object(webhook.body).get("encrypt")
-            data = _object(_opened(sealed if isinstance(sealed, str) else "", key))
+            sealed = json_object(webhook.body, "feishu: the body").get("encrypt")
+            data = json_object(_opened(sealed if isinstance(sealed, str) else "", key), "feishu: the body")
             if data.get("type") != "url_verification":
                 raise VerificationError(_UNPROVEN)
             return self._challenge(data, token)
@@ -181,7 +182,7 @@ class Feishu(Platform):
 
     def _legacy_card(self, webhook: Webhook) -> Received:
         """A card call-back of the old form: never encrypted, signed with the Verification Token."""
-        data = _object(webhook.body)
+        data = json_object(webhook.body, "feishu: the body")
         if "schema" in data or "event" in data or not isinstance(data.get("action"), Mapping):
             raise VerificationError("only card call-backs of the old form are signed with the Verification Token")
         return Received(messages=(legacy_click(data),), reply=_DONE)
@@ -681,14 +682,3 @@ def _token_of(data: Mapping[str, Any]) -> str | None:
     header = data.get("header")
     token = header.get("token") if isinstance(header, Mapping) else data.get("token")
     return token if isinstance(token, str) else None
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in `body`; raises Refused for anything else."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refused("feishu: the body is not JSON in UTF-8") from None
-    if not isinstance(data, dict):
-        raise Refused("feishu: the body is not a JSON object")
-    return data

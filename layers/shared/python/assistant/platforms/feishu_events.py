@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from assistant.errors import Refused
 from assistant.messages import JSON, PERSON_LEFT, Kind, Message
+from assistant.platforms.wire import list_of, object_of, text_of
 
 ACTION_KEY: Final = "assistant_key"
 ACTION_VALUE: Final = "assistant_value"
@@ -54,20 +55,20 @@ class Event:
 
 def event_of(data: Mapping[str, Any]) -> Event:
     """The event in a v1 or v2 envelope; raises Refused where it is neither."""
-    body = _mapping(data.get("event"))
+    body = object_of(data.get("event"))
     if isinstance(header := data.get("header"), Mapping):
         return Event(
-            id=_text(header.get("event_id")),
-            type=_text(header.get("event_type")),
-            tenant=_text(header.get("tenant_key")),
+            id=text_of(header.get("event_id")),
+            type=text_of(header.get("event_type")),
+            tenant=text_of(header.get("tenant_key")),
             sent_at=_ms(header.get("create_time")),
             body=body,
         )
     if data.get("type") == "event_callback":
         return Event(
-            id=_text(data.get("uuid")),
-            type=_text(body.get("type")),
-            tenant=_text(body.get("tenant_key")),
+            id=text_of(data.get("uuid")),
+            type=text_of(body.get("type")),
+            tenant=text_of(body.get("tenant_key")),
             sent_at=int(_number(data.get("ts")) * 1000),
             body=body,
         )
@@ -103,17 +104,17 @@ def messages_of(event: Event, *, bot: Bot) -> tuple[Message, ...]:
 
 
 def _received(event: Event, bot: Bot) -> tuple[Message, ...]:
-    message, sender = _mapping(event.body.get("message")), _mapping(event.body.get("sender"))
+    message, sender = object_of(event.body.get("message")), object_of(event.body.get("sender"))
     who = _open_id(sender.get("sender_id"))
     if sender.get("sender_type") in ("app", "bot") or (bot.open_id and who == bot.open_id):
         return ()  # our own words, or another robot's: answering them could go on for ever
-    mentions = [_mapping(m) for m in _list(message.get("mentions"))]
+    mentions = [object_of(m) for m in list_of(message.get("mentions"))]
     direct = message.get("chat_type") != "group"
-    ours = _our_mentions(mentions, bot, direct=direct, content=_text(message.get("content")))
+    ours = _our_mentions(mentions, bot, direct=direct, content=text_of(message.get("content")))
     if not direct and bot.open_id and not ours and not bot.answers_all:
         return ()  # group talk that does not name us (the app has the scope to hear everything)
-    names = {key: "" if key in ours else _name(m) for m in mentions if (key := _text(m.get("key")))}
-    kind, fields = _content(_text(message.get("message_type")), _text(message.get("content")), names, bot)
+    names = {key: "" if key in ours else _name(m) for m in mentions if (key := text_of(m.get("key")))}
+    kind, fields = _content(text_of(message.get("message_type")), text_of(message.get("content")), names, bot)
     message_id = _needed(message, "message_id", event)
     return (
         Message(
@@ -125,13 +126,15 @@ def _received(event: Event, bot: Bot) -> tuple[Message, ...]:
             dedup_id=message_id,
             event_id=event.id,
             message_id=message_id,
-            tenant=event.tenant or _text(sender.get("tenant_key")),
-            thread=_text(message.get("thread_id")),
+            tenant=event.tenant or text_of(sender.get("tenant_key")),
+            thread=text_of(message.get("thread_id")),
             direct=direct,
             sent_at=_ms(message.get("create_time")) or event.sent_at,
-            reply_to=_text(message.get("parent_id")),
+            reply_to=text_of(message.get("parent_id")),
             mentions={
-                _text(m.get("name")): id_ for m in mentions if _text(m.get("key")) not in ours and (id_ := _open_id(m.get("id")))
+                text_of(m.get("name")): id_
+                for m in mentions
+                if text_of(m.get("key")) not in ours and (id_ := _open_id(m.get("id")))
             },
             address={"receive_id_type": "chat_id", "chat_type": "p2p" if direct else "group"},
             **fields,
@@ -141,19 +144,19 @@ def _received(event: Event, bot: Bot) -> tuple[Message, ...]:
 
 def _received_v1(event: Event, bot: Bot) -> tuple[Message, ...]:
     body = event.body
-    who = _text(body.get("open_id"))
+    who = text_of(body.get("open_id"))
     direct = body.get("chat_type") != "group"
     if bot.open_id and who == bot.open_id:
         return ()
     if not direct and body.get("is_mention") is False and not bot.answers_all:
         return ()
     kind: Kind = {"text": "text", "post": "rich_text", "image": "image", "file": "file"}.get(  # type: ignore[assignment]  # each value is a Kind
-        _text(body.get("msg_type")), "other"
+        text_of(body.get("msg_type")), "other"
     )
-    text = _text(body.get("text_without_at_bot", body.get("text")))
+    text = text_of(body.get("text_without_at_bot", body.get("text")))
     text = _AT_TAG.sub(lambda m: "" if bot.open_id and m[1] == bot.open_id else f"@{m[2].lstrip('@')}", text)
-    title = _text(body.get("title"))
-    images = [_text(k) for k in _list(body.get("image_keys"))]
+    title = text_of(body.get("title"))
+    images = [text_of(k) for k in list_of(body.get("image_keys"))]
     message_id = _needed(body, "open_message_id", event)
     return (
         Message(
@@ -168,10 +171,10 @@ def _received_v1(event: Event, bot: Bot) -> tuple[Message, ...]:
             tenant=event.tenant,
             direct=direct,
             sent_at=event.sent_at,
-            reply_to=_text(body.get("parent_id")),
+            reply_to=text_of(body.get("parent_id")),
             text=f"{title}\n{text}".strip(),
-            file_key=_text(body.get("file_key")) or _text(body.get("image_key")) or (images[0] if images else ""),
-            file_name=_text(body.get("file_name")),
+            file_key=text_of(body.get("file_key")) or text_of(body.get("image_key")) or (images[0] if images else ""),
+            file_name=text_of(body.get("file_name")),
             address={"receive_id_type": "chat_id", "chat_type": "p2p" if direct else "group"},
         ),
     )
@@ -184,11 +187,11 @@ def _our_mentions(mentions: list[Mapping[str, Any]], bot: Bot, *, direct: bool, 
     that a mention marked as a bot, else the only one, else the first one in the text, is ours.
     """
     if bot.open_id:
-        return frozenset(_text(m.get("key")) for m in mentions if _open_id(m.get("id")) == bot.open_id)
+        return frozenset(text_of(m.get("key")) for m in mentions if _open_id(m.get("id")) == bot.open_id)
     if direct:
         return frozenset()
-    keys = [_text(m.get("key")) for m in mentions if m.get("key") != "@_all"]
-    bots = [_text(m.get("key")) for m in mentions if m.get("mentioned_type") == "bot"]
+    keys = [text_of(m.get("key")) for m in mentions if m.get("key") != "@_all"]
+    bots = [text_of(m.get("key")) for m in mentions if m.get("mentioned_type") == "bot"]
     first = min((k for k in keys if k in content), key=lambda k: _position(content, k), default="")
     return frozenset((bots or [first])[:1]) - {""}
 
@@ -199,24 +202,24 @@ def _position(content: str, key: str) -> int:
 
 
 def _name(mention: Mapping[str, Any]) -> str:
-    return "@" + (_text(mention.get("name")) or ("all" if mention.get("key") == "@_all" else "someone"))
+    return "@" + (text_of(mention.get("name")) or ("all" if mention.get("key") == "@_all" else "someone"))
 
 
 def _content(kind: str, content: str, names: Mapping[str, str], bot: Bot) -> tuple[Kind, dict[str, Any]]:
     """The kind and the fields of Message that the JSON string `content` stands for (dict: it is splatted on the next line)."""
     try:
-        data = _mapping(json.loads(content or "{}"))
+        data = object_of(json.loads(content or "{}"))
     except (ValueError, RecursionError):
         raise Refused("feishu: message.content is not JSON") from None
     if kind == "text":
-        return "text", {"text": _named(_text(data.get("text")), names)}
+        return "text", {"text": _named(text_of(data.get("text")), names)}
     if kind == "post":
         text, image = _post(data, names, bot)
         return "rich_text", {"text": text, "file_key": image}
     if kind in _FILE_KINDS:
-        key = _text(data.get("image_key")) if kind == "image" else _text(data.get("file_key"))
-        return _FILE_KINDS[kind], {"file_key": key, "file_name": _text(data.get("file_name"))}
-    return "other", {"text": _text(data.get("name"))}  # stickers, cards, places, shared chats: nothing that asks for an answer
+        key = text_of(data.get("image_key")) if kind == "image" else text_of(data.get("file_key"))
+        return _FILE_KINDS[kind], {"file_key": key, "file_name": text_of(data.get("file_name"))}
+    return "other", {"text": text_of(data.get("name"))}  # stickers, cards, places, shared chats: nothing that asks for an answer
 
 
 def _named(text: str, names: Mapping[str, str]) -> str:
@@ -240,29 +243,29 @@ def _named(text: str, names: Mapping[str, str]) -> str:
 def _post(data: Mapping[str, Any], names: Mapping[str, str], bot: Bot) -> tuple[str, str]:
     """A post as readable text (Markdown where it has links and code), and the key of its first image."""
     if "content" not in data:  # {"zh_cn": {…}}: the form in which posts are sent
-        data = next((_mapping(v) for v in data.values() if isinstance(v, Mapping)), {})
+        data = next((object_of(v) for v in data.values() if isinstance(v, Mapping)), {})
     image = ""
-    lines = [_text(data.get("title"))]
-    for row in _list(data.get("content")):
+    lines = [text_of(data.get("title"))]
+    for row in list_of(data.get("content")):
         line = ""
-        for element in map(_mapping, _list(row)):
-            text = _text(element.get("text"))
+        for element in map(object_of, list_of(row)):
+            text = text_of(element.get("text"))
             if element.get("un_escape"):
                 text = html.unescape(text)
             match element.get("tag"):
                 case "a":
-                    href = _text(element.get("href"))
+                    href = text_of(element.get("href"))
                     line += f"[{text}]({href})" if href and href != text else text or href
                 case "at":
                     line += _post_mention(element, names, bot)
                 case "img":
-                    image = image or _text(element.get("image_key"))
+                    image = image or text_of(element.get("image_key"))
                 case "code_block":
-                    line += f"```{_text(element.get('language')).lower()}\n{text.rstrip()}\n```"
+                    line += f"```{text_of(element.get('language')).lower()}\n{text.rstrip()}\n```"
                 case "hr":
                     line += "---"
                 case "emotion":
-                    line += f":{_text(element.get('emoji_type'))}:"
+                    line += f":{text_of(element.get('emoji_type'))}:"
                 case _:
                     line += text
         lines.append(line.strip())
@@ -270,12 +273,12 @@ def _post(data: Mapping[str, Any], names: Mapping[str, str], bot: Bot) -> tuple[
 
 
 def _post_mention(element: Mapping[str, Any], names: Mapping[str, str], bot: Bot) -> str:
-    who = _text(element.get("user_id"))
+    who = text_of(element.get("user_id"))
     if who in names:
         return names[who]
-    if bot.open_id and bot.open_id in (who, _text(element.get("open_id"))):
+    if bot.open_id and bot.open_id in (who, text_of(element.get("open_id"))):
         return ""
-    return "@" + (_text(element.get("user_name")) or ("all" if who in ("all", "@_all") else who))
+    return "@" + (text_of(element.get("user_name")) or ("all" if who in ("all", "@_all") else who))
 
 
 # --- everything else ---------------------------------------------------------------------------
@@ -284,13 +287,13 @@ def _post_mention(element: Mapping[str, Any], names: Mapping[str, str], bot: Bot
 def _happened(event: Event, kind: Kind, *, direct: bool) -> Message:
     """An event about a chat, in either version's words."""
     body = event.body
-    operator = body.get("operator_id") or _mapping(body.get("operator"))
+    operator = body.get("operator_id") or object_of(body.get("operator"))
     return Message(
         kind=kind,
         platform="feishu",
         channel="events",
-        conversation=_text(body.get("chat_id")) or _needed(body, "open_chat_id", event),
-        sender=_open_id(operator) or _text(body.get("operator_open_id")),
+        conversation=text_of(body.get("chat_id")) or _needed(body, "open_chat_id", event),
+        sender=_open_id(operator) or text_of(body.get("operator_open_id")),
         dedup_id=event.dedup_id,
         event_id=event.id,
         tenant=event.tenant,
@@ -302,7 +305,7 @@ def _happened(event: Event, kind: Kind, *, direct: bool) -> Message:
 
 def _left(event: Event) -> tuple[Message, ...]:
     """Somebody has left. Source: open.feishu.cn/document/server-docs/contact-v3/user/events/deleted."""
-    who = _text(_mapping(event.body.get("object")).get("open_id"))
+    who = text_of(object_of(event.body.get("object")).get("open_id"))
     if not who:
         return ()
     return (
@@ -322,7 +325,7 @@ def _left(event: Event) -> tuple[Message, ...]:
 
 
 def _menu(event: Event) -> Message:
-    operator = _mapping(event.body.get("operator"))
+    operator = object_of(event.body.get("operator"))
     who = _open_id(operator.get("operator_id"))
     if not who:
         raise Refused("feishu: a menu event names no operator")
@@ -335,42 +338,42 @@ def _menu(event: Event) -> Message:
         dedup_id=event.dedup_id,
         event_id=event.id,
         tenant=event.tenant,
-        sender_name=_text(operator.get("operator_name")),
+        sender_name=text_of(operator.get("operator_name")),
         sent_at=event.sent_at or int(_number(event.body.get("timestamp")) * 1000),
-        menu_key=_text(event.body.get("event_key")),
+        menu_key=text_of(event.body.get("event_key")),
         address={"receive_id_type": "open_id", "chat_type": "p2p"},
     )
 
 
 def _clicked(event: Event) -> tuple[Message, ...]:
-    operator, context = _mapping(event.body.get("operator")), _mapping(event.body.get("context"))
+    operator, context = object_of(event.body.get("operator")), object_of(event.body.get("context"))
     return (
         _click(
-            _mapping(event.body.get("action")),
+            object_of(event.body.get("action")),
             event_id=event.id,
             dedup_id=event.dedup_id,
-            conversation=_text(context.get("open_chat_id")),
-            message_id=_text(context.get("open_message_id")),
+            conversation=text_of(context.get("open_chat_id")),
+            message_id=text_of(context.get("open_message_id")),
             sender=_open_id(operator),
-            tenant=event.tenant or _text(operator.get("tenant_key")),
+            tenant=event.tenant or text_of(operator.get("tenant_key")),
             sent_at=event.sent_at,
-            token=_text(event.body.get("token")),
+            token=text_of(event.body.get("token")),
         ),
     )
 
 
 def legacy_click(data: Mapping[str, Any]) -> Message:
     """The `card_action` in a card call-back of the old form: no event id, no time; its token is new with every click."""
-    token = _text(data.get("token"))
+    token = text_of(data.get("token"))
     proof = token or json.dumps([data.get("open_message_id"), data.get("open_id"), data.get("action")], default=str)
     return _click(
-        _mapping(data.get("action")),
+        object_of(data.get("action")),
         event_id="",
         dedup_id="card-" + hashlib.sha256(proof.encode("utf-8", "replace")).hexdigest()[:32],
-        conversation=_text(data.get("open_chat_id")),
-        message_id=_text(data.get("open_message_id")),
-        sender=_text(data.get("open_id")),
-        tenant=_text(data.get("tenant_key")),
+        conversation=text_of(data.get("open_chat_id")),
+        message_id=text_of(data.get("open_message_id")),
+        sender=text_of(data.get("open_id")),
+        tenant=text_of(data.get("tenant_key")),
         sent_at=0,
         token=token,
     )
@@ -391,11 +394,11 @@ def _click(
     value = _parsed(action.get("value"))
     place: Mapping[str, Any] = {}
     if isinstance(value, dict) and ACTION_KEY in value:
-        place = _mapping(value.get(ACTION_PLACE))
-        key, value = _text(value.get(ACTION_KEY)), value.get(ACTION_VALUE)
+        place = object_of(value.get(ACTION_PLACE))
+        key, value = text_of(value.get(ACTION_KEY)), value.get(ACTION_VALUE)
     else:
         named = value.get("key") if isinstance(value, dict) else None
-        key = _text(action.get("name")) or _text(named) or _text(action.get("tag"))
+        key = text_of(action.get("name")) or text_of(named) or text_of(action.get("tag"))
     entered = {k: action[k] for k in ("option", "options", "form_value", "input_value") if action.get(k)}
     if action.get("tag") == "checker" and "checked" in action:
         entered["checked"] = action["checked"]
@@ -413,33 +416,20 @@ def _click(
         event_id=event_id,
         message_id=message_id,
         tenant=tenant,
-        thread=_text(place.get("thread")),
+        thread=text_of(place.get("thread")),
         direct=not conversation or place.get("chat_type") == "p2p",
         sent_at=sent_at,
         action_key=key,
         action_value=value,
         address={
             "receive_id_type": "chat_id" if conversation else "open_id",
-            "chat_type": _text(place.get("chat_type")),
+            "chat_type": text_of(place.get("chat_type")),
             "card_token": token,
         },
     )
 
 
 # --- reading what a stranger wrote ---------------------------------------------------------------
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """`value` where it is an object, else an empty one: `Any` because it is decoded JSON."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def _number(value: Any) -> float:
@@ -455,11 +445,11 @@ def _ms(value: Any) -> int:
 
 
 def _open_id(value: Any) -> str:
-    return value if isinstance(value, str) else _text(_mapping(value).get("open_id"))
+    return value if isinstance(value, str) else text_of(object_of(value).get("open_id"))
 
 
 def _needed(body: Mapping[str, Any], name: str, event: Event) -> str:
-    if value := _text(body.get(name)):
+    if value := text_of(body.get(name)):
         return value
     raise Refused(f"feishu: the event {event.type!r} has no {name}")
 

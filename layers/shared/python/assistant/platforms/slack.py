@@ -41,7 +41,6 @@ from assistant.platforms.slack_events import (
     NOWHERE,
     REPEATED,
     WORKSPACE,
-    Object,
     Own,
     form,
     from_command,
@@ -50,6 +49,7 @@ from assistant.platforms.slack_events import (
     read,
     told_of,
 )
+from assistant.platforms.wire import Object
 
 if TYPE_CHECKING:
     import httpx

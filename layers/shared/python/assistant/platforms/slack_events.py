@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from assistant.errors import Refused
 from assistant.messages import JSON, PERSON_LEFT, HttpReply, Kind, Message, Received
+from assistant.platforms.wire import Object, json_object, object_at, objects_at, text_at
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ WORKSPACE: Final = "workspace"
 INSTALLATION_ENDED: Final = "installation_ended"
 """`action_key` of the event that says that the app, or its bot's token, is gone from a workspace."""
 
-Object = Mapping[str, Any]  # decoded JSON: looked at field by field, every field checked where it is read
-
 
 class Own(NamedTuple):
     """By what the assistant recognises itself."""
@@ -39,17 +38,6 @@ class Own(NamedTuple):
 
 
 NOBODY: Final = Own(frozenset())
-
-
-def json_object(text: str | bytes, what: str) -> Object:
-    """The JSON object in `text`; raises Refused for anything else."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        raise Refused(f"slack: {what} is not JSON") from None
-    if not isinstance(data, dict):
-        raise Refused(f"slack: {what} is not a JSON object")
-    return data
 
 
 def form(body: bytes) -> dict[str, str]:
@@ -64,28 +52,13 @@ def form(body: bytes) -> dict[str, str]:
 def read(channel: str, body: bytes) -> Object:
     """What the body of a request to `channel` holds: JSON, JSON in a form, or a form. Raises Refused for anything else."""
     if channel == "events":
-        return json_object(body, "the body")
+        return json_object(body, "slack: the body")
     fields = form(body)
     if channel == "commands":
         return fields
     if "payload" not in fields:
         raise Refused("slack: the form has no field 'payload'")
-    return json_object(fields["payload"], "the field 'payload'")
-
-
-def _text(data: Object, name: str) -> str:
-    value = data.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _object(data: Object, name: str) -> Object:
-    value = data.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(data: Object, name: str) -> list[Object]:
-    value = data.get(name)
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+    return json_object(fields["payload"], "slack: the field 'payload'")
 
 
 def milliseconds(ts: str) -> int:
@@ -169,27 +142,27 @@ NOWHERE: Final = About(())
 def told_of(channel: str, data: Object) -> About:
     """Which workspaces the request is for, the likeliest first: in a channel shared with another company they are several."""
     if channel == "events":
-        given = _objects(data, "authorizations")  # for whom the app was sent it; the rest may be the writer's own company
-        kind = _text(_object(data, "event"), "type")
+        given = objects_at(data, "authorizations")  # for whom the app was sent it; the rest may be the writer's own company
+        kind = text_at(data, "event", "type")
         named = [
-            *(_text(a, "enterprise_id") for a in given if a.get("is_enterprise_install") is True),
-            *(_text(a, "team_id") for a in given),
-            _text(data, "team_id"),
-            _text(data, "enterprise_id"),
+            *(text_at(a, "enterprise_id") for a in given if a.get("is_enterprise_install") is True),
+            *(text_at(a, "team_id") for a in given),
+            text_at(data, "team_id"),
+            text_at(data, "enterprise_id"),
         ]
         return About(_some(named), kind in ("app_uninstalled", "tokens_revoked"))
     if channel == "commands":
         whole, team = data.get("enterprise_id", ""), data.get("team_id", "")
         return About(_some([whole, team] if data.get("is_enterprise_install") == "true" else [team, whole]))
-    shown, whole = _object(data, "message"), _text(_object(data, "enterprise"), "id")
+    shown, whole = object_at(data, "message"), text_at(data, "enterprise", "id")
     named = [
         whole if data.get("is_enterprise_install") is True else "",
         # Whose bot wrote the message, or opened the form: a person of another company may press its button.
-        _text(_object(shown, "bot_profile"), "team_id"),
-        _text(shown, "team") if shown.get("bot_id") else "",
-        _text(_object(data, "view"), "app_installed_team_id"),
-        _text(_object(data, "team"), "id"),
-        _text(_object(data, "user"), "team_id"),
+        text_at(shown, "bot_profile", "team_id"),
+        text_at(shown, "team") if shown.get("bot_id") else "",
+        text_at(data, "view", "app_installed_team_id"),
+        text_at(data, "team", "id"),
+        text_at(data, "user", "team_id"),
         whole,
     ]
     return About(_some(named))
@@ -222,47 +195,47 @@ def from_events(envelope: Object, own: Own) -> Received:
 def own_users(envelope: Object) -> frozenset[str]:
     """The bot users that an event was delivered for."""
     return frozenset(
-        user for a in _objects(envelope, "authorizations") if a.get("is_bot") is not False and (user := _text(a, "user_id"))
+        user for a in objects_at(envelope, "authorizations") if a.get("is_bot") is not False and (user := text_at(a, "user_id"))
     )
 
 
 def _event(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
     own = own._replace(users=own.users | own_users(envelope))
-    kind = _text(event, "type")
+    kind = text_at(event, "type")
     if kind in ("message", "app_mention"):
         yield from _message(envelope, event, own)
         return
-    channel, user = _text(event, "channel"), _text(event, "user")
+    channel, user = text_at(event, "channel"), text_at(event, "user")
     make = _maker(envelope, event)
     if kind == "member_joined_channel" and user in own.users and channel:
-        yield make("bot_added", channel, _text(event, "inviter") or user)
+        yield make("bot_added", channel, text_at(event, "inviter") or user)
     elif kind == "member_left_channel" and user in own.users and channel:
         yield make("bot_removed", channel, user)
     elif kind in ("channel_left", "group_left") and channel:
-        yield make("bot_removed", channel, _text(event, "actor_id") or user)
+        yield make("bot_removed", channel, text_at(event, "actor_id") or user)
     elif kind == "app_home_opened" and event.get("tab") == "messages" and channel and user:
         yield make("entered", channel, user)
     elif kind == "app_uninstalled" or (kind == "tokens_revoked" and _lost(event, own)):
-        team = _text(envelope, "team_id") or _text(envelope, "enterprise_id")
+        team = text_at(envelope, "team_id") or text_at(envelope, "enterprise_id")
         yield make("other", team, team, action_key=INSTALLATION_ENDED)
-    elif kind == "user_change" and (gone := _object(event, "user")).get("deleted") is True and _text(gone, "id"):
-        yield make("other", _text(gone, "id"), _text(gone, "id"), direct=True, action_key=PERSON_LEFT)
+    elif kind == "user_change" and (gone := object_at(event, "user")).get("deleted") is True and text_at(gone, "id"):
+        yield make("other", text_at(gone, "id"), text_at(gone, "id"), direct=True, action_key=PERSON_LEFT)
     elif kind == "assistant_thread_started":
-        thread = _object(event, "assistant_thread")
-        channel, user, root = _text(thread, "channel_id"), _text(thread, "user_id"), _text(thread, "thread_ts")
+        thread = object_at(event, "assistant_thread")
+        channel, user, root = text_at(thread, "channel_id"), text_at(thread, "user_id"), text_at(thread, "thread_ts")
         if channel and user:
             yield make("entered", channel, user, thread=root, address=_address(thread_ts=root))
 
 
 def _lost(event: Object, own: Own) -> bool:
     """Whether the bot's own token is among those that were revoked; people's tokens are no business of the installation."""
-    bots = _object(event, "tokens").get("bot")
+    bots = object_at(event, "tokens").get("bot")
     return isinstance(bots, list) and any(bot in own.users for bot in bots)
 
 
 def _maker(envelope: Object, event: Object) -> Callable[..., Message]:
-    event_id = _text(envelope, "event_id")
-    stamp = _text(event, "event_ts") or str(envelope.get("event_time") or "")
+    event_id = text_at(envelope, "event_id")
+    stamp = text_at(event, "event_ts") or str(envelope.get("event_time") or "")
 
     def make(kind: Kind, channel: str, sender: str, **more: Any) -> Message:  # fields of Message, checked by its constructor
         return Message(
@@ -274,7 +247,7 @@ def _maker(envelope: Object, event: Object) -> Callable[..., Message]:
                 "sender": sender,
                 "event_id": event_id,
                 "dedup_id": event_id or f"{channel}:{kind}:{stamp}",
-                "tenant": _text(envelope, "team_id") or _text(envelope, "enterprise_id"),
+                "tenant": text_at(envelope, "team_id") or text_at(envelope, "enterprise_id"),
                 "direct": channel.startswith("D"),
                 "sent_at": milliseconds(stamp),
                 **more,
@@ -289,7 +262,7 @@ def _address(**known: str) -> dict[str, str]:
 
 
 def _message(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
-    match _text(event, "subtype"):
+    match text_at(event, "subtype"):
         case "message_changed":
             yield from _changed(envelope, event, own)
         case "message_deleted":
@@ -299,7 +272,7 @@ def _message(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
 
 
 def _from_person(message: Object, own: Own) -> bool:
-    user = _text(message, "user")
+    user = text_at(message, "user")
     return (
         bool(user) and user not in own.users and user != SLACKBOT and not message.get("bot_id") and not message.get("bot_profile")
     )
@@ -307,24 +280,24 @@ def _from_person(message: Object, own: Own) -> bool:
 
 def _is_direct(event: Object) -> bool:
     kind = event.get("channel_type")
-    return kind == "im" if kind else _text(event, "channel").startswith("D")
+    return kind == "im" if kind else text_at(event, "channel").startswith("D")
 
 
 def _said(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
-    channel, ts, raw = _text(event, "channel"), _text(event, "ts"), _text(event, "text")
+    channel, ts, raw = text_at(event, "channel"), text_at(event, "ts"), text_at(event, "text")
     direct = _is_direct(event)
     asked = direct or event.get("type") == "app_mention" or mentions(raw, own.users)
     if not (channel and ts and asked and _from_person(event, own)):
         return
-    root = _text(event, "thread_ts")
-    files = _objects(event, "files")
+    root = text_at(event, "thread_ts")
+    files = objects_at(event, "files")
     kind: Kind = "text"
     if files:
-        kind = "image" if _text(files[0], "mimetype").startswith("image/") else "file"
+        kind = "image" if text_at(files[0], "mimetype").startswith("image/") else "file"
     yield _maker(envelope, event)(
         kind,
         channel,
-        _text(event, "user"),
+        text_at(event, "user"),
         text=readable(raw, own.users),
         mentions=people_in(raw, own.users),
         message_id=ts,
@@ -333,13 +306,13 @@ def _said(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
         thread=root if direct else root or ts,
         sent_at=milliseconds(ts),
         quoted="\n\n".join(
-            readable(_text(a, "text")) for a in _objects(event, "attachments") if a.get("is_msg_unfurl") or a.get("is_share")
+            readable(text_at(a, "text")) for a in objects_at(event, "attachments") if a.get("is_msg_unfurl") or a.get("is_share")
         ),
         reply_to=root if root != ts else "",
         **_file(files),
         address=_address(
             thread_ts=root if direct else root or ts,
-            user_team=_text(event, "user_team") or _text(event, "team"),
+            user_team=text_at(event, "user_team") or text_at(event, "team"),
             **_file_facts(files),
         ),
     )
@@ -350,41 +323,41 @@ def _file(files: list[Object]) -> dict[str, str]:
         return {}
     first = files[0]
     # Files of other organisations come without an address: their id is looked up when they are fetched.
-    key = _text(first, "url_private_download") or _text(first, "url_private") or _text(first, "id")
-    return {"file_key": key, "file_name": _text(first, "name") or _text(first, "title")}
+    key = text_at(first, "url_private_download") or text_at(first, "url_private") or text_at(first, "id")
+    return {"file_key": key, "file_name": text_at(first, "name") or text_at(first, "title")}
 
 
 def _file_facts(files: list[Object]) -> dict[str, str]:
     if not files:
         return {}
     more = [
-        {"key": file["file_key"], "name": file["file_name"], "file_id": _text(one, "id"), "mimetype": _text(one, "mimetype")}
+        {"key": file["file_key"], "name": file["file_name"], "file_id": text_at(one, "id"), "mimetype": text_at(one, "mimetype")}
         for one, file in ((one, _file([one])) for one in files[1:])
     ]
     return {
-        "file_id": _text(files[0], "id"),
-        "mimetype": _text(files[0], "mimetype"),
+        "file_id": text_at(files[0], "id"),
+        "mimetype": text_at(files[0], "mimetype"),
         "more_files": json.dumps(more, ensure_ascii=False) if more else "",
     }
 
 
 def _changed(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
-    now, before = _object(event, "message"), _object(event, "previous_message")
-    channel, ts = _text(event, "channel"), _text(now, "ts")
+    now, before = object_at(event, "message"), object_at(event, "previous_message")
+    channel, ts = text_at(event, "channel"), text_at(now, "ts")
     if now.get("subtype") == "tombstone":  # a deleted message whose thread stays
         yield from _deleted(envelope, {**event, "deleted_ts": ts}, own)
         return
-    raw, old = _text(now, "text"), _text(before, "text")
+    raw, old = text_at(now, "text"), text_at(before, "text")
     unchanged = bool(before) and raw == old  # a preview was added, or a reply counted
     asked = _is_direct(event) or mentions(raw, own.users) or mentions(old, own.users)
-    if not (channel and ts and asked) or unchanged or _text(now, "subtype") not in SAID or not _from_person(now, own):
+    if not (channel and ts and asked) or unchanged or text_at(now, "subtype") not in SAID or not _from_person(now, own):
         return
-    root, direct = _text(now, "thread_ts"), _is_direct(event)
-    stamp = _text(_object(now, "edited"), "ts") or _text(event, "event_ts") or _text(event, "ts")
+    root, direct = text_at(now, "thread_ts"), _is_direct(event)
+    stamp = text_at(now, "edited", "ts") or text_at(event, "event_ts") or text_at(event, "ts")
     yield _maker(envelope, event)(
         "edited",
         channel,
-        _text(now, "user"),
+        text_at(now, "user"),
         text=readable(raw, own.users),
         message_id=ts,
         dedup_id=f"{channel}:{ts}:edited:{stamp}",
@@ -395,18 +368,18 @@ def _changed(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
 
 
 def _deleted(envelope: Object, event: Object, own: Own) -> Iterator[Message]:
-    before = _object(event, "previous_message")
-    channel, ts = _text(event, "channel"), _text(event, "deleted_ts") or _text(before, "ts")
+    before = object_at(event, "previous_message")
+    channel, ts = text_at(event, "channel"), text_at(event, "deleted_ts") or text_at(before, "ts")
     direct = _is_direct(event)
     if not (channel and ts):
         return
-    if before and not (_from_person(before, own) and (direct or mentions(_text(before, "text"), own.users))):
+    if before and not (_from_person(before, own) and (direct or mentions(text_at(before, "text"), own.users))):
         return
-    root = _text(before, "thread_ts")
+    root = text_at(before, "thread_ts")
     yield _maker(envelope, event)(
         "recalled",
         channel,
-        _text(before, "user"),
+        text_at(before, "user"),
         message_id=ts,
         dedup_id=f"{channel}:{ts}:deleted",
         direct=direct,
@@ -433,29 +406,29 @@ def from_interactive(payload: Object) -> Received:
 
 
 def _common(payload: Object) -> dict[str, Any]:
-    user = _object(payload, "user")
-    team = _text(_object(payload, "team"), "id") or _text(_object(payload, "enterprise"), "id") or _text(user, "team_id")
+    user = object_at(payload, "user")
+    team = text_at(payload, "team", "id") or text_at(payload, "enterprise", "id") or text_at(user, "team_id")
     return {
         "platform": "slack",
         "channel": "interactive",
-        "sender": _text(user, "id"),
-        "sender_name": _text(user, "username") or _text(user, "name"),
+        "sender": text_at(user, "id"),
+        "sender_name": text_at(user, "username") or text_at(user, "name"),
         "tenant": team,
-        "event_id": _text(payload, "trigger_id"),
+        "event_id": text_at(payload, "trigger_id"),
     }
 
 
 def _clicks(payload: Object) -> Iterator[Message]:
     common = _common(payload)
-    container, shown = _object(payload, "container"), _object(payload, "message")
+    container, shown = object_at(payload, "container"), object_at(payload, "message")
     # A click in the app's home or in a dialog stands in no channel: the answer goes to the person.
-    place = _text(_object(payload, "channel"), "id") or _text(container, "channel_id") or common["sender"]
-    ts = _text(shown, "ts") or _text(container, "message_ts")
+    place = text_at(payload, "channel", "id") or text_at(container, "channel_id") or common["sender"]
+    ts = text_at(shown, "ts") or text_at(container, "message_ts")
     direct = not place.startswith(("C", "G"))
-    root = _text(shown, "thread_ts") or _text(container, "thread_ts")
-    actions = _objects(payload, "actions")
+    root = text_at(shown, "thread_ts") or text_at(container, "thread_ts")
+    actions = objects_at(payload, "actions")
     for number, action in enumerate(actions):
-        key, stamp = _text(action, "action_id"), _text(action, "action_ts")
+        key, stamp = text_at(action, "action_id"), text_at(action, "action_ts")
         once = common["event_id"] or f"{place}:{ts}:{key}:{stamp}"
         if not (common["sender"] and key):
             continue
@@ -471,9 +444,9 @@ def _clicks(payload: Object) -> Iterator[Message]:
             sent_at=milliseconds(stamp),
             address=_address(
                 thread_ts=root if direct else root or ts,
-                response_url=_text(payload, "response_url"),
+                response_url=text_at(payload, "response_url"),
                 ephemeral="1" if container.get("is_ephemeral") is True else "",
-                user_team=_text(_object(payload, "user"), "team_id"),
+                user_team=text_at(payload, "user", "team_id"),
             ),
             **common,
         )
@@ -487,12 +460,12 @@ _CHOICES: Final = (
 
 def _chosen(action: Object) -> JSON:
     """What was chosen: the value of a button or an option, decoded where it is JSON; a date; ids; a written text."""
-    if option := _object(action, "selected_option"):
+    if option := object_at(action, "selected_option"):
         return _decoded(option.get("value"))
     if isinstance(action.get("selected_options"), list):
-        return [_decoded(option.get("value")) for option in _objects(action, "selected_options")]
+        return [_decoded(option.get("value")) for option in objects_at(action, "selected_options")]
     value: JSON = next((action[name] for name in _CHOICES if action.get(name) is not None), None)
-    return value if "input" in _text(action, "type") else _decoded(value)
+    return value if "input" in text_at(action, "type") else _decoded(value)
 
 
 def _decoded(value: Any) -> JSON:
@@ -511,16 +484,16 @@ def _no_json(word: str) -> JSON:
 
 
 def _submitted(payload: Object) -> Iterator[Message]:
-    common, view = _common(payload), _object(payload, "view")
-    values = _object(_object(view, "state"), "values")
-    key = _text(view, "callback_id") or _text(view, "external_id")
+    common, view = _common(payload), object_at(payload, "view")
+    values = object_at(object_at(view, "state"), "values")
+    key = text_at(view, "callback_id") or text_at(view, "external_id")
     if not (common["sender"] and key):
         return
     yield Message(
         kind="card_action",
         conversation=common["sender"],
-        message_id=_text(view, "id"),
-        dedup_id=common["event_id"] or f"{_text(view, 'id')}:{_text(view, 'hash')}",
+        message_id=text_at(view, "id"),
+        dedup_id=common["event_id"] or f"{text_at(view, 'id')}:{text_at(view, 'hash')}",
         action_key=key,
         action_value={
             name: _chosen(field)
@@ -534,10 +507,10 @@ def _submitted(payload: Object) -> Iterator[Message]:
 
 
 def _shortcut(payload: Object) -> Iterator[Message]:
-    common, about = _common(payload), _object(payload, "message")
-    place = _text(_object(payload, "channel"), "id") or common["sender"]
-    ts = _text(about, "ts") or _text(payload, "message_ts")
-    key, root = _text(payload, "callback_id"), _text(about, "thread_ts")
+    common, about = _common(payload), object_at(payload, "message")
+    place = text_at(payload, "channel", "id") or common["sender"]
+    ts = text_at(about, "ts") or text_at(payload, "message_ts")
+    key, root = text_at(payload, "callback_id"), text_at(about, "thread_ts")
     if not (common["sender"] and key):
         return
     direct = not place.startswith(("C", "G"))
@@ -545,13 +518,13 @@ def _shortcut(payload: Object) -> Iterator[Message]:
         kind="menu",
         conversation=place,
         message_id=ts,
-        dedup_id=common["event_id"] or f"{place}:{key}:{_text(payload, 'action_ts')}",
+        dedup_id=common["event_id"] or f"{place}:{key}:{text_at(payload, 'action_ts')}",
         menu_key=key,
-        quoted=readable(_text(about, "text")),
+        quoted=readable(text_at(about, "text")),
         direct=direct,
         thread=root if direct else root or ts,
-        sent_at=milliseconds(_text(payload, "action_ts")),
-        address=_address(thread_ts=root if direct else root or ts, response_url=_text(payload, "response_url")),
+        sent_at=milliseconds(text_at(payload, "action_ts")),
+        address=_address(thread_ts=root if direct else root or ts, response_url=text_at(payload, "response_url")),
         **common,
     )
 

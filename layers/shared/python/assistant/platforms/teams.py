@@ -35,8 +35,9 @@ from assistant.errors import (
 )
 from assistant.messages import Attachment, Button, File, Message, Received, Reply, Sent, Webhook
 from assistant.platforms import Finding, Platform, StreamState, Told
-from assistant.platforms.teams_events import VALUE, json_object, object_of, received, text_of
+from assistant.platforms.teams_events import VALUE, received
 from assistant.platforms.teams_token import OPENID_METADATA, Keys, prove
+from assistant.platforms.wire import json_object, object_at, text_at
 
 if TYPE_CHECKING:
     import httpx
@@ -103,8 +104,8 @@ class Teams(Platform):
         kind = webhook.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json" and "content-type" in webhook.headers:
             raise Refused(f"teams: content type {kind[:80]!r} is not application/json", status=415)
-        activity = json_object(webhook.body)
-        channel, service_url = text_of(activity, "channelId"), text_of(activity, "serviceUrl")
+        activity = json_object(webhook.body, "teams: the body")
+        channel, service_url = text_at(activity, "channelId"), text_at(activity, "serviceUrl")
         if channel not in proof.endorsements:
             raise VerificationError("teams: the token's key may not speak for the channel in the body")
         if channel != CHANNEL:  # in Microsoft's web chats anybody can claim to be anybody
@@ -504,8 +505,8 @@ class Teams(Platform):
 
         status = response.status_code
         told = _json(response)
-        error = object_of(told, "error")
-        code, words = text_of(error, "code") or str(status), text_of(error, "message")
+        error = object_at(told, "error")
+        code, words = text_at(error, "code") or str(status), text_at(error, "message")
         said = f"teams answered {status} {code} to {method}"
         if status < 300 and not error:
             return told

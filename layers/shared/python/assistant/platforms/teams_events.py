@@ -5,47 +5,18 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from assistant.errors import Refused
 from assistant.messages import JSON, HttpReply, Kind, Message, Received
-
-Object = Mapping[str, Any]  # decoded JSON: looked at field by field, every field checked where it is read
+from assistant.platforms.wire import Object, object_at, objects_at, text_at
 
 VALUE: Final = "assistant_value"
 """Under this name a card carries what its button is worth."""
 
 FILE_CARD: Final = "application/vnd.microsoft.teams.file.download.info"
-
-
-def json_object(body: bytes) -> Object:
-    """The activity in `body`; raises Refused for anything else."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refused("teams: the body is not JSON") from None
-    if not isinstance(data, dict):
-        raise Refused("teams: the body is not a JSON object")
-    return data
-
-
-def text_of(data: Object, name: str) -> str:
-    """The string under `name`, "" where there is none."""
-    value = data.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def object_of(data: Object, name: str) -> Object:
-    """The object under `name`, an empty one where there is none."""
-    value = data.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(data: Object, name: str) -> list[Object]:
-    value = data.get(name)
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
 def milliseconds(timestamp: str) -> int:
@@ -74,13 +45,13 @@ def readable(text: str, entities: Sequence[Object], own: str) -> str:
     for entity in entities:
         if entity.get("type") != "mention":
             continue
-        mentioned = object_of(entity, "mentioned")
-        name = text_of(mentioned, "name")
-        written = text_of(entity, "text").replace("&nbsp;", "\u00a0") or f"<at>{name}</at>"
+        mentioned = object_at(entity, "mentioned")
+        name = text_at(mentioned, "name")
+        written = text_at(entity, "text").replace("&nbsp;", "\u00a0") or f"<at>{name}</at>"
         before, found, after = rest.partition(written)
         if not found:
             continue
-        if text_of(mentioned, "id") == own:
+        if text_at(mentioned, "id") == own:
             before, rest = _closed_gap(before, after)
         else:
             before, rest = before + html.escape(name or _inner(written), quote=False), after
@@ -104,14 +75,12 @@ def _closed_gap(before: str, after: str) -> tuple[str, str]:
 
 def _people(activity: Object, own: str) -> dict[str, str]:
     """Ids of the people whom a message names, by their names."""
-    named = [object_of(e, "mentioned") for e in _objects(activity, "entities") if e.get("type") == "mention"]
-    return {name: id_ for m in named if (name := text_of(m, "name")) and (id_ := text_of(m, "id")) and id_ != own}
+    named = [object_at(e, "mentioned") for e in objects_at(activity, "entities") if e.get("type") == "mention"]
+    return {name: id_ for m in named if (name := text_at(m, "name")) and (id_ := text_at(m, "id")) and id_ != own}
 
 
 def _mentions(activity: Object, own: str) -> bool:
-    return any(
-        e.get("type") == "mention" and text_of(object_of(e, "mentioned"), "id") == own for e in _objects(activity, "entities")
-    )
+    return any(e.get("type") == "mention" and text_at(e, "mentioned", "id") == own for e in objects_at(activity, "entities"))
 
 
 # --- activities --------------------------------------------------------------------------------
@@ -124,8 +93,8 @@ def received(activity: Object) -> Received:
     kind = activity.get("type")
     if kind == "invoke":
         return _invoked(activity)
-    conversation, sender = text_of(object_of(activity, "conversation"), "id"), text_of(object_of(activity, "from"), "id")
-    own = text_of(object_of(activity, "recipient"), "id")
+    conversation, sender = text_at(activity, "conversation", "id"), text_at(activity, "from", "id")
+    own = text_at(activity, "recipient", "id")
     if not conversation or (kind in ("message", "messageUpdate") and (not sender or _is_bot(activity, own))):
         return Received(reply=ACCEPTED)
     return Received(tuple(_messages(activity, own)), ACCEPTED)
@@ -133,20 +102,20 @@ def received(activity: Object) -> Received:
 
 def _is_bot(activity: Object, own: str) -> bool:
     """Whether a bot, this one or another, wrote it."""
-    sender = object_of(activity, "from")
-    id_ = text_of(sender, "id")
+    sender = object_at(activity, "from")
+    id_ = text_at(sender, "id")
     return id_ == own or id_.startswith("28:") or sender.get("role") in ("bot", "skill")
 
 
 def _messages(activity: Object, own: str) -> Iterator[Message]:
-    conversation = text_of(object_of(activity, "conversation"), "id")
-    id_, day = text_of(activity, "id"), text_of(activity, "timestamp")[:10]
-    event = text_of(object_of(activity, "channelData"), "eventType")
+    conversation = text_at(activity, "conversation", "id")
+    id_, day = text_at(activity, "id"), text_at(activity, "timestamp")[:10]
+    event = text_at(activity, "channelData", "eventType")
     match activity.get("type"):
         case "message":
             yield from _said(activity, own)
         case "messageUpdate" if event in ("editMessage", "") and id_ and (_is_direct(activity) or _mentions(activity, own)):
-            once = f"{conversation}:{id_}:edited:{text_of(activity, 'timestamp')}"
+            once = f"{conversation}:{id_}:edited:{text_at(activity, 'timestamp')}"
             yield _message(activity, "edited", once, message_id=id_, text=_text(activity, own))
         case "messageDelete" if event in ("softDeleteMessage", "") and id_:
             yield _message(activity, "recalled", f"{conversation}:{id_}:deleted", message_id=id_)
@@ -162,43 +131,43 @@ def _messages(activity: Object, own: str) -> Iterator[Message]:
 
 
 def _names(activity: Object, field: str, own: str) -> bool:
-    return bool(own) and any(text_of(member, "id") == own for member in _objects(activity, field))
+    return bool(own) and any(text_at(member, "id") == own for member in objects_at(activity, field))
 
 
 def _is_direct(activity: Object) -> bool:
-    conversation = object_of(activity, "conversation")
+    conversation = object_at(activity, "conversation")
     kind = conversation.get("conversationType")
-    return kind == "personal" if kind else not conversation.get("isGroup") and "@thread" not in text_of(conversation, "id")
+    return kind == "personal" if kind else not conversation.get("isGroup") and "@thread" not in text_at(conversation, "id")
 
 
 def _text(activity: Object, own: str) -> str:
-    return readable(text_of(activity, "text"), _objects(activity, "entities"), own)
+    return readable(text_at(activity, "text"), objects_at(activity, "entities"), own)
 
 
 def _message(
     activity: Object, kind: Kind, dedup_id: str, **more: Any
 ) -> Message:  # fields of Message, checked by its constructor
-    conversation, sender = object_of(activity, "conversation"), object_of(activity, "from")
-    data, id_ = object_of(activity, "channelData"), text_of(conversation, "id")
+    conversation, sender = object_at(activity, "conversation"), object_at(activity, "from")
+    data, id_ = object_at(activity, "channelData"), text_at(conversation, "id")
     direct = _is_direct(activity)
     address = {
-        "service_url": text_of(activity, "serviceUrl"),
-        "bot_id": text_of(object_of(activity, "recipient"), "id"),
-        "bot_name": text_of(object_of(activity, "recipient"), "name"),
-        "activity_id": text_of(activity, "id"),
-        "aad_object_id": text_of(sender, "aadObjectId"),
-        "team_id": text_of(object_of(data, "team"), "id"),
+        "service_url": text_at(activity, "serviceUrl"),
+        "bot_id": text_at(activity, "recipient", "id"),
+        "bot_name": text_at(activity, "recipient", "name"),
+        "activity_id": text_at(activity, "id"),
+        "aad_object_id": text_at(sender, "aadObjectId"),
+        "team_id": text_at(data, "team", "id"),
     }
     fields: dict[str, Any] = {
         "conversation": id_,
-        "sender": text_of(sender, "id"),
-        "sender_name": text_of(sender, "name"),
-        "event_id": text_of(activity, "id"),
-        "tenant": text_of(conversation, "tenantId") or text_of(object_of(data, "tenant"), "id"),
+        "sender": text_at(sender, "id"),
+        "sender_name": text_at(sender, "name"),
+        "event_id": text_at(activity, "id"),
+        "tenant": text_at(conversation, "tenantId") or text_at(data, "tenant", "id"),
         "thread": id_.partition(";messageid=")[2],
         "direct": direct,
-        "locale": text_of(activity, "locale"),
-        "sent_at": milliseconds(text_of(activity, "timestamp")),
+        "locale": text_at(activity, "locale"),
+        "sent_at": milliseconds(text_at(activity, "timestamp")),
         "address": {name: value for name, value in address.items() if value},
     }
     more_address = more.pop("address", {})
@@ -207,14 +176,14 @@ def _message(
 
 
 def _said(activity: Object, own: str) -> Iterator[Message]:
-    conversation, id_ = text_of(object_of(activity, "conversation"), "id"), text_of(activity, "id")
+    conversation, id_ = text_at(activity, "conversation", "id"), text_at(activity, "id")
     once = f"{conversation}:{id_}"
     if not id_:
         return
     text = _text(activity, own)
     if activity.get("value") is not None and not text:
         key, value = _submitted(activity["value"])
-        about = text_of(activity, "replyToId") or id_
+        about = text_at(activity, "replyToId") or id_
         yield _message(activity, "card_action", once, message_id=about, action_key=key, action_value=value)
         return
     if not (_is_direct(activity) or _mentions(activity, own)):
@@ -226,9 +195,9 @@ def _said(activity: Object, own: str) -> Iterator[Message]:
         once,
         message_id=id_,
         text=text,
-        timezone=text_of(activity, "localTimezone"),
+        timezone=text_at(activity, "localTimezone"),
         mentions=_people(activity, own),
-        reply_to=text_of(activity, "replyToId"),
+        reply_to=text_at(activity, "replyToId"),
         quoted=_quoted(activity),
         **file,
     )
@@ -237,12 +206,12 @@ def _said(activity: Object, own: str) -> Iterator[Message]:
 def _file(activity: Object) -> tuple[Kind, dict[str, Any]]:
     """The files and pictures of a message: the kind of the first, where it is, and where the others are."""
     found: list[tuple[Kind, str, str, str]] = []
-    for attachment in _objects(activity, "attachments"):
-        declared, name = text_of(attachment, "contentType"), text_of(attachment, "name")
-        content = object_of(attachment, "content")
-        if declared == FILE_CARD and (url := text_of(content, "downloadUrl")):
+    for attachment in objects_at(activity, "attachments"):
+        declared, name = text_at(attachment, "contentType"), text_at(attachment, "name")
+        content = object_at(attachment, "content")
+        if declared == FILE_CARD and (url := text_at(content, "downloadUrl")):
             found.append(("file", url, name, ""))
-        elif declared.startswith("image/") and (url := text_of(attachment, "contentUrl")):
+        elif declared.startswith("image/") and (url := text_at(attachment, "contentUrl")):
             found.append(("image", url, name, "1"))
     if not found:
         return "text", {}
@@ -253,7 +222,7 @@ def _file(activity: Object) -> tuple[Kind, dict[str, Any]]:
 
 
 def _quoted(activity: Object) -> str:
-    for attachment in _objects(activity, "attachments"):
+    for attachment in objects_at(activity, "attachments"):
         if attachment.get("contentType") == "messageReference":
             content = attachment.get("content")
             if isinstance(content, str):
@@ -262,7 +231,7 @@ def _quoted(activity: Object) -> str:
                 except (ValueError, RecursionError):
                     continue
             if isinstance(content, dict):
-                return text_of(content, "messagePreview")
+                return text_at(content, "messagePreview")
     return ""
 
 
@@ -285,15 +254,15 @@ def _worth(data: JSON) -> JSON:
 
 def _invoked(activity: Object) -> Received:
     """An invoke is answered at once, in the same HTTP response."""
-    value = object_of(activity, "value")
+    value = object_at(activity, "value")
     match activity.get("name"):
         case "adaptiveCard/action":
-            action = object_of(value, "action")
-            key = text_of(action, "verb") or text_of(action, "id") or _submitted(action.get("data"))[0]
-            conversation, id_ = text_of(object_of(activity, "conversation"), "id"), text_of(activity, "id")
-            if not (conversation and id_ and text_of(object_of(activity, "from"), "id")):
+            action = object_at(value, "action")
+            key = text_at(action, "verb") or text_at(action, "id") or _submitted(action.get("data"))[0]
+            conversation, id_ = text_at(activity, "conversation", "id"), text_at(activity, "id")
+            if not (conversation and id_ and text_at(activity, "from", "id")):
                 raise Refused("teams: a card action lacks its conversation, sender or id")
-            chinese = text_of(activity, "locale").lower().startswith("zh")
+            chinese = text_at(activity, "locale").lower().startswith("zh")
             answer = {
                 "statusCode": 200,
                 "type": "application/vnd.microsoft.activity.message",
@@ -306,7 +275,7 @@ def _invoked(activity: Object) -> Received:
                 activity,
                 "card_action",
                 f"{conversation}:{id_}",
-                message_id=text_of(activity, "replyToId") or id_,
+                message_id=text_at(activity, "replyToId") or id_,
                 action_key=key,
                 action_value=_worth(action.get("data")),
             )

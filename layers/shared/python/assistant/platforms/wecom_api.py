@@ -19,7 +19,7 @@ from assistant.errors import (
     UnsupportedType,
     VendorUnavailable,
 )
-from assistant.platforms.wecom_events import Fields
+from assistant.platforms.wire import Object
 
 if TYPE_CHECKING:
     import httpx
@@ -91,16 +91,16 @@ class Api:
         member: str = "",
         params: Mapping[str, str] | None = None,
         **request: Any,
-    ) -> Fields:
+    ) -> Object:
         """The result of one call, with a fresh token where the old one died. `repeat`: the vendor recognises a repeat.
         `member`: to whom a message goes; of the 31st in a minute WeCom would say that it was sent, and drop it."""
         from assistant.platforms import outbound
 
-        def act() -> Fields:
+        def act() -> Object:
             query = {"access_token": self.token(), **(params or {})}
             return result(outbound.call("wecom", method, f"{self.base}/cgi-bin{path}", params=query, **request), path)
 
-        def once() -> Fields:
+        def once() -> Object:
             return outbound.with_token(act, forget=self.forget_token, check="corp_id, secret and api_base")
 
         pace, each = self._pace(), {path: (outbound.Rate(10_000, 60.0),)}

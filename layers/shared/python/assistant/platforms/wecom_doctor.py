@@ -11,7 +11,7 @@ from assistant.messages import Webhook
 from assistant.platforms import Finding, Told, outbound
 from assistant.platforms.crypto import key_from_text, seal_envelope, sorted_sha1
 from assistant.platforms.wecom_api import CONSOLE, VISIBILITY
-from assistant.platforms.wecom_events import Fields
+from assistant.platforms.wire import Object
 
 if TYPE_CHECKING:
     from assistant.platforms.wecom import WeCom
@@ -137,13 +137,13 @@ def _failed(check: str, error: SendError) -> Finding:
     return Finding(check=check, state="fault", detail=Told.reason(error), fix=fix, url=CONSOLE)
 
 
-def _size(agent: Fields, field: str, name: str) -> int:
+def _size(agent: Object, field: str, name: str) -> int:
     holder = agent.get(field)
     found = holder.get(name) if isinstance(holder, dict) else None
     return len(found) if isinstance(found, list) else 0
 
 
-def _agent_findings(agent: Fields) -> list[Finding]:
+def _agent_findings(agent: Object) -> list[Finding]:
     name = str(agent.get("name") or "?")
     findings = []
     if agent.get("close"):

@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from assistant.errors import Refused
 from assistant.messages import JSON, PERSON_LEFT, Kind, Message
+from assistant.platforms.wire import Object, list_at, object_at, objects_at, text_at
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
-
-Fields: TypeAlias = Mapping[str, Any]  # decoded JSON of the vendor: every value is checked where it is read
 
 LOCALE: Final = "zh-CN"
 """Language of greetings and notices where a message says nothing about its reader's."""
@@ -193,7 +192,7 @@ def _clicked(key: str, task: str, selected: dict[str, JSON], common: dict[str, A
 # --- bot: JSON ---------------------------------------------------------------------------------
 
 
-def json_object(data: bytes | str) -> Fields:
+def json_object(data: bytes | str) -> Object:
     """The JSON object in `data`; raises ValueError for anything else."""
     try:
         found = json.loads(data)
@@ -204,34 +203,34 @@ def json_object(data: bytes | str) -> Fields:
     return found
 
 
-def bot_message(data: Fields, *, bot_name: str, bot_id: str, corp_id: str, signed_at: str) -> Message | None:
+def bot_message(data: Object, *, bot_name: str, bot_id: str, corp_id: str, signed_at: str) -> Message | None:
     """The message in a bot's decrypted callback; None for what nobody waits to have answered."""
-    sender, type_ = _text(data, "from", "userid"), _text(data, "msgtype").lower()
+    sender, type_ = text_at(data, "from", "userid"), text_at(data, "msgtype").lower()
     if not sender or sender in ("sys", bot_id):
         return None
-    chat = _text(data, "chatid")
-    direct = _text(data, "chattype") == "single" or (_text(data, "chattype") != "group" and not chat)
+    chat = text_at(data, "chatid")
+    direct = text_at(data, "chattype") == "single" or (text_at(data, "chattype") != "group" and not chat)
     created = data.get("create_time")
     at = _time(str(created)) if isinstance(created, int | str) else {}
-    id_ = _text(data, "msgid")
-    url = _text(data, "response_url")
+    id_ = text_at(data, "msgid")
+    url = text_at(data, "response_url")
     common: dict[str, Any] = {
         "platform": "wecom",
         "channel": "bot",
         "conversation": chat or sender,
         "sender": sender,
-        "tenant": corp_id or _text(data, "from", "corpid"),
+        "tenant": corp_id or text_at(data, "from", "corpid"),
         "direct": direct,
         "locale": LOCALE,
-        "quoted": _quoted(_object(data, "quote")),
+        "quoted": _quoted(object_at(data, "quote")),
         "address": {"response_url": url} if url else {},
         # Without a time of its own a repeat of the message carries another signature time: our own table has to tell.
         **(at or {**_time(signed_at), "untimed": True}),
     }
     if type_ == "event":
-        return _bot_event(_object(data, "event"), id_, str(created or signed_at), common)
+        return _bot_event(object_at(data, "event"), id_, str(created or signed_at), common)
     if type_ == "stream":
-        stream = _text(data, "stream", "id")
+        stream = text_at(data, "stream", "id")
         id_ = id_ or f"{stream}:{signed_at}"
         return Message(kind="stream_refresh", dedup_id=id_, event_id=id_, message_id=stream, **common) if stream else None
     id_ = id_ or ":".join((sender, str(created or signed_at), type_))
@@ -242,81 +241,60 @@ def bot_message(data: Fields, *, bot_name: str, bot_id: str, corp_id: str, signe
 
     match type_:
         case "text":
-            return Message(kind="text", text=spoken(_text(data, "text", "content")), **common)
+            return Message(kind="text", text=spoken(text_at(data, "text", "content")), **common)
         case "voice":
-            return Message(kind="text", text=spoken(_text(data, "voice", "content")), **common)
+            return Message(kind="text", text=spoken(text_at(data, "voice", "content")), **common)
         case "image":
-            return Message(kind="image", file_key=_text(data, "image", "url"), **common)
+            return Message(kind="image", file_key=text_at(data, "image", "url"), **common)
         case "file" | "video":
-            return Message(kind="file", file_key=_text(data, type_, "url"), file_name=_file_name(data, type_), **common)
+            return Message(kind="file", file_key=text_at(data, type_, "url"), file_name=_file_name(data, type_), **common)
         case "mixed":
-            items = _items(_object(data, "mixed"), "msg_item")
-            image = next((u for i in items if (u := _text(i, "image", "url"))), "")
+            items = objects_at(object_at(data, "mixed"), "msg_item")
+            image = next((u for i in items if (u := text_at(i, "image", "url"))), "")
             return Message(kind="rich_text", text=spoken(_mixed_text(items)), file_key=image, **common)
         case _:
             return Message(kind="other", **common)
 
 
-def _bot_event(event: Fields, id_: str, at: str, common: dict[str, Any]) -> Message:
-    type_ = _text(event, "eventtype")
-    data = _object(event, type_) or event  # nested as documented, flat as in the vendor's own types
-    key, task = _text(data, "event_key"), _text(data, "task_id")
+def _bot_event(event: Object, id_: str, at: str, common: dict[str, Any]) -> Message:
+    type_ = text_at(event, "eventtype")
+    data = object_at(event, type_) or event  # nested as documented, flat as in the vendor's own types
+    key, task = text_at(data, "event_key"), text_at(data, "task_id")
     id_ = id_ or ":".join((common["sender"], at, type_, key, *([task] if task else [])))
     common |= {"dedup_id": id_, "event_id": id_}
     if type_ == "enter_chat":
         return Message(kind="entered", **common)
     if type_ == "template_card_event":
         selected: dict[str, JSON] = {
-            _text(item, "question_key"): [o for o in _list(_object(item, "option_ids"), "option_id") if isinstance(o, str)]
-            for item in _items(_object(data, "selected_items"), "selected_item")
+            text_at(item, "question_key"): [o for o in list_at(object_at(item, "option_ids"), "option_id") if isinstance(o, str)]
+            for item in objects_at(object_at(data, "selected_items"), "selected_item")
         }
         return _clicked(key, task, selected, common, {})
     if type_ == "feedback_event":
         opinion: dict[str, JSON] = {
             k: v for k, v in data.items() if isinstance(v, str | int | float | bool) and k not in ("eventtype",)
         }
-        about = _text(data, "id")
+        about = text_at(data, "id")
         return Message(kind="other", action_key="feedback", action_value=opinion, **(common | {"message_id": about}))
     return Message(kind="other", action_key=type_, **common)
 
 
-def _mixed_text(items: Iterable[Fields]) -> str:
-    return "\n".join(t for i in items if (t := _text(i, "text", "content").strip()))
+def _mixed_text(items: Iterable[Object]) -> str:
+    return "\n".join(t for i in items if (t := text_at(i, "text", "content").strip()))
 
 
-def _quoted(quote: Fields) -> str:
-    type_ = _text(quote, "msgtype")
+def _quoted(quote: Object) -> str:
+    type_ = text_at(quote, "msgtype")
     if type_ == "mixed":
-        return _mixed_text(_items(_object(quote, "mixed"), "msg_item"))
-    return _text(quote, type_, "content").strip() if type_ in ("text", "voice") else ""
+        return _mixed_text(objects_at(object_at(quote, "mixed"), "msg_item"))
+    return text_at(quote, type_, "content").strip() if type_ in ("text", "voice") else ""
 
 
-def _file_name(data: Fields, type_: str) -> str:
-    return _text(data, type_, "filename") or _text(data, type_, "file_name")
+def _file_name(data: Object, type_: str) -> str:
+    return text_at(data, type_, "filename") or text_at(data, type_, "file_name")
 
 
 # --- reading what may be anything --------------------------------------------------------------
-
-
-def _object(data: Fields, name: str) -> Fields:
-    found = data.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _items(data: Fields, name: str) -> list[Fields]:
-    return [i for i in _list(data, name) if isinstance(i, dict)]
-
-
-def _list(data: Fields, name: str) -> list[Any]:
-    found = data.get(name)
-    return found if isinstance(found, list) else []
-
-
-def _text(data: Fields, *path: str) -> str:
-    found: Any = data
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else ""
 
 
 def _lines(*texts: str) -> str:
