@@ -252,6 +252,18 @@ def test_damaged_bytes_are_never_opened(place: Place, served: Served) -> None:
         texts(served, "noodles")
 
 
+def test_the_fallback_is_not_made_where_something_is_published(place: Place, tmp_path: Path) -> None:
+    def made() -> Path:
+        raise AssertionError("half a second of a cold start, for nothing")
+
+    place.add(page("leave", "Fourteen days of leave."))
+    served = Served(place.versions, tmp_path / "b", fallback=made, clock=place.clock)
+    assert texts(served, "leave") == ["Fourteen days of leave."]
+    with place.versions.edit(start=made) as edit:
+        edit.changed = edit.writer.add(page("lunch", "Lunch is at noon."))
+    served.current().close()
+
+
 def test_the_fallback_serves_until_something_is_published(place: Place, tmp_path: Path) -> None:
     fallback = tmp_path / "default.sqlite"
     build([page("guide", "The assistant explains itself.")], fallback)

@@ -28,7 +28,7 @@ from assistant.knowledge.gaps import Gaps
 from assistant.knowledge.graph import Department, GraphWriter
 from assistant.knowledge.loaders import LIMITS, Limits, Loaded, Unreadable, suffix, unpack
 from assistant.knowledge.store import Listed
-from assistant.knowledge.versions import Edit, Served, Version, Versions
+from assistant.knowledge.versions import Edit, Served, Start, Version, Versions, start_file
 from assistant.knowledge.web import NotFetched, Page, fetch
 from assistant.observability import log
 
@@ -99,7 +99,7 @@ class Service:
         self,
         versions: Versions,
         *,
-        start: Path | None = None,
+        start: Start = None,
         gaps: Gaps | None = None,
         limits: Limits = LIMITS,
         fetch_page: Callable[..., Page] = fetch,
@@ -446,7 +446,7 @@ class _Opened:
         self,
         versions: Versions,
         version: Version | None,
-        start: Path | None,
+        start: Start,
         folder: Path,
         semantic: Semantic | None,
     ) -> None:
@@ -478,8 +478,8 @@ class _Opened:
                     if other != path and not other.name.startswith((".", "once-")):
                         other.unlink(missing_ok=True)  # readers under way keep it until they close it
             return path
-        if self._start is not None and self._start.is_file():
-            return self._start
+        if first := start_file(self._start):
+            return first
         raise Refused("there is no knowledge yet; add some with: assistant kb add PATH", status=404)
 
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 
 from assistant.errors import Refused, Unavailable
 from assistant.knowledge import Found, Knowledge
@@ -38,6 +38,16 @@ UPLOADED: Final = "documents/"
 """Where files are put into the bucket to be taken in; below it stands the document's id."""
 KEPT: Final = 10
 """Versions that can be gone back to, the served one among them."""
+
+
+Start: TypeAlias = "Path | Callable[[], Path] | None"
+"""The file to begin with where nothing is published yet, or what makes it when it is needed: it seldom is."""
+
+
+def start_file(start: Start) -> Path | None:
+    """The file to begin with, made by now; None where there is none."""
+    path = start() if callable(start) else start
+    return path if path is not None and path.is_file() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +290,7 @@ class Versions:
         unfinished.replace(target)
 
     @contextmanager
-    def edit(self, *, author: str = "", note: str = "", start: Path | None = None) -> Iterator[Edit]:
+    def edit(self, *, author: str = "", note: str = "", start: Start = None) -> Iterator[Edit]:
         """A copy of the served version to change; published when the block ends well, thrown away when it raises.
 
         `start` is the file to begin with where nothing is published yet (the default knowledge).
@@ -293,8 +303,8 @@ class Versions:
                 path = Path(folder) / "next.sqlite"
                 if served := before.served:
                     self.fetch(served, path)
-                elif start is not None and start.is_file():
-                    shutil.copyfile(start, path)
+                elif first := start_file(start):
+                    shutil.copyfile(first, path)
                 edit = Edit(path, clock=self._clock)
                 edit.note = note
                 edit.changed = not before.served  # also an empty base is a version
@@ -406,7 +416,7 @@ class Served:
         versions: Versions,
         folder: Path,
         *,
-        fallback: Path | None = None,
+        fallback: Start = None,
         check_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         semantic: Semantic | None = None,
@@ -479,8 +489,8 @@ class Served:
     def _look(self) -> None:
         served = self._versions.catalogue().served
         if served is None:
-            if self._open is None and self._fallback is not None and self._fallback.is_file():
-                self._open = Knowledge(self._fallback, semantic=self._semantic)
+            if self._open is None and (first := start_file(self._fallback)):
+                self._open = Knowledge(first, semantic=self._semantic)
             return
         if served.object == self._object:
             return
@@ -489,8 +499,9 @@ class Served:
         if not path.is_file():
             self._versions.fetch(served, path)
         fresh = Knowledge(path, semantic=self._semantic)
+        replaced = bool(self._object)  # the fallback stays for others
         old, self._open, self._object = self._open, fresh, served.object
         if old is not None:
             old.close()
-            if old.path != self._fallback:
+            if replaced:
                 old.path.unlink(missing_ok=True)  # readers under way keep the file until they close it

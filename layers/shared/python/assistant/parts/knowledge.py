@@ -47,7 +47,7 @@ class KnowledgeParts(RolloutParts, ModelParts):
         from assistant.knowledge.versions import Served
 
         folder = self._folder / "knowledge"
-        return Served(self.knowledge_versions, folder, fallback=self._guides(), semantic=self.semantic)
+        return Served(self.knowledge_versions, folder, fallback=self._guides, semantic=self.semantic)
 
     def _guides(self) -> Path:
         """The product's own guides as a knowledge file; their sources lead to where the page shows them."""
@@ -99,7 +99,7 @@ class KnowledgeParts(RolloutParts, ModelParts):
         reads = self.settings.knowledge_facts == "yes" and self.settings.model.partition(":")[0] != "builtin"
         return Service(
             self.knowledge_versions,
-            start=self._guides(),
+            start=self._guides,
             gaps=self._gaps,
             semantic=self.semantic,
             ask=self._ask if reads else None,
