@@ -35,6 +35,7 @@ class FakeTurn:
     sources: Sequence[dict[str, Any]] = ()
     buttons: Sequence[dict[str, Any]] = ()
     files: Sequence[dict[str, Any]] = ()
+    attached: Sequence[str] = ()
     hold: bool = False
 
     def look(self) -> dict[str, Any]:
@@ -48,6 +49,7 @@ class FakeTurn:
             "at": self.at,
             "user": self.user,
             "question": self.question,
+            "attached": list(self.attached),
             "state": "answering" if open_ else self.outcome,
             "text": self.text,
             "sources": [] if open_ else list(self.sources),
@@ -113,6 +115,8 @@ class FakeApi(Simulator):
         self.default: dict[str, Any] = {"steps": ["Fourteen days."]}
         self.turns: dict[str, list[FakeTurn]] = {}
         self.asked: list[str] = []
+        self.uploads: dict[str, bytes] = {}
+        """Files that were put in, by their keys."""
         self.stopped = threading.Event()
         self.gaps = Unanswered()
         self._service: Service | None = None
@@ -173,6 +177,15 @@ class FakeApi(Simulator):
     def answered_file(self, call: Call) -> Answer:
         """The file that an answer carries."""
         return Answer(200, b"%PDF-1.7 plan", {"content-type": "application/pdf", "content-disposition": "attachment"})
+
+    @route("PUT", r"/api/conversations/[^/]+/files")
+    def put_file(self, call: Call) -> Answer:
+        """Takes a file for a message."""
+        if not call.body:
+            return Answer(400, {"error": f"{call.query['name']} is empty"})
+        key = f"{len(self.uploads)}/{call.query['name']}"
+        self.uploads[key] = call.body
+        return Answer(200, {"file": key})
 
     @route("GET", r"/health")
     def health(self, call: Call) -> Answer:
@@ -289,6 +302,7 @@ class FakeApi(Simulator):
             self.stopped.set()
             return Answer(202, {"id": data["id"]})
         if all(t.id != data["id"] for t in turns):
+            carried = [key.partition("/")[2] for key in data.get("files", ())]
             said = data["text"] if "text" in data else f"{data['action']['key']}={json.dumps(data['action']['value'])}"
             self.asked.append(said)
             plan = {**self.default, **self.script.get(said, {})}
@@ -299,6 +313,7 @@ class FakeApi(Simulator):
                     at=int(self.clock() * 1000),
                     user=data["user"],
                     question=data.get("text", ""),
+                    attached=carried,
                     **{**plan, "steps": list(plan["steps"])},
                 )
             )

@@ -220,6 +220,145 @@ def test_an_answer_can_be_stopped_and_the_stop_is_no_question_of_its_own(open_pa
     assert api.asked == ["Everything", "More"]
 
 
+# --- files with a question ---
+
+PLAN = {"name": "plan.md", "mimeType": "text/markdown", "buffer": b"# Plan\n\nWe move in May.\n"}
+PRICES = {"name": "价格表.csv", "mimeType": "text/csv", "buffer": b"item,price\nparking,40\n"}
+IN_TRAY = "Files for this message"
+
+
+def choose(page: Page, *files: Any) -> None:
+    """Chooses files with the button, as a person does."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Attach files").click()
+    chooser.value.set_files(list(files))
+
+
+def put(page: Page, *files: Any) -> None:
+    """The same in any language."""
+    page.locator("input[type=file]").set_input_files(list(files))
+
+
+HAND_OVER = """([node, kind, name, text]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], name, {type: 'text/markdown'}));
+    if (kind === 'paste') node.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+    else for (const step of ['dragenter', 'dragover', 'drop'])
+        node.dispatchEvent(new DragEvent(step, {dataTransfer: data, bubbles: true, cancelable: true}));
+}"""
+
+
+def test_files_go_with_a_question_and_stand_over_it_after_a_reload(open_page: Open, api: FakeApi) -> None:
+    page = open_page()
+    choose(page, PLAN, PRICES)
+    tray = page.get_by_role("list", name=IN_TRAY)
+    tray.get_by_text("价格表.csv").wait_for()
+    ask(page, "When do we move?")
+    answered(page, "Fourteen days.")
+    assert tray.count() == 0
+    page.reload()
+    answered(page, "Fourteen days.")
+    assert page.get_by_role("list", name="Attached files").get_by_role("listitem").all_inner_texts() == ["plan.md", "价格表.csv"]
+    [sent] = [c.json() for c in api.calls if c.method == "POST" and c.path.endswith("/messages")]
+    assert [api.uploads[key] for key in sent["files"]] == [PLAN["buffer"], PRICES["buffer"]]
+    assert sent["text"] == "When do we move?"
+
+
+def test_a_file_goes_without_a_word_and_names_the_conversation(open_page: Open, api: FakeApi) -> None:
+    page = open_page()
+    assert page.get_by_role("button", name="Send").is_disabled()
+    choose(page, PLAN)
+    page.get_by_role("button", name="Send").click()
+    answered(page, "Fourteen days.")
+    page.get_by_role("link", name="plan.md").wait_for()
+    assert api.asked == [""]
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_files_are_dropped_and_pasted(open_page: Open, api: FakeApi, kind: str) -> None:
+    page = open_page()
+    field = page.get_by_label("Your message")
+    page.evaluate(HAND_OVER, [field.element_handle(), kind, "notes.md", "# Notes"])
+    page.get_by_role("list", name=IN_TRAY).get_by_text("notes.md").wait_for()
+    page.get_by_role("button", name="Send").click()
+    answered(page, "Fourteen days.")
+    assert list(api.uploads.values()) == [b"# Notes"]
+
+
+def test_a_file_is_taken_off_with_the_keyboard_and_the_focus_stays_near(open_page: Open, api: FakeApi) -> None:
+    page = open_page()
+    choose(page, PLAN, PRICES)
+    page.get_by_role("button", name="Remove plan.md").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Remove 价格表.csv"
+    page.locator("#announcer", has_text="plan.md removed.").wait_for(state="attached")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Attach files"
+    ask(page, "Without")
+    answered(page, "Fourteen days.")
+    assert ["files" in c.json() for c in api.calls if c.method == "POST" and c.path.endswith("/messages")] == [False]
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ({**PLAN, "name": "photo.heic"}, "photo.heic: this kind of file cannot be read. Possible are Markdown, text,"),
+        ({**PLAN, "buffer": b""}, "plan.md is empty."),
+        ({**PLAN, "buffer": b"x" * (4 * 1024 * 1024 + 1)}, "plan.md is larger than 4 MB."),
+    ],
+)
+def test_a_file_that_is_of_no_use_is_refused_in_words_before_it_leaves(
+    open_page: Open, api: FakeApi, file: dict[str, Any], words: str
+) -> None:
+    page = open_page()
+    choose(page, file, PRICES)
+    page.get_by_role("alert").get_by_text(words).wait_for()
+    page.get_by_role("button", name="Remove 价格表.csv").wait_for()
+    assert [call.query["name"] for call in api.calls if call.method == "PUT"] == ["价格表.csv"]
+
+
+def test_of_eleven_files_the_last_is_refused_by_name(open_page: Open) -> None:
+    page = open_page()
+    choose(page, *({**PLAN, "name": f"{n}.md"} for n in range(11)))
+    page.get_by_text("A message takes at most 10 files; not added: 10.md.").wait_for()
+    assert page.get_by_role("list", name=IN_TRAY).get_by_role("listitem").count() == 10
+
+
+def test_a_message_waits_for_its_files_and_a_failed_one_is_sent_again(open_page: Open, api: FakeApi) -> None:
+    page = open_page()
+    api.slow("PUT /api", delay=0.6)
+    choose(page, PLAN)
+    page.get_by_role("progressbar", name="plan.md").wait_for()
+    ask(page, "Slowly")
+    page.get_by_text("The message goes out by itself as soon as its files have arrived.").wait_for()
+    answered(page, "Fourteen days.")
+    api.fail("PUT /api", times=1)
+    choose(page, PRICES)
+    page.get_by_role("list", name=IN_TRAY).get_by_text("The server has a problem.").wait_for()
+    ask(page, "Again")
+    page.get_by_text("Some files have not arrived.").wait_for()
+    page.get_by_role("button", name="Send 价格表.csv again").click()
+    page.get_by_role("list", name=IN_TRAY).get_by_text(re.compile(r"^\d+ B$")).wait_for()
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("Some files have not arrived.").wait_for(state="hidden")
+    page.locator(".body").nth(1).wait_for()
+    assert api.asked == ["Slowly", "Again"]
+    assert list(api.uploads.values()) == [PLAN["buffer"], PRICES["buffer"]]
+
+
+def test_files_that_have_arrived_outlive_a_reload_and_a_refused_message_gives_them_back(open_page: Open, api: FakeApi) -> None:
+    page = open_page()
+    choose(page, PLAN)
+    page.get_by_role("list", name=IN_TRAY).get_by_text(re.compile(r"^\d+ B$")).wait_for()
+    page.reload()
+    page.get_by_role("button", name="Remove plan.md").wait_for()
+    api.fail("POST /api", times=1, status=400, body={"error": "no"})
+    ask(page, "Strange")
+    page.get_by_role("button", name="Discard").click()
+    page.get_by_role("button", name="Remove plan.md").wait_for()
+    assert page.get_by_label("Your message").input_value() == "Strange"
+
+
 # --- when things go wrong ---
 
 
@@ -442,6 +581,8 @@ def test_the_whole_chat_works_with_the_keyboard_alone(open_page: Open, api: Fake
     assert page.evaluate("document.activeElement.textContent") == "Skip to the message box"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "composer-input"
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Attach files"
     for _ in range(4):
         page.keyboard.press("Shift+Tab")
     assert page.evaluate("document.activeElement.textContent") == "What can you do?"
@@ -502,12 +643,23 @@ def test_every_state_of_the_page_passes_axe_and_fits_the_screen(
     field.press("Enter")
     page.wait_for_selector(".sources")
     problems += check(page, axe, f"{name}-answer")
+    put(page, PLAN, {**PRICES, "name": f"{'很长的文件名' * 12}.csv"})
+    page.locator(".tray li.ready").nth(1).wait_for()
+    api.fail("PUT /api", times=1)
+    put(page, {**PLAN, "name": "photo.heic"}, {**PLAN, "name": "lost.md"})
+    page.locator(".tray li.failed").wait_for()
+    problems += check(page, axe, f"{name}-files")
+    page.locator(".tray li.failed button").nth(1).click()
+    field.fill("What is in these?")
+    field.press("Enter")
+    page.locator(".turn").nth(1).locator(".tools").wait_for()
+    problems += check(page, axe, f"{name}-attached")
     field.fill("Fragile")
     field.press("Enter")
     page.wait_for_selector(".failed .tools")
     field.fill("Slow")
     field.press("Enter")
-    page.locator(".turn").nth(2).locator(".thinking").wait_for()
+    page.locator(".turn").nth(3).locator(".thinking").wait_for()
     api.fail("GET /api", times=1000)
     api.fail("POST /api", times=1000)
     field.fill("Unsent")

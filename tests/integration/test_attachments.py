@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from fastapi.testclient import TestClient
 
+from assistant.api import create_app
 from assistant.dev.emulator import Emulator
 from assistant.llm.builtin import BuiltinModel
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.teams import TeamsSimulator
-from tests.support.house import House, ScriptedModel
+from tests.support.house import WEBCHAT_KEY, House, ScriptedModel
 
 PAGE = (
     b"# Canteen\n\n## Opening hours\n\nThe canteen opens at eleven and closes at two.\n\n## Prices\n\nA meal costs six euros.\n"
@@ -115,3 +117,28 @@ def test_a_missing_permission_to_read_files_is_said_to_the_administrator(aws: Em
         assert "could not read" in said
         [admin] = [c for c in slack.channels.values() if "UADMIN" in c.members]
         assert "files:read" in slack.visible(admin.id)[0]
+
+
+def test_the_pages_files_are_read_and_stand_at_their_question(aws: Emulator) -> None:
+    house = House(aws, model=BuiltinModel())
+    door = TestClient(create_app(house.assistant), headers={"authorization": f"Bearer {WEBCHAT_KEY}"})
+    place = "/api/conversations/c1"
+    put = [door.put(f"{place}/files?name={n}", content=c).json()["file"] for n, c in (("canteen.md", PAGE), ("p.md", PRICES))]
+    asked = {"user": "ann", "id": "m1", "text": "What does a parking place cost?", "files": put}
+    assert door.post(f"{place}/messages", json=asked).status_code == 202
+    assert door.post(f"{place}/messages", json={"user": "ann", "id": "m2", "file": put[0]}).status_code == 202
+    house.drain()
+    both, one = door.get(f"{place}/turns").json()["turns"]
+    assert "forty euros" in both["text"]
+    assert (both["question"], both["attached"]) == ("What does a parking place cost?", ["canteen.md", "p.md"])
+    assert (one["question"], one["attached"]) == ("", ["canteen.md"])
+    assert "Opening hours" in one["text"]
+
+
+@pytest.mark.parametrize("files", ["a/b.md", ["a/b.md"] * 11, [7], [""], [{"key": "a"}]])
+def test_files_of_another_shape_are_refused_with_the_field(aws: Emulator, files: object) -> None:
+    house = House(aws, model=ScriptedModel())
+    door = TestClient(create_app(house.assistant), headers={"authorization": f"Bearer {WEBCHAT_KEY}"})
+    answer = door.post("/api/conversations/c1/messages", json={"user": "ann", "text": "What is it?", "files": files})
+    assert answer.status_code == 400
+    assert "'files'" in answer.text

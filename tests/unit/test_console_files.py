@@ -8,7 +8,10 @@ import re
 import pytest
 
 from assistant import console
+from assistant.api import LARGEST_FILE
+from assistant.attachments import LARGEST, MOST_FILES
 from assistant.errors import Refused
+from assistant.knowledge.loaders import LOADERS
 from assistant.queue import STOP_WORDS
 
 
@@ -116,3 +119,12 @@ def test_each_colour_stands_once_for_each_appearance() -> None:
     assert {n: names.count(n) for n in names if names.count(n) > 2} == {}
     outside = re.sub(r":root[^{]*\{[^}]*\}", "", text)
     assert re.findall(r"#[0-9a-fA-F]{3,8}\b", outside) == [], "a colour has a name"
+
+
+def test_the_page_takes_the_files_that_the_server_reads() -> None:
+    script = console.page("attach.js").body
+    [endings] = re.findall(r"const ENDINGS = (\[.*?\]);", script)
+    assert json.loads(endings) == sorted(LOADERS)
+    assert f"const MOST = {MOST_FILES};" in script
+    assert f"const TOGETHER = {LARGEST // 1024 // 1024} * 1024 * 1024;" in script
+    assert f"const LARGEST = {LARGEST_FILE // 1024 // 1024} * 1024 * 1024;" in script

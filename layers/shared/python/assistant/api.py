@@ -399,7 +399,13 @@ def _asked(turn: Turn, answers: Mapping[str, Turn], conversation: str) -> dict[s
     """A question with its reply. The first one of several that were answered together shows it, the others point to it."""
     if turn.state != "waiting":
         return _public(turn, conversation)
-    asked = {"id": turn.message_id or turn.id, "at": turn.at, "user": turn.user, "question": turn.edited or turn.question}
+    asked: dict[str, Any] = {
+        "id": turn.message_id or turn.id,
+        "at": turn.at,
+        "user": turn.user,
+        "question": turn.edited or turn.question,
+        "attached": list(turn.files),
+    }
     answer = answers.get(turn.sk)
     if answer and turn.sk == answer.collects[0]:
         return _public(answer, conversation) | asked
@@ -449,6 +455,7 @@ def _public(turn: Turn, conversation: str) -> dict[str, Any]:
         "at": turn.at,
         "user": turn.user,
         "question": "" if turn.kind == "collected" else turn.question,
+        "attached": list(turn.files),
         "state": "sent" if turn.state == "saved" else turn.state,
         "text": reply.text if reply else turn.text,
         "sources": [

@@ -68,6 +68,8 @@ class Turn:
     """Sort keys of the follow-ups that this turn answers together."""
     zone: str = ""
     """The asker's time zone, where it is known."""
+    files: tuple[str, ...] = ()
+    """Names of the files that came with the question."""
 
     @property
     def id(self) -> str:
@@ -228,6 +230,7 @@ class Sessions:
             thread=message.thread,
             owner=owner,
             until=int(self._clock()) + LEASE_SECONDS,
+            files=tuple(part.file_name for part in message.each_file) if message.file_key else (),
         )
 
     def wait(self, turn: Turn) -> Turn:
@@ -435,6 +438,7 @@ class Sessions:
             "took": turn.answered - turn.at if turn.answered else 0,
             "collects": turn.collects,
             "zone": turn.zone,
+            "files": turn.files,
             "after": turn.after,
         } | ({"reply": json.loads(to_json(turn.reply))} if turn.reply else {})
         answering = turn.state == "answering"
@@ -494,4 +498,5 @@ def _turn(item: Item) -> Turn:
         answered=body["at"] + body["took"] if "took" in body else 0,
         collects=tuple(body.get("collects", ())),
         zone=body.get("zone", ""),
+        files=tuple(body.get("files", ())),
     )

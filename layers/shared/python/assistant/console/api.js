@@ -157,8 +157,8 @@ export async function fetchFile(path) {
   return response.blob();
 }
 
-/** Sends a file's bytes; `onProgress` hears the part of them, 0 to 1, that has gone out. */
-export function upload(path, file, onProgress = () => {}) {
+/** Sends a file's bytes; `onProgress` hears the part of them, 0 to 1, that has gone out. `signal` ends it. */
+export function upload(path, file, onProgress = () => {}, signal = null) {
   return new Promise((resolve, reject) => {
     const call = new XMLHttpRequest(); // fetch tells nothing about what has been sent
     call.open("PUT", path);
@@ -169,6 +169,8 @@ export function upload(path, file, onProgress = () => {}) {
     call.upload.onprogress = (event) => { if (event.lengthComputable) onProgress(event.loaded / event.total); };
     call.onerror = () => reject(new ApiError("offline"));
     call.ontimeout = () => reject(new ApiError("timeout"));
+    call.onabort = () => reject(new ApiError("offline"));
+    signal?.addEventListener("abort", () => call.abort());
     call.onload = () => {
       const data = parse(call.responseText);
       if (call.status >= 200 && call.status < 300) resolve(data ?? {});

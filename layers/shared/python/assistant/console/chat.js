@@ -2,6 +2,7 @@
 // retry and reload, so that the server answers it once.
 
 import { api, fetchFile, may, session } from "./api.js";
+import { Attachments, attachedList, sizeText } from "./attach.js";
 import { announce, copyText, el, icon, iconButton, kept, newId, reducedMotion } from "./dom.js";
 import { renderMarkdown, safeUrl } from "./markdown.js";
 import { clockTime, currentLanguage, dayName, errorText, t } from "./words.js";
@@ -98,14 +99,24 @@ export class Chat {
     this.sendButton = el("button", { type: "submit", class: "send", "aria-label": t("send"), title: t("send") }, icon("send"));
     this.stopButton = el("button", { type: "button", class: "send", "aria-label": t("stop"), title: t("stop"), hidden: true, onclick: () => this.interrupt() }, icon("stop"));
     this.problem = el("p", { class: "problem", role: "alert", hidden: true });
+    this.files = new Attachments({
+      conversation: this.conversation,
+      kept: this.store.get().attached,
+      onChange: (ready) => this.attachedChanged(ready),
+      onProblem: (words) => this.say(words),
+      onKeyRefused: () => this.onKeyRefused(),
+    });
     const form = el(
       "form",
       { class: "composer", onsubmit: (event) => { event.preventDefault(); this.submit(); } },
       this.problem,
-      el("div", { class: "field" }, el("label", { for: "composer-input", class: "visually-hidden" }, t("composer_label")), this.input, this.stopButton, this.sendButton),
+      this.files.node,
+      el("div", { class: "field" }, el("label", { for: "composer-input", class: "visually-hidden" }, t("composer_label")), this.files.controls, this.input, this.stopButton, this.sendButton),
       el("p", { id: "composer-hint", class: "hint" }, t("composer_hint")),
     );
-    return el("div", { class: "chat" }, this.scroller, el("div", { class: "below" }, this.jump, this.banner, form));
+    const node = el("div", { class: "chat" }, this.scroller, el("div", { class: "below" }, this.jump, this.banner, form));
+    this.files.listen(node, this.input);
+    return node;
   }
 
   /** Begins to load and to follow the conversation. */
@@ -115,7 +126,7 @@ export class Chat {
     this.flush();
     this.poll();
     const { signal } = this.stopped;
-    addEventListener("online", () => this.hurry(), { signal });
+    addEventListener("online", () => { this.hurry(); this.files.again(); }, { signal });
     addEventListener("offline", () => this.showBanner("offline"), { signal });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.hurry(); }, { signal });
   }
@@ -123,6 +134,7 @@ export class Chat {
   /** Ends all work for this conversation. */
   stop() {
     this.stopped.abort();
+    this.files.stop();
     this.grown.disconnect();
     clearTimeout(this.pollTimer);
     clearTimeout(this.flushTimer);
@@ -134,10 +146,26 @@ export class Chat {
   typed() {
     this.input.style.height = "auto";
     this.input.style.height = `${Math.min(this.input.scrollHeight, 220)}px`;
-    this.sendButton.disabled = !this.input.value.trim();
+    this.waits = false;
+    this.say("");
     this.showButtons();
-    this.problem.hidden = true;
     this.keep((stored) => { stored.draft = this.input.value; });
+  }
+
+  /** Says above the field why something does not go on; nothing for "". */
+  say(words) {
+    this.problem.textContent = words;
+    this.problem.hidden = !words;
+  }
+
+  attachedChanged(ready) {
+    if (!this.files) return; // the first ones come while they are made
+    this.keep((stored) => { stored.attached = ready; });
+    this.showButtons();
+    if (!this.waits || this.files.busy) return;
+    this.waits = false;
+    this.say("");
+    this.submit();
   }
 
   keydown(event) {
@@ -149,16 +177,30 @@ export class Chat {
 
   submit() {
     const text = this.input.value.trim();
-    if (!text) return;
+    if (!text && this.files.empty) return;
     if (new TextEncoder().encode(text).length > LARGEST_BYTES) {
-      this.problem.textContent = t("error_large");
-      this.problem.hidden = false;
+      this.say(t("error_large"));
+      return;
+    }
+    if (isStop(text) && this.answering()) {
+      this.input.value = "";
+      this.typed();
+      this.interrupt();
+      return;
+    }
+    this.waits = this.files.busy;
+    if (this.waits) {
+      this.say(t("attach_wait"));
+      return;
+    }
+    if (this.files.failed) {
+      this.say(t("attach_failed"));
       return;
     }
     this.input.value = "";
+    const files = this.files.take();
     this.typed();
-    if (isStop(text) && this.answering()) this.interrupt();
-    else this.ask(text);
+    this.ask(text, files);
   }
 
   answering() {
@@ -174,10 +216,7 @@ export class Chat {
       this.hurry();
     } catch (error) {
       if (error.kind === "key") this.onKeyRefused();
-      else {
-        this.problem.textContent = errorText(error);
-        this.problem.hidden = false;
-      }
+      else this.say(errorText(error));
     } finally {
       setTimeout(() => { this.stopButton.disabled = false; }, 1500);
     }
@@ -185,16 +224,20 @@ export class Chat {
 
   /** While an answer is written and nothing is typed, the button ends the answer; otherwise it sends. */
   showButtons() {
-    const stop = this.answering() && !this.input.value.trim();
+    const nothing = !this.input.value.trim() && this.files.empty;
+    const stop = this.answering() && nothing;
+    this.sendButton.disabled = nothing;
     const focused = document.activeElement === this.stopButton;
     this.stopButton.hidden = !stop;
     this.sendButton.hidden = stop;
     if (focused && !stop) this.input.focus();
   }
 
-  /** Sends `text` as a new message. */
-  ask(text) {
-    this.enqueue({ id: newId(), text });
+  /** Sends `text` as a new message, with files that have arrived. */
+  ask(text, files = []) {
+    const id = newId();
+    if (files.length) this.keep((stored) => { stored.sent = { ...stored.sent, [id]: files }; });
+    this.enqueue({ id, text, ...(files.length ? { files } : {}) });
   }
 
   /** Sends a click on a choice of turn `about`. */
@@ -210,7 +253,7 @@ export class Chat {
   enqueue(entry) {
     const full = { ...entry, at: Date.now(), state: "sending" };
     this.keep((stored) => stored.outbox.push(full));
-    remember(this.conversation, entry.text);
+    remember(this.conversation, entry.text || entry.files?.[0].name || "");
     this.onChange?.();
     const view = this.view(full.id, full);
     view.showPending(full);
@@ -249,6 +292,7 @@ export class Chat {
     };
     if (entry.action) Object.assign(message, { action: entry.action, message_id: entry.about });
     else message.text = entry.text;
+    if (entry.files) message.files = entry.files.map((file) => file.key);
     try {
       await api.send(message);
       this.failures = 0;
@@ -294,6 +338,7 @@ export class Chat {
     this.forget(id);
     if (entry && !entry.action && !this.input.value) {
       this.input.value = entry.text;
+      if (entry.files && this.files.empty) this.files.restore(entry.files);
       this.typed();
     }
     this.input.focus();
@@ -380,7 +425,7 @@ export class Chat {
       this.settle(turn);
     }
     if (turns.length) {
-      const question = turns.find((turn) => turn.question)?.question;
+      const question = turns.map((turn) => turn.question || turn.attached?.[0]).find(Boolean);
       if (first && question && !conversations.get().some((c) => c.id === this.conversation)) {
         remember(this.conversation, question);
         this.onChange?.();
@@ -529,7 +574,8 @@ class TurnView {
     this.thinking = el("p", { class: "thinking", hidden: true }, el("span", { class: "dots", "aria-hidden": "true" }, el("i"), el("i"), el("i")), el("span", {}));
     this.body = el("div", { class: "body", dir: "auto" });
     this.extras = el("div", { class: "extras" });
-    this.asked = el("div", { class: "asked" }, el("h2", { class: "visually-hidden", id: name }, t("you_said")), this.question, this.note);
+    this.attached = el("div", { hidden: true });
+    this.asked = el("div", { class: "asked" }, el("h2", { class: "visually-hidden", id: name }, t("you_said")), this.attached, this.question, this.note);
     this.answer = el(
       "div",
       { class: "answer", hidden: true },
@@ -555,10 +601,14 @@ class TurnView {
     this.day.textContent = name;
   }
 
-  ask(text, action) {
-    if (this.questionText === text) return;
+  ask(text, action, names = []) {
+    if (this.questionText === text && this.attachedNames === names.join("\n")) return;
     this.questionText = text;
-    this.asked.hidden = !text;
+    this.attachedNames = names.join("\n");
+    this.asked.hidden = !text && !names.length;
+    this.question.hidden = !text;
+    this.attached.hidden = !names.length;
+    this.attached.replaceChildren(...(names.length ? [attachedList(names)] : []));
     this.question.textContent = action ? t("chosen", { text }) : text;
     this.question.classList.toggle("choice", Boolean(action));
   }
@@ -566,7 +616,7 @@ class TurnView {
   /** Shows a message that is on its way. */
   showPending(entry) {
     if (this.state !== "pending") return;
-    this.ask(entry.text, entry.action);
+    this.ask(entry.text, entry.action, entry.files?.map((file) => file.name));
     const key = `${entry.state}|${entry.problem ?? ""}`;
     if (this.pendingKey === key) return;
     this.pendingKey = key;
@@ -611,7 +661,7 @@ class TurnView {
     this.note.hidden = true;
     this.node.classList.remove("unsent");
     const label = this.chat.store.get().labels?.[this.id];
-    this.ask(label ?? (turn.question || this.questionText || ""), Boolean(label));
+    this.ask(label ?? (turn.question || this.questionText || ""), Boolean(label), turn.attached);
     this.sources = new Map((turn.sources ?? []).map((source) => [source.number, source]));
     this.target = turn.text || (turn.state === "failed" ? t("answer_failed") : turn.state === "sent" ? t("nothing_said") : "");
     this.answer.hidden = false;
@@ -677,8 +727,9 @@ class TurnView {
     if (turn.files?.length) parts.push(fileList(turn.files));
     if (turn.sources?.length) parts.push(sourceList(turn.sources));
     const tools = el("div", { class: "tools" });
-    if (turn.state === "failed" && this.questionText)
-      tools.append(el("button", { type: "button", class: "quiet", onclick: () => this.chat.ask(this.questionText) }, icon("retry"), t("ask_again")));
+    const files = this.chat.store.get().sent?.[this.id];
+    if (turn.state === "failed" && (this.questionText || files))
+      tools.append(el("button", { type: "button", class: "quiet", onclick: () => this.chat.ask(this.questionText, files) }, icon("retry"), t("ask_again")));
     if (turn.text) tools.append(this.copyButton());
     tools.append(el("time", { datetime: new Date(this.at).toISOString() }, clockTime(this.at)));
     parts.push(tools);
@@ -720,8 +771,8 @@ class TurnView {
 /** The files of an answer: a click asks for one with the reader's own authority, and hands it over as a download. */
 function fileList(files) {
   const group = el("div", { class: "choices", role: "group", "aria-label": t("files") });
+  const problem = el("p", { class: "bad-text small", role: "alert", hidden: true });
   for (const file of files) {
-    const size = file.size < 1024 ? `${file.size} B` : `${Math.round(file.size / 1024)} KB`;
     const button = el("button", { type: "button", class: "choice-button", onclick: async () => {
       button.disabled = true;
       try {
@@ -731,16 +782,17 @@ function fileList(files) {
         link.click();
         link.remove();
         setTimeout(() => URL.revokeObjectURL(url), 10_000);
+        problem.hidden = true;
       } catch (error) {
-        announce(errorText(error));
-        button.title = errorText(error);
+        problem.textContent = `${file.name}: ${errorText(error)}`;
+        problem.hidden = false;
       } finally {
         button.disabled = false;
       }
-    } }, el("span", { dir: "auto" }, `${file.name} · ${size}`));
+    } }, icon("download"), el("span", { dir: "auto" }, `${file.name} · ${sizeText(file.size)}`));
     group.append(button);
   }
-  return group;
+  return el("div", {}, group, problem);
 }
 
 function sourceList(sources) {

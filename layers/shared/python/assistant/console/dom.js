@@ -13,6 +13,7 @@ export function el(tag, attributes = {}, ...children) {
 }
 
 const ICONS = {
+  clip: "M19 11.5 12 18.6a4.4 4.4 0 0 1-6.2-6.2l7.3-7.4a2.9 2.9 0 0 1 4.1 4.1l-7 7a1.4 1.4 0 0 1-2-2l6.4-6.4",
   send: "M12 19V5M5.5 11.5 12 5l6.5 6.5",
   stop: "M8 8h8v8H8z",
   plus: "M12 5v14M5 12h14",

@@ -14,6 +14,9 @@ from assistant.platforms import Finding, Platform
 
 LONGEST_ID = 200
 
+MOST_FILES = 10
+"""Files of one message, as many as are read."""
+
 
 class WebChat(Platform):
     """`POST /webhook/webchat/messages` with `Authorization: Bearer API_KEY`."""
@@ -51,12 +54,12 @@ class WebChat(Platform):
             "locale": _text(data, "locale", default=""),
             "timezone": _text(data, "timezone", default=""),
         }
-        if isinstance(file := data.get("file"), str) and file:
-            key = _text(data, "file")
+        if keys := _files(data):
             about = data.get("text")
-            name = key.rpartition("/")[2]
             said = about.strip() if isinstance(about, str) else ""
-            return Message(kind="file", text=said, file_key=key, file_name=name, **common)
+            more = json.dumps([{"key": key, "name": _name(key)} for key in keys[1:]], ensure_ascii=False)
+            common["address"] = {"more_files": more} if keys[1:] else {}
+            return Message(kind="file", text=said, file_key=keys[0], file_name=_name(keys[0]), **common)
         action = data.get("action")
         if isinstance(action, dict):
             return Message(kind="card_action", action_key=_text(action, "key"), action_value=action.get("value"), **common)
@@ -108,6 +111,21 @@ class WebChat(Platform):
 def upload_path(conversation: str, key: str) -> str:
     """Where in the bucket a file lies that was put into the conversation; nobody reaches another conversation's by its key."""
     return f"chat/{hashlib.sha256(conversation.encode('utf-8', 'replace')).hexdigest()[:32]}/{key}"
+
+
+def _files(data: dict[str, Any]) -> list[str]:
+    """The keys of the files that the message carries: `file`, for one, or `files`."""
+    given = data.get("files") or []
+    if not isinstance(given, list):
+        raise Refused("webchat: field 'files' must be a list of what PUT …/files has given")
+    if len(given) > MOST_FILES:
+        raise Refused(f"webchat: field 'files' names {len(given)} files; at most {MOST_FILES} of a message are read")
+    one = [_text(data, "file")] if isinstance(data.get("file"), str) and data["file"] else []
+    return one + [_text({"files": key}, "files") for key in given]
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _object(body: bytes) -> dict[str, Any]:
