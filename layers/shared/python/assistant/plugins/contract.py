@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -371,8 +372,22 @@ class Around:
 
 def offer(method: Callable[..., T], *arguments: Any) -> T:
     """Calls `method` with as many of the last `arguments` as it takes: a contract that grows breaks no older plug-in."""
-    parameters = inspect.signature(method).parameters.values()
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+    function = getattr(method, "__func__", None)  # of a bound method: one for all instances
+    taken = _taken(method) if function is None else _taken_once(function)
+    if taken is None:
         return method(*arguments)
-    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-    return method(*arguments[len(arguments) - taken :]) if taken else method()
+    if function is not None:
+        taken -= 1
+    return method(*arguments[len(arguments) - taken :]) if taken > 0 else method()
+
+
+def _taken(function: Callable[..., Any]) -> int | None:
+    """How many arguments the function takes by their places; None for any number."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+
+_taken_once = lru_cache(maxsize=2000)(_taken)
+"""A signature takes longer to read than most calls do."""

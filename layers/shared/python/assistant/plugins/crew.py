@@ -21,6 +21,9 @@ from assistant.plugins.fence import Fence, Stopped, resident, stop
 LOOK_SECONDS: Final = 0.05
 """How often the memory is looked at while a call runs."""
 
+FRESH_SECONDS: Final = 0.001
+"""How old a look at the memory may be that is taken for the next call's beginning: asking takes longer than a quick call."""
+
 QUICK_SECONDS: Final = 0.005
 """A call that takes longer than this is slow: those that are made side by side do not wait for it any more."""
 
@@ -92,6 +95,8 @@ class Stint:
         self._now: Call | None = None
         self._last = False
         self._over = False
+        self._held = 0
+        self._measured = 0.0
         self._lock = threading.Lock()
         self._finished: SimpleQueue[None] = SimpleQueue()
         self._thread = threading.current_thread()
@@ -124,8 +129,11 @@ class Stint:
                 self.empty = True
                 return None
             call.stint, call.fate = self, "runs"
-            call.before = resident() if call.fence.megabytes else 0
             call.began = time.monotonic()
+            if call.fence.megabytes:
+                if call.began - self._measured > FRESH_SECONDS:
+                    self._held, self._measured = resident(), call.began
+                call.before = self._held
             self.made.append(call)
             self._now = call
             return call

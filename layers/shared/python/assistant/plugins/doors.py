@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -54,7 +54,7 @@ class Doors:
 
     def room(self, plugin: str) -> str:
         """The partition of a plug-in's store."""
-        return key("X", self.tenant, plugin)
+        return _room(self.tenant, plugin)
 
     def context(self, plugin: BotPlugin, message: Message, around: Around, menu: Menu, fence: Fence) -> PluginContext:
         """What surrounds one call. Raises Unavailable where a secret cannot be read."""
@@ -201,6 +201,11 @@ class Doors:
             )
             if self.table is not None:
                 self.table.put({"pk": where, "sk": f"~told#{name}", "body": '"done"', "expires": ends})
+
+
+@lru_cache(maxsize=2000)
+def _room(tenant: str, plugin: str) -> str:
+    return key("X", tenant, plugin)
 
 
 class _Doored:

@@ -665,7 +665,8 @@ def _claim(plugin: BotPlugin) -> Claim:
 
 
 def _hosts(plugin: BotPlugin) -> tuple[str, ...]:
-    return tuple(h.lower() for h in (*plugin.permissions.hosts, *plugin.permissions.inside))
+    allowed = plugin.permissions
+    return tuple(h.lower() for h in (*allowed.hosts, *allowed.inside)) if allowed.hosts or allowed.inside else ()
 
 
 def _schema(made: BotPlugin | type[BotPlugin]) -> dict[str, Any]:
