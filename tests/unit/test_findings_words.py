@@ -19,7 +19,7 @@ from assistant.platforms.slack import NEEDED, USEFUL
 
 HOUSE = Path(assistant.__file__).parent
 FILES = ["checks.py", "checkup.py", "doctor.py"] + [
-    f"platforms/{name}.py" for name in ("feishu", "dingtalk", "slack", "teams", "wecom", "wecom_doctor", "webchat")
+    f"platforms/{name}.py" for name in ("feishu", "dingtalk", "slack", "teams", "wecom", "wecom_doctor", "webchat", "clock")
 ]
 PLACES = {"_finding": (0, 2, 3), "Told": (0,)}
 """Where in a call's arguments stands what is said."""
@@ -69,6 +69,11 @@ def test_every_sentence_of_a_finding_is_there_in_chinese() -> None:
     said |= {text for channel, _, fix in _CHANNEL_SECRETS for text in (channel, fix)}
     assert len(said) > 150
     assert {text for text in said if text not in sentences("zh-CN") and not NAMES.fullmatch(text)} == set()
+
+
+def test_nothing_is_translated_that_nobody_says() -> None:
+    written = "".join(path.read_text() for path in HOUSE.rglob("*.py")).replace('\\"', '"')
+    assert [text for text in sentences("zh-CN") if not text.startswith("error ") and text not in written] == []
 
 
 def test_a_translation_has_the_gaps_of_the_sentence_and_chinese_words() -> None:

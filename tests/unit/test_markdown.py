@@ -23,7 +23,6 @@ from assistant.platforms.markdown import (
     utf8,
     utf16,
     whole_before,
-    with_table,
 )
 
 TABLE = "| Day | Leave |\n|---|--:|\n| Mon | 14 |\n| 周二 | *3* |"
@@ -67,8 +66,8 @@ def test_an_unsafe_address_becomes_no_link(url: str) -> None:
 
 def test_tables_are_kept_aligned_or_listed() -> None:
     assert render(TABLE, Dialect()) == "| Day | Leave |\n| --- | --: |\n| Mon | 14 |\n| 周二 | *3* |"
-    assert render(TABLE, with_table(Dialect(), "code")) == "```\nDay   Leave\n----  -----\nMon   14\n周二  3\n```"
-    assert render(TABLE, with_table(Dialect(), "rows")) == ("- **Day**: Mon · **Leave**: 14\n- **Day**: 周二 · **Leave**: *3*")
+    assert render(TABLE, Dialect(table="code")) == "```\nDay   Leave\n----  -----\nMon   14\n周二  3\n```"
+    assert render(TABLE, Dialect(table="rows")) == ("- **Day**: Mon · **Leave**: 14\n- **Day**: 周二 · **Leave**: *3*")
 
 
 BITS = st.sampled_from(["|", "-", ":", "a", " ", "\\", "`", "> ", "- ", "    ", "\u3000", "**", "[r]", "[r]: /u"])

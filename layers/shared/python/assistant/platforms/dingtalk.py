@@ -538,6 +538,7 @@ class DingTalk(Platform):
     def diagnose(self) -> list[Finding]:
         """Credentials, secrets of the three channels, clock, and each permission by one harmless call."""
         from assistant.errors import AssistantError
+        from assistant.platforms.clock import compared
 
         found = [self._secrets_finding(*c) for c in _CHANNEL_SECRETS]
         try:
@@ -558,7 +559,7 @@ class DingTalk(Platform):
         )
         try:
             _, headers = self.api.get_old("/auth/scopes")
-            found.append(self._clock_finding(headers))
+            found.append(compared(headers, now=self.clock(), vendor="DingTalk"))
         except AssistantError as error:
             found.append(Finding(check="clock", state="unknown", detail=Told.reason(error)))
         robot = {"robotCode": self.secrets.get("robot_code", "")}
@@ -590,22 +591,6 @@ class DingTalk(Platform):
             return Finding(check=what, state="ok", detail="secrets are set")
         detail = Told("{fields} not set: such call-backs are refused", fields=", ".join(missing))
         return Finding(check=what, state="fault", detail=detail, fix=fix)
-
-    def _clock_finding(self, headers: Mapping[str, str]) -> Finding:
-        from email.utils import parsedate_to_datetime
-
-        try:
-            off = self.clock() - parsedate_to_datetime(headers.get("date", "")).timestamp()
-        except (TypeError, ValueError):
-            return Finding(check="clock", state="unknown", detail="DingTalk's answer has no date")
-        if abs(off) > 60:
-            return Finding(
-                check="clock",
-                state="fault",
-                detail=Told("our clock is off by {seconds} s", seconds=f"{off:.0f}"),
-                fix="synchronise it (NTP)",
-            )
-        return Finding(check="clock", state="ok", detail=Told("off by {seconds} s", seconds=f"{abs(off):.0f}"))
 
     def _permission(self, what: str, path: str, body: Mapping[str, Any], method: str = "POST") -> Finding:
         """Whether a call about something that does not exist is refused for that, and not for a missing permission."""

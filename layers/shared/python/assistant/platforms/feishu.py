@@ -517,6 +517,8 @@ class Feishu(Platform):
 
     def diagnose(self) -> list[Finding]:
         """Credentials, webhook secrets, clock, bot and scopes; one harmless call each."""
+        from assistant.platforms.clock import compared
+
         found = [self._webhook_secrets()]
         try:
             bot, headers = self.api.exchange("GET", "/bot/v3/info", repeat=True)
@@ -530,7 +532,7 @@ class Feishu(Platform):
                 Finding(check="credentials", state="fault", detail=Told.reason(error), fix=fix or "follow the link", url=url),
             ]
         found.append(Finding(check="credentials", state="ok", detail=Told("app {app} gets a tenant token", app=self.api.app_id)))
-        found.append(self._clock_finding(headers))
+        found.append(compared(headers, now=self.clock(), vendor="Feishu"))
         found.append(self._bot_finding(bot))
         return [*found, *self._scope_findings()]
 
@@ -545,20 +547,6 @@ class Feishu(Platform):
                 check="webhook secrets", state="warning", detail="no Encrypt Key: events are not signed", fix=fix, url=url
             )
         return Finding(check="webhook secrets", state="ok", detail="events are signed and encrypted")
-
-    def _clock_finding(self, headers: Mapping[str, str]) -> Finding:
-        theirs = _date(headers)
-        if not theirs:
-            return Finding(check="clock", state="unknown", detail="Feishu's answer has no date")
-        off = self.clock() - theirs
-        if abs(off) > 60:
-            return Finding(
-                check="clock",
-                state="fault",
-                detail=Told("our clock is off by {seconds} s", seconds=f"{off:.0f}"),
-                fix="synchronise it (NTP)",
-            )
-        return Finding(check="clock", state="ok", detail=Told("off by {seconds} s", seconds=f"{abs(off):.0f}"))
 
     def _bot_finding(self, answer: Mapping[str, Any]) -> Finding:
         bot = answer.get("bot")
@@ -647,18 +635,10 @@ def _is_older(sent: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
 
     Both times are Feishu's own: the message's creation, and the date of the answer that made the card.
     """
-    made, created = _date(headers), str(sent.get("create_time", ""))
+    from assistant.platforms.clock import date_of
+
+    made, created = date_of(headers), str(sent.get("create_time", ""))
     return bool(made) and created.isdigit() and int(created) / 1000 < made - 2
-
-
-def _date(headers: Mapping[str, str]) -> float:
-    """The Unix time in a Date header, 0 where there is none."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (TypeError, ValueError):
-        return 0.0
 
 
 def _id(vendors: str) -> str:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from assistant.messages import Reply, Source
@@ -877,8 +877,3 @@ def whole_before(text: str, n: int) -> bool:
 
 def _is_flag(char: str) -> bool:
     return "\U0001f1e6" <= char <= "\U0001f1ff"
-
-
-def with_table(dialect: Dialect, table: Literal["keep", "code", "rows"]) -> Dialect:
-    """`dialect` with tables written another way."""
-    return replace(dialect, table=table)

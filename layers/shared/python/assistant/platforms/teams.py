@@ -588,18 +588,14 @@ class Teams(Platform):
         ]
 
     def _clock_findings(self) -> list[Finding]:
-        from email.utils import parsedate_to_datetime
-
         from assistant.platforms import outbound
+        from assistant.platforms.clock import compared
 
         try:
-            date = outbound.call(self.name, "GET", self.secrets.get("openid_metadata") or OPENID_METADATA).headers.get("date", "")
-            off = self.clock() - parsedate_to_datetime(date).timestamp()
-        except (SendError, ValueError, TypeError):
-            return [_finding("clock", "unknown", "Microsoft named no time")]
-        state = "ok" if abs(off) < 60 else "warning" if abs(off) < 300 else "fault"
-        detail = Told("{seconds} s from {name}'s", seconds=f"{off:+.0f}", name="Microsoft")
-        return [_finding("clock", state, detail, "" if state == "ok" else "set this machine's clock by NTP")]
+            headers = outbound.call(self.name, "GET", self.secrets.get("openid_metadata") or OPENID_METADATA).headers
+        except SendError as error:
+            return [_finding("clock", "unknown", Told.reason(error))]
+        return [compared(headers, now=self.clock(), vendor="Microsoft", harms=300)]
 
 
 REGISTRATIONS: Final = "https://entra.microsoft.com/#view/Microsoft_AAD_RegisteredApps"
