@@ -1,4 +1,4 @@
-"""The pages about Feishu and DingTalk say what is true: promises name tests that exist, scopes are those the doctor needs."""
+"""The pages about the platforms say what is true: promises name tests that exist, scopes are those the doctor needs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,28 @@ PAGES = ROOT / "docs" / "platforms"
 LANGUAGES = ("", ".zh-CN")
 
 
-@pytest.mark.parametrize("platform", ["feishu", "dingtalk"])
+EVERYWHERE = ("test_main_path", "test_crashes", "test_plugin_approvals")
+"""Files of tests that run on several platforms, or on whichever."""
+
+
+@pytest.mark.parametrize("platform", ["feishu", "dingtalk", "wecom", "slack", "teams"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_test_that_a_promise_names_exists(platform: str, language: str) -> None:
     page = (PAGES / f"{platform}{language}.md").read_text(encoding="utf-8")
-    tests = (ROOT / "tests" / "integration" / f"test_{platform}_send.py").read_text(encoding="utf-8")
+    own = [p for p in (ROOT / "tests").glob("*/test_*.py") if platform in p.stem or p.stem in EVERYWHERE]
+    tests = "".join(path.read_text(encoding="utf-8") for path in own)
     named = re.findall(r"`(test_\w+)`", page)
     assert len(named) > 8
     assert [n for n in named if f"def {n}(" not in tests] == []
+
+
+@pytest.mark.parametrize("platform", ["wecom", "slack", "teams"])
+def test_both_languages_name_the_same_tests_row_by_row(platform: str) -> None:
+    english, chinese = (
+        [re.findall(r"`(test_\w+)`", line) for line in (PAGES / f"{platform}{x}.md").read_text().splitlines() if "`test_" in line]
+        for x in LANGUAGES
+    )
+    assert [row for row in english if len(row)] == [row for row in chinese if len(row)]
 
 
 @pytest.mark.parametrize("platform", ["feishu", "dingtalk"])
