@@ -8,31 +8,48 @@ python -m tests.benchmarks cold turn  these sections alone
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks.report import Section, publish, show, write
+from tests.benchmarks.published import publish, summary
+from tests.benchmarks.report import Section, machine, show, write
 
 ROOT = Path(__file__).parents[2]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the sections; 1 where a count (not a time) misses its goal."""
+SECTIONS = ("cold", "ack", "turn", "load", "growth", "flood", "endurance", "faults")
+LONG = ("flood", "endurance", "faults")
+"""Not in a quick run unless they are named."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "sections", nargs="*", choices=["cold", "ack", "turn", "load", "growth", "flood", "endurance", []], help="default: all"
-    )
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--sessions", default="50,200,1000", help="load: numbers of conversations (50,200,1000)")
     parser.add_argument("--turns", type=int, default=3, help="load: turns of each (3)")
     parser.add_argument("--think", type=float, default=90, help="load: seconds of thought between them (90)")
     parser.add_argument("--passages", default="1000,10000", help="growth: passages of knowledge (1000,10000)")
+    parser.add_argument("--rounds", type=int, default=1, help="faults: how often each part fails in each way (1)")
+    parser.add_argument(
+        "--kills", type=int, default=600, help="faults: how many functions are killed (600); SEED=… plays it again"
+    )
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
-    args = parser.parse_args(argv)
-    quick = args.quick
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the sections; 1 where a count (not a time) misses its goal."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv)
+    quick, load_before = args.quick, os.getloadavg()[0]
+    if quick and args.publish:
+        parser().error("figures of a quick run are too few to be published")
 
     def progress(text: str) -> None:
         if sys.stderr.isatty():
@@ -42,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tests.benchmarks.cold import measure
 
         with tempfile.TemporaryDirectory() as scratch:
-            return measure(3 if quick else 20, Path(scratch), progress=progress)
+            return measure(1 if quick else 20, Path(scratch), progress=progress)
 
     def ack() -> list[Section]:
         from tests.benchmarks.acknowledge import measure
@@ -76,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         passages = (1000,) if quick else tuple(int(n) for n in args.passages.split(","))
         return measure(10 if quick else 50, (10, 100) if quick else (10, 100, 1000), passages, progress=progress)
 
+    def faults() -> list[Section]:
+        from tests.benchmarks.faults import measure
+
+        return measure(1 if quick else args.rounds, 20 if quick else args.kills, quick=quick, progress=progress)
+
     known: dict[str, Callable[[], Section | list[Section]]] = {
         "cold": cold,
         "ack": ack,
@@ -84,19 +106,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "growth": growth,
         "flood": flood,
         "endurance": endurance,
+        "faults": faults,
     }
     sections: list[Section] = []
-    for name in args.sections or [n for n in known if n not in ("flood", "endurance") or not quick]:
+    for name in args.sections or [n for n in known if n not in LONG or not quick]:
         found = known[name]()
         for section in found if isinstance(found, list) else [found]:
             sections.append(section)
             sys.stdout.write(show(section) + "\n")
         sys.stdout.flush()
+    command = " ".join(["python -m tests.benchmarks", *argv])
+    where = {**machine(), "load_before": load_before}
     if args.publish:
-        publish(
-            sections, ROOT / "docs" / "performance.md", command=f"python -m tests.benchmarks {' '.join(argv or sys.argv[1:])}"
-        )
-    page = write(sections, args.out, command=f"python -m tests.benchmarks {' '.join(argv or sys.argv[1:])}".strip())
+        publish(sections, ROOT / "docs" / "performance.md", command=command, machine=where)
+    page = write(sections, args.out, command=command, where=where, goals=summary(sections))
     sys.stdout.write(f"\nreport: {page.relative_to(ROOT) if page.is_relative_to(ROOT) else page}\n")
     counted = [row for s in sections for row in s.rows if row.goal.startswith("counted") and row.met is False]
     return 1 if counted else 0

@@ -7,13 +7,14 @@ import json
 import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks.plots import STYLE, Curve, bars, chart, number
 
-__all__ = ["Curve", "Row", "Section", "machine", "publish", "show", "write"]
+__all__ = ["Curve", "Row", "Section", "machine", "show", "write"]
 
 PAGE_STYLE: Final = (
     STYLE
@@ -70,19 +71,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(sections: list[Section], folder: Path, *, command: str) -> Path:
-    """Writes `report.json` and `report.html` into `folder`."""
+def write(sections: list[Section], folder: Path, *, command: str, where: Mapping[str, Any], goals: Section | None = None) -> Path:
+    """Writes `report.json` and `report.html` into `folder`; the page shows `goals`, what the sections say about them, first."""
     folder.mkdir(parents=True, exist_ok=True)
-    where = machine()
-    data = {"machine": where, "command": command, "sections": [asdict(s) for s in sections]}
+    shown = [goals, *sections] if goals and goals.rows else sections
+    data = {"machine": dict(where), "command": command, "sections": [asdict(s) for s in shown]}
     (folder / "report.json").write_text(json.dumps(data, indent=1, ensure_ascii=False))
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
         f"<title>Benchmarks</title><style>{PAGE_STYLE}</style>",
         f"<h1>Benchmarks</h1><p><code>{html.escape(command)}</code> · {html.escape(str(where['processor']))},"
-        f" {where['cores']} cores, Python {where['python']}, load {where['load_average']:.1f} · {where['at']}</p>",
+        f" {where['cores']} cores, Python {where['python']}, load average {where['load_average']:.1f} at the end ·"
+        f" {where['at']}</p>",
     ]
-    for section in sections:
+    for section in shown:
         parts.append(f"<h2>{html.escape(section.title)}</h2><p>{html.escape(section.how)}</p>{_table(section)}")
         if section.bar:
             values = [(row.name, float(row.figures[section.bar])) for row in section.rows if section.bar in row.figures]
@@ -92,34 +94,6 @@ def write(sections: list[Section], folder: Path, *, command: str) -> Path:
     page = folder / "report.html"
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
-
-
-def publish(sections: list[Section], page: Path, *, command: str) -> None:
-    """Puts each section's table between its marks in a Markdown page: `<!-- Load -->` and `<!-- end -->`."""
-    where, text = machine(), page.read_text(encoding="utf-8")
-    said = (
-        f"`{command}` on {where['processor']}, {where['cores']} cores, Python {where['python']}, "
-        f"load average {where['load_average']:.1f} at the end, {str(where['at'])[:10]}."
-    )
-    for section in sections:
-        block = f"{section.how[0].upper()}{section.how[1:]}.\n\n{_markdown(section)}\n\n{said}"
-        before, mark, rest = text.partition(f"<!-- {section.title} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        if not mark or not end:
-            raise ValueError(f"{page} has no place for {section.title!r}")
-        text = f"{before}{mark}\n{block}\n\n{end}{after}"
-    page.write_text(text, encoding="utf-8")
-
-
-def _markdown(section: Section) -> str:
-    names = list(dict.fromkeys(k for row in section.rows for k in row.figures))
-    goals = ["goal", "met"] if any(row.goal for row in section.rows) else []
-    lines = [f"| | {' | '.join([*names, *goals])} |", "|---" * (1 + len(names) + len(goals)) + "|"]
-    for row in section.rows:
-        cells = [number(row.figures[n]) if n in row.figures else "" for n in names]
-        met = "" if row.met is None else "yes" if row.met else "**no**"
-        lines.append(f"| {row.name} | {' | '.join([*cells, *([row.goal, met] if goals else [])])} |")
-    return "\n".join(lines)
 
 
 def show(section: Section) -> str:
