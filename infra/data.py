@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import aws_cdk as cdk
@@ -84,17 +84,28 @@ class DataStack(cdk.Stack):
         _pin(table, "Table")
         return table
 
-    def _bucket(self, deployment: Deployment) -> s3.Bucket:
+    def _private(self, name: str, *, lifecycle_rules: Sequence[s3.LifecycleRule], versioned: bool = False) -> s3.Bucket:
+        """A bucket that nobody outside reaches, under our own key; kept or removed as the deployment says."""
         bucket = s3.Bucket(
             self,
-            "Documents",
-            versioned=True,
+            name,
+            versioned=versioned,
             encryption=s3.BucketEncryption.KMS,
             encryption_key=self.key,
             bucket_key_enabled=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             enforce_ssl=True,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            lifecycle_rules=lifecycle_rules,
+            removal_policy=self._removal,
+        )
+        _pin(bucket, name)
+        return bucket
+
+    def _bucket(self, deployment: Deployment) -> s3.Bucket:
+        bucket = self._private(
+            "Documents",
+            versioned=True,
             lifecycle_rules=[
                 s3.LifecycleRule(
                     noncurrent_version_expiration=cdk.Duration.days(30),
@@ -107,9 +118,7 @@ class DataStack(cdk.Stack):
                     noncurrent_version_expiration=cdk.Duration.days(1),
                 ),
             ],
-            removal_policy=self._removal,
         )
-        _pin(bucket, "Documents")
         raw = bucket.node.default_child
         if isinstance(raw, s3.CfnBucket):  # the L2 option would add a function of its own to do the same
             raw.add_property_override("NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True)
@@ -122,15 +131,8 @@ class DataStack(cdk.Stack):
 
     def _archive(self, deployment: Deployment) -> s3.Bucket:
         """Redacted logs."""
-        bucket = s3.Bucket(
-            self,
+        bucket = self._private(
             "Archive",
-            encryption=s3.BucketEncryption.KMS,
-            encryption_key=self.key,
-            bucket_key_enabled=True,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            enforce_ssl=True,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             lifecycle_rules=[
                 s3.LifecycleRule(
                     transitions=[
@@ -140,9 +142,7 @@ class DataStack(cdk.Stack):
                     abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
                 )
             ],
-            removal_policy=self._removal,
         )
-        _pin(bucket, "Archive")
         accept(bucket, "AwsSolutions-S1", "this bucket holds logs; logging who reads them into itself would never end")
         return bucket
 
