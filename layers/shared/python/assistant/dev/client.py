@@ -101,9 +101,10 @@ SOON = 0.8
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Shows on the terminal that something goes on, where it takes long; nothing in a pipe, and nothing is left behind."""
-    if not sys.stderr.isatty():
+def working(what: str, *, quiet: bool = False) -> Iterator[None]:
+    """Shows on the terminal that something goes on, where it takes long; nothing in a pipe or if `quiet`, and nothing is left
+    behind."""
+    if quiet or not sys.stderr.isatty():
         yield
         return
     ended = threading.Event()

@@ -3,6 +3,8 @@
 With --url and --api-key the commands work on that assistant. Without --url they work on the local run over the folder --data
 while there is one, and otherwise on the knowledge in that folder itself, which one process changes at a time.
 
+What takes long says so on the terminal meanwhile; nothing in a pipe, and nothing with --json.
+
 examples:
   assistant kb add handbook/ --folder hr --audience "department:feishu:od-1 user:slack:U1"
   assistant kb add https://intranet.example.com/travel.html
@@ -37,6 +39,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from assistant.dev.client import working
 from assistant.errors import AssistantError, InvalidSetting
 
 HELP = "the knowledge: add, list, show, search, remove, rebuild, refresh, versions, rollback, graph, directory, facts, gaps, eval"
@@ -288,8 +291,21 @@ class _Bar:
             self._progress.update(self._task, advance=1, description=f"{state} {name[-40:]}")
 
 
+_WORK: Final = {
+    "care": "comparing documents",
+    "directory": "reading the directory",
+    "facts": "the model reads documents",
+    "graph": "reading the graph",
+    "rebuild": "writing the index anew",
+    "refresh": "fetching the web pages",
+    "remove": "taking documents out of every version",
+}
+"""What takes long, as the terminal says it meanwhile."""
+
+
 def _ask(args: argparse.Namespace, call: _Call) -> int:
-    status, data = _request(args, call)
+    with working(_WORK.get(args.action, "looking"), quiet=args.json):
+        status, data = _request(args, call)
     if status != 200:
         print(f"assistant kb {args.action}: {data.get('error', status)}", file=sys.stderr)
         return 1
@@ -381,13 +397,16 @@ def _eval(args: argparse.Namespace) -> int:
 
     documents = evaluation.read_passages(args.passages)
     questions = evaluation.read_questions(args.questions)
-    result: dict[str, object] = {"passages": len(documents), **asdict(evaluation.evaluate(documents, questions))}
+    with working(f"asking {len(questions)} questions", quiet=args.json):
+        result: dict[str, object] = {"passages": len(documents), **asdict(evaluation.evaluate(documents, questions))}
     if args.halves:
         for half, name in enumerate(("tuning", "test")):
             part = [q for q in questions if _half(q.text) == half]
-            result[f"{name}_half"] = asdict(evaluation.evaluate(documents, part)) if part else None
+            with working(f"asking the {name} half", quiet=args.json):
+                result[f"{name}_half"] = asdict(evaluation.evaluate(documents, part)) if part else None
     if args.unanswerable:
-        result["unanswerable"] = asdict(evaluation.honesty(documents, questions))
+        with working("leaving each topic out in turn", quiet=args.json):
+            result["unanswerable"] = asdict(evaluation.honesty(documents, questions))
     if args.json:
         print(json.dumps(result))
     else:
