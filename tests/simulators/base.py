@@ -138,6 +138,8 @@ class Simulator:
             if hasattr(getattr(type(self), name), "_route")
         ]
         self._server: ThreadingHTTPServer | None = None
+        self._port = 0
+        self._away = False
 
     # --- life ---
 
@@ -159,6 +161,7 @@ class Simulator:
                 """Says nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Http)
+        self._port, self._away = self._server.server_address[1], False
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
@@ -170,6 +173,16 @@ class Simulator:
             self._server.server_close()
             self._server = None
 
+    def leave(self) -> None:
+        """Nobody is there: no connection is accepted, and those that were open end without an answer or an effect."""
+        self._away = True
+        self.stop()
+
+    def come_back(self) -> None:
+        """At the old address again, after `leave`."""
+        if self._away:
+            self.start(self._port)
+
     def __enter__(self) -> Self:
         return self if self._server else self.start()
 
@@ -179,8 +192,8 @@ class Simulator:
     @property
     def base(self) -> str:
         """Address of the vendor, without a slash at the end."""
-        assert self._server, "the simulator is not started"
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        assert self._port, "the simulator is not started"
+        return f"http://127.0.0.1:{self._port}"
 
     # --- faults ---
 
@@ -240,6 +253,10 @@ class Simulator:
         )
         with self.lock:
             self.calls.append(call)
+        if self._away:
+            http.close_connection = True
+            http.connection.close()
+            return
         fault = self._fault(f"{call.method} {call.path}")
         if fault and fault.delay:
             time.sleep(fault.delay)  # plays a slow vendor

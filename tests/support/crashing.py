@@ -111,6 +111,7 @@ def until_killed(told: Mapping[str, Any]) -> None:
     """Works for as long as it lives, and keeps what it is working on in the file `holds`."""
     parent = os.getppid()
     function, holds = Function(told), Path(told["holds"])
+    _note(holds, "")
     while os.getppid() == parent:
         function.take(wait=1, before=lambda record: _note(holds, record["body"]), after=lambda: _note(holds, ""))
 

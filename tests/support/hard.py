@@ -28,8 +28,10 @@ def again() -> str:
 
 
 def shared_out(names: Sequence[str], steps: Sequence[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Platform and step of the processes to be killed, and of those that an exception cuts off, which is quicker: a hard run kills
-    at every step on every platform, the suite at every step on either of two."""
+    """Platform and step of the processes to be killed, and of those that an exception cuts off, which is quicker.
+
+    A hard run kills at every step on every platform, the suite at every step on either of two.
+    """
     pairs = [(name, step) for step in steps for name in names]
     killed = [(name, step) for name, step in pairs if HARD or name == ("slack", "wecom")[steps.index(step) % 2]]
     return killed, [pair for pair in pairs if pair not in killed]

@@ -51,6 +51,16 @@ def test_no_window_ever_holds_more_calls_than_the_vendor_takes(
             assert after - first >= seconds - 1e-6
 
 
+def test_a_clock_that_is_set_back_keeps_no_call_waiting_for_longer() -> None:
+    clock = Clock()
+    pace = paced(clock)
+    for _ in range(2):
+        pace.wait({"a": (Rate(2, 1.0),)})
+    clock.now -= 3600
+    pace.wait({"a": (Rate(2, 1.0),)})
+    assert clock.slept == [pytest.approx(1.0 + MARGIN)]
+
+
 def test_a_call_counts_under_each_of_its_names_and_others_do_not_wait_for_it() -> None:
     clock = Clock()
     pace = paced(clock)

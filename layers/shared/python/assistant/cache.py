@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, Unavailable
 
 if TYPE_CHECKING:
     from assistant.storage import Table
 
 Load = Callable[[], tuple[str, float]]
 """Fetches a value from its source and says for how many seconds it may be kept."""
+
+
+TRIES: Final = 5
+"""How often somebody who must know whether they are the first asks; without an answer nothing they do can be done."""
 
 
 class Shared(Protocol):
@@ -26,7 +31,8 @@ class Shared(Protocol):
         """Keeps `value` until the Unix time `until`."""
 
     def add(self, key: str, value: str, until: float) -> bool:
-        """Keeps `value` unless there is one; True when there was none. One call, decided for all instances."""
+        """Keeps `value` unless there is another one; True when there was none. One call, decided for all instances; made again
+        with the same value, as after an answer that never came, it says the same."""
 
     def drop(self, key: str) -> None:
         """Forgets the value."""
@@ -42,6 +48,8 @@ class Cache:
         self._memory: dict[str, tuple[str, float]] = {}
         self._lock = threading.Lock()
         self._flights: dict[str, threading.Lock] = {}
+        self._unheard: dict[str, str] = {}
+        """What we have written under a key of which we do not know whether we were the first there."""
 
     def get(self, key: str, load: Load) -> str:
         """The value under `key`; `load` runs at most once at a time in this process."""
@@ -66,9 +74,27 @@ class Cache:
         with self._flight(key):
             if self._fresh(self._memory.get(key)) is not None:
                 return False
-            new = self._shared.add(key, "1", until) if self._shared else True
+            new = self._added(key, until)
             self._keep(key, "1", until)
             return new
+
+    def _added(self, key: str, until: float) -> bool:
+        """Whether nobody was before us; asked again where no answer came, for the note may be our own by then."""
+        if self._shared is None:
+            return True
+        ours = self._unheard.setdefault(key, os.urandom(12).hex())
+        for attempt in range(1, TRIES + 1):
+            try:
+                new = self._shared.add(key, ours, until)
+            except Unavailable:
+                if attempt == TRIES:
+                    while len(self._unheard) > self._size:
+                        del self._unheard[next(iter(self._unheard))]
+                    raise  # and if we are asked once more, we still know what we have written
+            else:
+                del self._unheard[key]
+                return new
+        raise AssertionError("unreachable")
 
     def drop(self, key: str) -> None:
         """Forgets `key` on both levels: the next `get` loads it anew."""
@@ -122,13 +148,14 @@ class TableCache:
         self._table.put({"pk": f"K#{key}", "sk": "cache", "value": value, "until": until, "expires": int(until) + 60})
 
     def add(self, key: str, value: str, until: float) -> bool:
-        """Stores the value where none stands."""
+        """Stores the value where no other stands."""
         from assistant.storage import Conflict
 
         try:
             self._table.put(
                 {"pk": f"K#{key}", "sk": "cache", "value": value, "until": until, "expires": int(until) + 60},
-                condition="attribute_not_exists(#pk)",
+                condition="attribute_not_exists(#pk) OR #value = :value",
+                values={"value": value},
             )
         except Conflict:
             return False

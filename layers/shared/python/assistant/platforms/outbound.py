@@ -108,6 +108,19 @@ def with_token(act: Callable[[], T], *, forget: Callable[[], None], check: str) 
         raise TokenDead(f"{error}; a new token did not help: check {check}", platform=error.platform, code=error.code) from error
 
 
+def new_token(platform: str, ask: Callable[[], Mapping[str, Any]], *, field: str, lives: str, early: float) -> tuple[str, float]:
+    """The token under `field` of the vendor's answer, and for how long it may be kept: its life under `lives`, less `early`
+    seconds. Raises VendorUnavailable where none came."""
+    try:
+        answer = ask()
+    except OutcomeUnknown as error:  # asking for a token twice does no harm
+        raise VendorUnavailable(str(error), platform=platform) from error
+    token, seconds = answer.get(field), float(answer.get(lives, 0))
+    if not isinstance(token, str) or not token:
+        raise VendorUnavailable(f"{platform} gave no {field}", platform=platform)
+    return token, max(seconds - early, seconds / 2)
+
+
 # --- how fast ----------------------------------------------------------------------------------
 
 
@@ -134,6 +147,8 @@ class Pace:
         self._made: dict[str, deque[float]] = {}
         self._closed: dict[str, float] = {}
         self._slept_until = 0.0
+        self._said = 0.0
+        self._set_back = 0.0
         self._lock = threading.Lock()
 
     def call(
@@ -155,7 +170,7 @@ class Pace:
         Raises RateLimited where that is more than `longest` seconds away; then nothing is counted.
         """
         with self._lock:
-            now = due = max(self._clock(), self._slept_until)
+            now = due = max(self._now(), self._slept_until)
             waits_for = ""
             for name, rates in budgets.items():
                 if (free := self._free(name, rates, share)) > due:
@@ -174,7 +189,14 @@ class Pace:
 
     def _close(self, name: str, seconds: float) -> None:
         with self._lock:
-            self._closed[name] = max(self._clock() + seconds, self._closed.get(name, 0.0))
+            self._closed[name] = max(self._now() + seconds, self._closed.get(name, 0.0))
+
+    def _now(self) -> float:
+        """The clock's time; one that is set back is taken to have stood, or calls of the future would keep back those of now."""
+        said = self._clock()
+        self._set_back += max(0.0, self._said - said)
+        self._said = said
+        return said + self._set_back
 
     def _free(self, name: str, rates: Sequence[Rate], share: float) -> float:
         """When the next call of `name` may be made."""
