@@ -15,14 +15,13 @@ from assistant.errors import (
     ContentRefused,
     MissingPermission,
     NotInChat,
-    OutcomeUnknown,
     RateLimited,
     SendError,
     TokenDead,
     UnsupportedType,
     VendorUnavailable,
 )
-from assistant.platforms.outbound import Pace, Rate, TokenExpired, call, retry_after, with_retries, with_token
+from assistant.platforms.outbound import Pace, Rate, TokenExpired, call, new_token, retry_after, with_retries, with_token
 
 if TYPE_CHECKING:
     import httpx
@@ -169,14 +168,14 @@ class DingTalkApi:
         body = {"appKey": self.app_key, "appSecret": self._secrets.get("app_secret", "")}
         if not all(body.values()):
             raise TokenDead("dingtalk: app_key or app_secret is not configured", platform="dingtalk")
-        try:
-            answer = self.checked(call("dingtalk", "POST", f"{self.new}/v1.0/oauth2/accessToken", json=body))
-        except OutcomeUnknown as error:  # asking for a token twice does no harm
-            raise VendorUnavailable(str(error), platform="dingtalk") from error
-        token, seconds = answer.get("accessToken"), float(answer.get("expireIn", 0))
-        if not isinstance(token, str) or not token:
-            raise VendorUnavailable("dingtalk gave no access token", platform="dingtalk")
-        return token, max(seconds - _EARLY, seconds / 2)
+        url = f"{self.new}/v1.0/oauth2/accessToken"
+        return new_token(
+            "dingtalk",
+            lambda: self.checked(call("dingtalk", "POST", url, json=body)),
+            field="accessToken",
+            lives="expireIn",
+            early=_EARLY,
+        )
 
     # --- answers ---
 

@@ -17,14 +17,13 @@ from assistant.errors import (
     MessageRecalled,
     MissingPermission,
     NotInChat,
-    OutcomeUnknown,
     RateLimited,
     SendError,
     TokenDead,
     UnsupportedType,
     VendorUnavailable,
 )
-from assistant.platforms.outbound import Pace, Rate, TokenExpired, call, retry_after, with_retries, with_token
+from assistant.platforms.outbound import Pace, Rate, TokenExpired, call, new_token, retry_after, with_retries, with_token
 
 if TYPE_CHECKING:
     import httpx
@@ -191,14 +190,13 @@ class FeishuApi:
         if not all(body.values()):
             raise TokenDead("feishu: app_id or app_secret is not configured", platform="feishu")
         url = f"{self.base}/open-apis/auth/v3/tenant_access_token/internal"
-        try:
-            answer = self.checked(call("feishu", "POST", url, json=body))
-        except OutcomeUnknown as error:  # asking for a token twice does no harm
-            raise VendorUnavailable(str(error), platform="feishu") from error
-        token, seconds = answer.get("tenant_access_token"), float(answer.get("expire", 0))
-        if not isinstance(token, str) or not token:
-            raise VendorUnavailable("feishu gave no tenant token", platform="feishu")
-        return token, max(seconds - _EARLY, seconds / 2)
+        return new_token(
+            "feishu",
+            lambda: self.checked(call("feishu", "POST", url, json=body)),
+            field="tenant_access_token",
+            lives="expire",
+            early=_EARLY,
+        )
 
     # --- answers ---
 

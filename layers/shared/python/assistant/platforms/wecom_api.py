@@ -69,18 +69,15 @@ class Api:
     def _load_token(self) -> tuple[str, float]:
         from assistant.platforms import outbound
 
-        def load() -> dict[str, Any]:
+        def ask() -> dict[str, Any]:
             query = {"corpid": self._secrets["corp_id"], "corpsecret": self._secrets["secret"]}
-            try:
-                return result(outbound.call("wecom", "GET", f"{self.base}/cgi-bin/gettoken", params=query), "gettoken")
-            except OutcomeUnknown as error:  # asking for a token twice does no harm
-                raise VendorUnavailable(str(error), platform="wecom") from error
+            given = result(outbound.call("wecom", "GET", f"{self.base}/cgi-bin/gettoken", params=query), "gettoken")
+            return {"expires_in": 7200, **given}
 
-        given = outbound.with_retries(load, sleep=self._pace().sleep)
-        token = str(given.get("access_token") or "")
-        if not token:
-            raise VendorUnavailable("wecom: gettoken answered without a token", platform="wecom")
-        return token, max(60.0, float(given.get("expires_in") or 7200) - 300)
+        def load() -> tuple[str, float]:
+            return outbound.new_token("wecom", ask, field="access_token", lives="expires_in", early=300.0)
+
+        return outbound.with_retries(load, sleep=self._pace().sleep)
 
     def call(
         self,
