@@ -31,6 +31,9 @@ from tests.benchmarks.report import Curve, Row, Section
 from tests.simulators.slack import SlackSimulator, Team
 from tests.support.house import House, ScriptedModel
 
+HISTORY: Final = 7
+FIRST: Final = HISTORY + 1
+"""Turns that are not measured: they build what the others find, and fill the history, without which one reads less."""
 ANSWER: Final = "An answer of the usual length. " * 12
 
 Figures = dict[str, float]
@@ -123,7 +126,7 @@ def _turns(stand: Stand, runs: int, size: int) -> Figures:
     read: list[float] = []
     write: list[int] = []
     house = stand.house
-    for n in range(runs + 2):
+    for n in range(runs + FIRST):
         stand.say(f"{size}-{n}")
         records = house.batch()
         house.recorder.take()
@@ -132,7 +135,7 @@ def _turns(stand: Stand, runs: int, size: int) -> Figures:
         spent = (stand.clock() - cpu) * 1000
         made = house.recorder.take()
         house.delete(records)
-        if n > 1:  # the first turns build what the others find
+        if n >= FIRST:
             processor.append(spent)
             calls.append(len(made))
             read.append(sum(c.read for c in made))
@@ -149,7 +152,7 @@ def _turns(stand: Stand, runs: int, size: int) -> Figures:
 
 
 def _house(aws: Emulator, tenant: str, **more: Any) -> House:
-    return House(aws, model=ScriptedModel([ANSWER]), history_turns=7, tenant=tenant, **more)
+    return House(aws, model=ScriptedModel([ANSWER]), history_turns=HISTORY, tenant=tenant, **more)
 
 
 def _stand(house: House, conversation: str = "c", user: str = "u") -> Stand:

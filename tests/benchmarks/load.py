@@ -33,6 +33,8 @@ CONFIG: Final = """plugin_configs = '{"knowledge": {"search": true}}'\n"""
 LOOK: Final = 0.05
 """Seconds between two looks at a chat: how exactly the time of an answer is known."""
 PATIENCE: Final = 120.0
+SEED: Final = 7
+"""Of everybody's times of thought."""
 
 
 @dataclass
@@ -101,7 +103,7 @@ def measure(sessions: Sequence[int], *, turns: int, think: float, progress: Call
     how = (
         f"{turns} turns each with {think:.0f} s of thought on average, five platforms mixed, one turn in ten with a tool, by "
         f"`assistant dev`, on the same machine as the load, the vendors and the model's double ({FIRST_TOKEN} s to the first "
-        f"token, {MODEL_SECONDS:.1f} s in all)"
+        f"token, {MODEL_SECONDS:.1f} s in all); seed {SEED}"
     )
     curves = [Curve(name=name, points=tuple(points)) for name, points in drawn.items()]
     return Section(
@@ -122,7 +124,7 @@ def endure(sessions: int, *, minutes: float, think: float, progress: Callable[[s
     return Section(
         title="Endurance",
         how=f"as the load, {think:.0f} s of thought on average; memory of the process that runs all functions, after a tenth of "
-        "the time and at the end",
+        f"the time and at the end; seed {SEED}",
         rows=[replace(row, goal="counted: 0 wrong, at most 1.2 × the memory", met=bool(row.met) and flat)],
         curves=[Curve(name="memory of the functions", points=tuple((at / 60, mib) for at, mib in seen.memory))],
         x="minutes since the beginning",
@@ -138,7 +140,10 @@ def flood(messages: int, *, rate: float, think: float, progress: Callable[[str],
     progress(f"a flood of {messages} messages")
     busy = crowd(20, turns=turns, think=think, flooding=(messages, rate))
     before, after = _percentile(calm.added, 0.99), _percentile(busy.added, 0.99)
-    how = f"20 people with {think:.0f} s of thought, without and with somebody who writes {rate:.0f} messages a second in Slack"
+    how = (
+        f"20 people with {think:.0f} s of thought, without and with somebody who writes {rate:.0f} messages a second in Slack; "
+        f"seed {SEED}"
+    )
     rows = [_row("without", calm), _row(f"beside {messages:,} messages", busy)]
     ratio = (MODEL_SECONDS * 1000 + after) / (MODEL_SECONDS * 1000 + before)
     rows.append(Row(name="answer p99 beside it", figures={"× without": ratio}, goal="≤ 1.2", met=ratio <= 1.2))
@@ -146,7 +151,7 @@ def flood(messages: int, *, rate: float, think: float, progress: Callable[[str],
 
 
 def crowd(
-    count: int, *, turns: int, think: float, seed: int = 7, watch: float = 10.0, flooding: tuple[int, float] = (0, 0.0)
+    count: int, *, turns: int, think: float, seed: int = SEED, watch: float = 10.0, flooding: tuple[int, float] = (0, 0.0)
 ) -> Seen:
     """Lets `count` people hold `turns` turns each, spread over the platforms; `flooding`: number of messages and their rate."""
     crowds: list[Crowd] = [made() for made in CROWDS]
