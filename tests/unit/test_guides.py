@@ -17,7 +17,7 @@ from assistant.llm import ChatMessage, ChatRequest
 from assistant.llm.builtin import answer
 from assistant.plugins import plugin_in
 from assistant.settings import ROUTES, Settings
-from assistant.testing import make, say
+from assistant.testing import Talk, make, say
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 PAGES = sorted(GUIDES.rglob("*.md"))
@@ -122,6 +122,19 @@ def test_the_plug_in_in_the_guide_works(language: str, asked: str) -> None:
     reply = say(make(plugin_in(module)), asked)
     assert reply
     assert reply.text in ("Noodles with vegetables.", "供应蔬菜面。")
+
+
+@pytest.mark.parametrize(("language", "asked"), [("en", "report"), ("zh-CN", "报表")])
+def test_the_plug_in_of_the_guide_that_sends_files_works(language: str, asked: str) -> None:
+    text = (GUIDES / language / "plugins.md").read_text("utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    module = ModuleType("guide")
+    exec(code, module.__dict__)
+    talk = Talk([make(plugin_in(module))])
+    assert talk.say(asked) is not None
+    assert [file.name for file in talk.files] == ["report.csv"]
+    assert talk.use("visits_of", month=3) == "the file is attached"
+    assert talk.files[-1].name == "visits-3.csv"
 
 
 def test_the_documents_that_are_linked_exist() -> None:

@@ -26,7 +26,7 @@ def module(name: str) -> ModuleType:
 
 
 def test_every_example_has_a_name() -> None:
-    assert set(EXAMPLES) == {"canteen.py", "test_plugin_canteen.py", "permissions", "files", "openapi", "flow"}
+    assert set(EXAMPLES) == {"canteen.py", "test_plugin_canteen.py", "permissions", "files", "tool_files", "openapi", "flow"}
     assert len(EXAMPLES) == PAGE.read_text("utf-8").count("```python")
 
 
@@ -50,6 +50,12 @@ def test_the_example_of_files_attaches_its_report() -> None:
     talk = Talk([make(module("files").Reports)])
     assert talk.say("report") == Reply(text="Here is the report.")
     assert [(f.name, f.content_type) for f in talk.files] == [("report.csv", "text/csv")]
+
+
+def test_the_example_of_a_tools_files_attaches_and_says_so() -> None:
+    talk = Talk([make(module("tool_files").Visits)])
+    assert talk.use("visits_of", month=3) == "the file is attached to the answer"
+    assert [f.name for f in talk.files] == ["visits-3.csv"]
 
 
 def test_the_openapi_example_offers_its_operation() -> None:
