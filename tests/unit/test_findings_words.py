@@ -13,14 +13,13 @@ import assistant
 from assistant.doctor import Line, from_json, sentences, to_json, to_markdown, worded
 from assistant.errors import TokenDead
 from assistant.platforms import Finding, Told
-from assistant.platforms.dingtalk import _CHANNEL_SECRETS
-from assistant.platforms.feishu import SCOPES
+from assistant.platforms.dingtalk_doctor import CHANNEL_SECRETS
+from assistant.platforms.feishu_doctor import SCOPES
 from assistant.platforms.slack import NEEDED, USEFUL
 
 HOUSE = Path(assistant.__file__).parent
-FILES = ["checks.py", "checkup.py", "doctor.py"] + [
-    f"platforms/{name}.py" for name in ("feishu", "dingtalk", "slack", "teams", "wecom", "wecom_doctor", "webchat", "clock")
-]
+CHECKED = ("feishu_doctor", "dingtalk_doctor", "slack", "teams_doctor", "wecom_doctor", "webchat", "clock")
+FILES = ["checks.py", "checkup.py", "doctor.py"] + [f"platforms/{name}.py" for name in CHECKED]
 PLACES = {"_finding": (0, 2, 3), "Told": (0,)}
 """Where in a call's arguments stands what is said."""
 NAMES = re.compile(r"|[a-z]+(_[a-z]+)+")
@@ -66,7 +65,7 @@ def gaps(text: str) -> set[str]:
 def test_every_sentence_of_a_finding_is_there_in_chinese() -> None:
     said = {text for name in FILES for text in said_in(HOUSE / name)}
     said |= {*SCOPES, *NEEDED.values(), *USEFUL.values(), "queue", "dead letters"}
-    said |= {text for channel, _, fix in _CHANNEL_SECRETS for text in (channel, fix)}
+    said |= {text for channel, _, fix in CHANNEL_SECRETS for text in (channel, fix)}
     assert len(said) > 150
     assert {text for text in said if text not in sentences("zh-CN") and not NAMES.fullmatch(text)} == set()
 

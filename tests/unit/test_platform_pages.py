@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.platforms.feishu import SCOPES
+from assistant.platforms.feishu_doctor import SCOPES
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "platforms"

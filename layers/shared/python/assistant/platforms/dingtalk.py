@@ -31,14 +31,13 @@ from assistant.errors import (
     RateLimited,
     Refused,
     SendError,
-    TokenDead,
     UnsupportedType,
     VendorUnavailable,
     VerificationError,
 )
 from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
-from assistant.platforms import Department, Finding, Platform, StreamState, Told
+from assistant.platforms import Department, Finding, Platform, StreamState
 from assistant.platforms.crypto import key_from_text, open_envelope, same, seal_envelope, sorted_sha1
 from assistant.platforms.dingtalk_events import (
     card_message,
@@ -67,17 +66,6 @@ _MARGIN: Final = 5_000
 """Milliseconds that a reply address must still last."""
 
 _UPLOAD: Final = 20 * 1024 * 1024
-
-_CHANNEL_SECRETS: Final = (
-    ("robot messages", ("app_secret", "robot_code"), "copy Client Secret and RobotCode from the console"),
-    (
-        "events",
-        ("event_token", "event_aes_key", "event_owner_key"),
-        "copy token and aes_key from Event Subscription; event_owner_key is the Client ID (corp id for an address set by API)",
-    ),
-    ("card clicks", ("card_api_secret",), "choose a long random text, set it, and register the card address with it"),
-)
-"""Channel, the secret fields it needs, and the fix."""
 
 
 class DingTalk(Platform):
@@ -537,74 +525,9 @@ class DingTalk(Platform):
 
     def diagnose(self) -> list[Finding]:
         """Credentials, secrets of the three channels, clock, and each permission by one harmless call."""
-        from assistant.errors import AssistantError
-        from assistant.platforms.clock import compared
+        from assistant.platforms.dingtalk_doctor import diagnose
 
-        found = [self._secrets_finding(*c) for c in _CHANNEL_SECRETS]
-        try:
-            self.api.token()
-        except AssistantError as error:
-            fix = (
-                "copy Client ID and Client Secret from Credentials into app_key and app_secret"
-                if isinstance(error, TokenDead)
-                else ""
-            )
-            url = self.api.console("")
-            return [
-                *found,
-                Finding(check="credentials", state="fault", detail=Told.reason(error), fix=fix or "try again later", url=url),
-            ]
-        found.append(
-            Finding(check="credentials", state="ok", detail=Told("app {app} gets an access token", app=self.api.app_key))
-        )
-        try:
-            _, headers = self.api.get_old("/auth/scopes")
-            found.append(compared(headers, now=self.clock(), vendor="DingTalk"))
-        except AssistantError as error:
-            found.append(Finding(check="clock", state="unknown", detail=Told.reason(error)))
-        robot = {"robotCode": self.secrets.get("robot_code", "")}
-        recall = {**robot, "processQueryKeys": ["doctor"]}
-        found.append(self._permission("send and recall as the robot", "/v1.0/robot/otoMessages/batchRecall", recall))
-        if self.secrets.get("card_template_id"):
-            track = {"outTrackId": "doctor"}
-            streaming = {
-                **track,
-                "guid": "doctor",
-                "key": "content",
-                "content": "-",
-                "isFull": True,
-                "isFinalize": True,
-                "isError": False,
-            }
-            found.append(self._permission("stream into cards", "/v1.0/card/streaming", streaming, "PUT"))
-            found.append(
-                self._permission("change cards", "/v1.0/card/instances", {**track, "cardData": {"cardParamMap": {}}}, "PUT")
-            )
-        else:
-            fix = "make a card template and set card_template_id, or leave it: answers then come whole"
-            found.append(Finding(check="growing answers", state="warning", detail="no card template", fix=fix))
-        return found
-
-    def _secrets_finding(self, what: str, fields: tuple[str, ...], fix: str) -> Finding:
-        missing = [f for f in fields if not self.secrets.get(f)]
-        if not missing:
-            return Finding(check=what, state="ok", detail="secrets are set")
-        detail = Told("{fields} not set: such call-backs are refused", fields=", ".join(missing))
-        return Finding(check=what, state="fault", detail=detail, fix=fix)
-
-    def _permission(self, what: str, path: str, body: Mapping[str, Any], method: str = "POST") -> Finding:
-        """Whether a call about something that does not exist is refused for that, and not for a missing permission."""
-        check = Told("permission: {what}", what=Told(what))
-        try:
-            self.api.send(method, path, body, repeat=True)
-        except MissingPermission as error:
-            fix = Told("apply for {scopes} and publish a version", scopes=", ".join(error.scopes) or Told("the permission"))
-            return Finding(check=check, state="fault", detail=Told.reason(error), fix=fix, url=error.console_url)
-        except (RateLimited, VendorUnavailable, OutcomeUnknown, TokenDead) as error:
-            return Finding(check=check, state="unknown", detail=Told.reason(error))
-        except SendError:
-            pass  # refused because "doctor" does not exist: the permission is there
-        return Finding(check=check, state="ok", detail="granted")
+        return diagnose(self)
 
 
 def _posted(webhook: Webhook) -> None:

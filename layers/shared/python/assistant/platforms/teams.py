@@ -28,13 +28,12 @@ from assistant.errors import (
     Refused,
     SendError,
     TokenDead,
-    Unavailable,
     UnsupportedType,
     VendorUnavailable,
     VerificationError,
 )
 from assistant.messages import Attachment, Button, File, Message, Received, Reply, Sent, Webhook
-from assistant.platforms import Finding, Platform, StreamState, Told
+from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.teams_events import VALUE, received
 from assistant.platforms.teams_token import OPENID_METADATA, Keys, prove
 from assistant.platforms.wire import json_object, object_at, text_at
@@ -91,14 +90,15 @@ class Teams(Platform):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: handed on to Platform as it is
         super().__init__(*args, **kwargs)
-        self._keys = Keys(self.secrets.get("openid_metadata") or OPENID_METADATA, clock=self.clock)
+        self.keys = Keys(self.secrets.get("openid_metadata") or OPENID_METADATA, clock=self.clock)
+        """The connector's keys."""
 
     # --- in ---
 
     def receive(self, webhook: Webhook) -> Received:
         """The messages in a request that carries the connector's token for this bot; see `teams_events` for what becomes what."""
         app_id = self.secret("app_id")
-        proof = prove(webhook.headers.get("authorization", ""), app_id=app_id, keys=self._keys, now=self.clock())
+        proof = prove(webhook.headers.get("authorization", ""), app_id=app_id, keys=self.keys, now=self.clock())
         if webhook.method != "POST":
             raise Refused("teams: activities come with POST", status=405)
         kind = webhook.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -416,13 +416,14 @@ class Teams(Platform):
 
     def _token(self) -> str:
         """The bot's access token, shared with the other instances and renewed five minutes early."""
-        return self.cache.get(self._token_key, self._new_token)
+        return self.cache.get(self._token_key, self.new_token)
 
     @property
     def _token_key(self) -> str:
         return f"teams/token/{self.secrets.get('tenant_id', '')}/{self.secrets.get('app_id', '')}"
 
-    def _new_token(self) -> tuple[str, float]:
+    def new_token(self) -> tuple[str, float]:
+        """A token of the bot and the seconds it may be kept; raises TokenDead where the registration is not taken."""
         from assistant.platforms import outbound
 
         missing = [name for name in ("app_id", "app_password", "tenant_id") if not self.secrets.get(name)]
@@ -548,57 +549,10 @@ class Teams(Platform):
 
     def diagnose(self) -> list[Finding]:
         """Secrets, sign-in, clock and the connector's keys."""
-        findings = []
-        for field, fix in (
-            ("app_id", "copy the Application (client) ID of the bot's registration"),
-            ("app_password", "make a client secret under Certificates & secrets and copy its value"),
-            ("tenant_id", "copy the Directory (tenant) ID; a single-tenant bot signs in at its own tenant"),
-        ):
-            if not self.secrets.get(field):
-                findings.append(_finding(field, "fault", "not configured", fix, REGISTRATIONS))
-        if not findings:
-            findings += self._sign_in_findings()
-        try:
-            count = self._keys.count()
-        except Unavailable as error:
-            findings.append(
-                _finding("keys", "fault", Told.reason(error), "let this machine reach https://login.botframework.com")
-            )
-        else:
-            findings.append(_finding("keys", "ok" if count else "fault", Told("{count} keys of the connector", count=count)))
-        fix = "the bot's Configuration › Messaging endpoint must be https://…/webhook/teams/messages, and its channel Teams on"
-        findings.append(
-            _finding("messaging endpoint", "unknown", "only the Azure portal shows it", fix, "https://portal.azure.com")
-        )
-        return findings
+        from assistant.platforms.teams_doctor import diagnose
 
-    def _sign_in_findings(self) -> list[Finding]:
-        try:
-            _, seconds = self._new_token()
-        except TokenDead as error:
-            fix = "compare app_id, app_password and tenant_id with the registration; a secret's value is shown only once"
-            return [_finding("sign-in", "fault", Told.reason(error), fix, REGISTRATIONS)]
-        except SendError as error:
-            return [
-                _finding("reachability", "fault", Told.reason(error), "let this machine reach https://login.microsoftonline.com")
-            ]
-        return [
-            _finding("sign-in", "ok", Told("a token for {minutes} minutes", minutes=f"{seconds / 60 + 5:.0f}")),
-            *self._clock_findings(),
-        ]
+        return diagnose(self)
 
-    def _clock_findings(self) -> list[Finding]:
-        from assistant.platforms import outbound
-        from assistant.platforms.clock import compared
-
-        try:
-            headers = outbound.call(self.name, "GET", self.secrets.get("openid_metadata") or OPENID_METADATA).headers
-        except SendError as error:
-            return [_finding("clock", "unknown", Told.reason(error))]
-        return [compared(headers, now=self.clock(), vendor="Microsoft", harms=300)]
-
-
-REGISTRATIONS: Final = "https://entra.microsoft.com/#view/Microsoft_AAD_RegisteredApps"
 
 _HINTS: Final[Mapping[str, str]] = {
     "AADSTS7000215": ": the client secret is wrong; copy its value, not its id",
@@ -647,10 +601,6 @@ def _why(words: str) -> str:
         if any(sign in words for sign in signs):
             return why
     return "other"
-
-
-def _finding(check: str, state: Any, detail: str, fix: str = "", url: str = "") -> Finding:  # state: one of Finding's words
-    return Finding(check=check, state=state, detail=detail, fix=fix, url=url)
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from assistant.errors import MissingPermission, OutcomeUnknown, RateLimited, SendError, VendorUnavailable, VerificationError
 from assistant.messages import Webhook
 from assistant.platforms import Finding, Told, outbound
+from assistant.platforms.clock import compared
 from assistant.platforms.crypto import key_from_text, seal_envelope, sorted_sha1
 from assistant.platforms.wecom_api import CONSOLE, VISIBILITY
 from assistant.platforms.wire import Object
@@ -102,19 +102,9 @@ def _app(wecom: WeCom) -> list[Finding]:
 def _clock(wecom: WeCom) -> Finding:
     try:
         response = outbound.call(wecom.name, "GET", f"{wecom.api.base}/cgi-bin/gettoken")
-        theirs = parsedate_to_datetime(response.headers["date"]).timestamp()
-    except (SendError, KeyError, ValueError):
-        return Finding(check="clock", state="unknown", detail="WeCom did not tell the time")
-    off = wecom.clock() - theirs
-    detail = Told("{seconds} s from {name}'s", seconds=f"{off:+.0f}", name="WeCom")
-    if abs(off) <= 60:
-        return Finding(check="clock", state="ok", detail=detail)
-    return Finding(
-        check="clock",
-        state="fault" if abs(off) > LARGEST_SKEW else "warning",
-        detail=detail,
-        fix="synchronise this machine's clock (NTP)",
-    )
+    except SendError as error:
+        return Finding(check="clock", state="unknown", detail=Told.reason(error))
+    return compared(response.headers, now=wecom.clock(), vendor="WeCom", harms=LARGEST_SKEW)
 
 
 def _configured(check: str, secrets: Mapping[str, str], needed: tuple[str, ...], *, page: str) -> Finding:
