@@ -122,7 +122,7 @@ def _received(given: Everywhere, by_hand: Mapping[str, Take], runs: int, progres
             times = timed(acts, given.events[platform], runs)
         ours = figures(times["ours"])
         goal, met, other = "", None, PEER_OF.get(platform, "")
-        if other:
+        if other in ("slack_bolt", "lark-oapi"):
             goal, met = f"≤ {other}", float(ours["p50 ms"]) <= _slowest_of(times["peer"], 2)
         rows.append(Row(name=f"{platform}: receive", figures=ours, goal=goal, met=met))
         curves.append(curve(platform, times["ours"]))
@@ -151,43 +151,47 @@ def _sent(given: Everywhere, by_hand: Mapping[str, Take], runs: int, progress: C
     with instant_queue() as address:
         url = f"{address}/1/turns.fifo"
 
-        def client(service: str) -> Any:
+        def client(service: str, config: Any = None) -> Any:  # boto3 and its Config have no types
             return boto3.client(
                 service,
                 endpoint_url=address,
                 region_name="us-east-1",
                 aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
                 aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-                config=aws_config(),  # the minimum's client is made like ours: what is compared is what we do around it
+                config=config,
             )
 
-        own, sqs = house(given, url, client), client("sqs")
+        own = house(given, url, lambda service: client(service, aws_config()))
 
         def acknowledge(event: Mapping[str, Any]) -> None:
             answer = own.intake.handle(Webhook.from_event(event)).to_event()
             if answer["statusCode"] not in (200, 202):
                 raise RuntimeError(f"{event['rawPath']} answered {answer}")
 
-        for platform in PLATFORMS:
-            progress(f"acknowledge {platform} with the send")
-            take = by_hand[platform]
-
-            def least(event: Mapping[str, Any], take: Take = take) -> None:
+        def least(take: Take, sqs: Any) -> Act:
+            def act(event: Mapping[str, Any]) -> None:
                 said = take(event)
                 group, once = said.conversation, said.id
                 body = json.dumps(said._asdict())
                 sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=once)
 
-            times = timed({"minimum": least, "ours": acknowledge}, given.events[platform], runs)
-            ours, minimum = figures(times["ours"]), figures(times["minimum"])
-            ratio = float(ours["p50 ms"]) / float(minimum["p50 ms"])
-            shown = {**ours, "× minimum": ratio}
-            rows.append(Row(name=f"{platform}: sent", figures=shown, goal="≤ 1.2 × minimum", met=ratio <= 1.2))
-            rows.append(Row(name=f"{platform}: hand-written minimum", figures=minimum))
+            return act
+
+        plain, like_ours = client("sqs"), client("sqs", aws_config())
+        for platform in PLATFORMS:
+            progress(f"acknowledge {platform} with the send")
+            take = by_hand[platform]
+            acts = {"minimum": least(take, plain), "ours": acknowledge, "our client": least(take, like_ours)}
+            times = timed(acts, given.events[platform], runs)
+            found = {name: figures(values) for name, values in times.items()}
+            ratios = {name: float(found["ours"]["p50 ms"]) / float(found[name]["p50 ms"]) for name in ("minimum", "our client")}
+            shown = {**found["ours"], "× minimum": ratios["minimum"], "× with our client": ratios["our client"]}
+            rows.append(Row(name=f"{platform}: sent", figures=shown, goal="≤ 1.2 × minimum", met=ratios["minimum"] <= 1.2))
+            rows.append(Row(name=f"{platform}: hand-written minimum", figures=found["minimum"]))
             curves += [curve(platform, times["ours"]), curve(f"{platform}, minimum", times["minimum"])]
     how = (
         f"{runs} events each, in turn, through the whole webhook function and one boto3 SendMessage to a queue in a process of "
-        "its own that answers at once; the minimum verifies, parses and makes the same call"
+        "its own that answers at once; the minimum verifies, parses and makes the same call, by boto3's client as it comes"
     )
     return Section(
         title="Acknowledgement with the send",

@@ -78,6 +78,8 @@ _LETTERS: Final = {"amp": "&", "lt": "<", "gt": ">"}
 
 def readable(text: str, own: Iterable[str] = ()) -> str:
     """Slack's mrkdwn as a person reads it: mentions of `own` removed, the others, links and escapes spelled out."""
+    if "<" not in text and "&" not in text:
+        return text.strip()
     for user in own:
         text = re.sub(rf"([ \u00a0]?)<@{re.escape(user)}(?:\|[^<>]*)?>([ \u00a0]?)", _gap, text)
     shown, at = "", 0
@@ -117,6 +119,8 @@ _PERSON: Final = re.compile(r"<@([UW][A-Z0-9]+)(?:\|([^<>]*))?>")
 
 def people_in(text: str, own: Iterable[str]) -> dict[str, str]:
     """Ids of the people whom `text` names, apart from `own`, by the names that `readable` shows."""
+    if "<@" not in text:
+        return {}
     return {_unescape(label).lstrip("@") or user: user for user, label in _PERSON.findall(text) if user not in set(own)}
 
 
