@@ -8,7 +8,7 @@ from assistant.dev.emulator import Emulator
 from assistant.errors import InvalidSetting
 from assistant.notices import administrators
 from tests.simulators.slack import SlackSimulator
-from tests.support.house import House
+from tests.support.house import WEBCHAT_KEY, House
 
 
 def test_a_missing_permission_is_told_once_to_the_administrator_and_not_to_the_group(aws: Emulator) -> None:
@@ -38,6 +38,19 @@ def test_doctor_in_the_chat_is_for_administrators(aws: Emulator) -> None:
         house.drain()
         assert "slack" in slack.visible("D1", user="UADMIN")[0]
         assert slack.visible("D2") == ["Fourteen days."]
+
+
+def test_doctor_in_the_chat_speaks_the_language_of_whoever_writes_the_command(aws: Emulator) -> None:
+    house = House(aws, administrators="webchat:ann")
+    for number, (said, locale) in enumerate([("/doctor", "zh-CN"), ("/doctor", "en"), ("诊断", "en")]):
+        body = {"conversation": "c1", "user": "ann", "id": f"m{number}", "text": said, "locale": locale}
+        assert house.post("/webchat/messages", body, headers={"authorization": f"Bearer {WEBCHAT_KEY}"}).status == 202
+        house.drain()
+    chinese, english, again = [turn["text"] for turn in house.turns("c1")]
+    assert "**assistant** — 警告" in chinese
+    assert "初始数据: 缺少系统参数" in chinese
+    assert "first data: the system parameters are missing" in english
+    assert "初始数据: 缺少系统参数" in again
 
 
 @pytest.mark.parametrize("setting", ["slack", "slack:", ":U1"])

@@ -480,8 +480,9 @@ def _context(message: Message, around: Around) -> Context:
 
 
 def tongue(message: Message) -> str:
-    """The language to answer `message` in."""
-    return language_of(message.text, default=message.locale or "en")
+    """The language to answer `message` in; a command such as `/doctor` is written the same in every one."""
+    text = "" if message.text.startswith("/") and message.locale and len(message.text.split()) <= 2 else message.text
+    return language_of(text, default=message.locale or "en")
 
 
 def _history(turns: Sequence[Turn]) -> tuple[ChatMessage, ...]:

@@ -16,7 +16,7 @@ export function form(schema, value = {}, defs = schema.$defs ?? {}) {
 }
 
 /** With a capital at its beginning and a stop at its end. */
-const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?。！？]$/.test(text) ? "" : currentLanguage() === "en" ? "." : "。") : "");
+const sentence = (text) => (text ? (currentLanguage() === "en" ? text[0].toUpperCase() + text.slice(1) : text) + (/[.!?。！？]$/.test(text) ? "" : currentLanguage() === "en" ? "." : "。") : "");
 
 /** The schema behind references and "or nothing". */
 function plain(given, defs) {
@@ -31,7 +31,7 @@ function part(name, given, value, required, defs) {
   const schema = plain(given, defs);
   const title = `${schema.title ?? name}${required ? ` (${t("schema_needed")})` : ""}`;
   const current = value ?? schema.default;
-  const about = (...more) => [sentence(schema.description), ...more].filter(Boolean).join(" ");
+  const about = (...more) => [sentence(schema.description), ...more].filter(Boolean).join(currentLanguage() === "en" ? " " : "");
   const missing = () => refuse(t("schema_missing", { name: schema.title ?? name }));
   if (schema.enum) {
     const options = schema.enum.map((option) => [JSON.stringify(option), option === "" ? t("schema_unset") : String(option)]);
