@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from assistant.assembly import Assistant
+from assistant.starting import ahead, unswept
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 @cache
 def assistant() -> Assistant:
     """This process's assistant."""
-    return Assistant.start("dialogue", os.environ)
+    with unswept():
+        return Assistant.start("dialogue", os.environ).ready()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """The partial batch response to an SQS event."""
     return assistant().worker.process(event, seconds=context.get_remaining_time_in_millis() / 1000)
+
+
+ahead(os.environ, assistant)

@@ -10,14 +10,19 @@ from typing import Any
 from assistant.api import http_handler
 from assistant.assembly import Assistant
 from assistant.oauth.app import create_app
+from assistant.starting import ahead, unswept
 
 
 @cache
 def handler() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """This process's application."""
-    return http_handler(create_app(Assistant.start("oauth", os.environ)))
+    with unswept():
+        return http_handler(create_app(Assistant.start("oauth", os.environ)))
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The HTTP answer to an API Gateway HTTP API event (payload 2.0)."""
     return handler()(event, context)
+
+
+ahead(os.environ, handler)

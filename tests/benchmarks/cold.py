@@ -510,6 +510,7 @@ def table(rows: list[Contender], times: Mapping[str, list[Started]], *, runs: in
             "median ms": median[row.name],
             "min ms": min(values),
             "max ms": max(values),
+            "of it, event ms": statistics.median(s.event for s in times[row.name]),
             "processor ms": statistics.median(s.processor for s in times[row.name]),
             "× one boto3 client": median[row.name] / median["one boto3 client"],
             "× lark-oapi": median[row.name] / median["lark-oapi"],

@@ -107,6 +107,8 @@ class Invocation:
     def __init__(self, event: Any, *, seconds: int) -> None:
         self.answered = 0.0
         """When the response came, on the clock of `time.perf_counter`."""
+        self.asked = 0.0
+        """When the function was ready for its event."""
         self.kind = ""
         """`response`, or `error` where the function failed."""
         self.answer: Any = None
@@ -127,6 +129,7 @@ class Invocation:
                     invocation.over.wait(PATIENCE)
                     return
                 invocation._given.set()
+                invocation.asked = time.perf_counter()
                 deadline = str(int((time.time() + invocation._seconds) * 1000))
                 headers = {
                     "Lambda-Runtime-Aws-Request-Id": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
@@ -254,6 +257,8 @@ class Started:
 
     milliseconds: float
     """From the start of the process to the first response."""
+    event: float
+    """Of these, the milliseconds after the function was ready: what the event waits for where a copy was kept at hand."""
     processor: float
     """Milliseconds in which it had a processor: what a busy machine leaves alone."""
     answer: Any
@@ -306,7 +311,8 @@ class Code:
         if not answered or invocation.kind != "response":
             text = said.decode(errors="replace")[-2000:]
             raise RuntimeError(f"{self.handler}: {invocation.kind or 'no answer'}: {invocation.answer}\n{text}")
-        return Started(milliseconds=(invocation.answered - began) * 1000, processor=used * 1000, answer=invocation.answer)
+        whole, event = invocation.answered - began, invocation.answered - invocation.asked
+        return Started(milliseconds=whole * 1000, event=event * 1000, processor=used * 1000, answer=invocation.answer)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> tuple[bytes, float]:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 HOUSE = ROOT / "layers/shared/python/assistant"
 
 FLOORS = {
-    0: {"messages", "errors", "words"},
+    0: {"messages", "errors", "words", "starting"},
     1: {"settings", "observability", "storage", "cache", "valkey", "queue", "secrets", "web", "invoke", "logpipe", "logsearch"},
     2: {
         "platforms",

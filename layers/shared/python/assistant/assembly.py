@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from assistant.errors import InvalidSetting
+from assistant.errors import AssistantError, InvalidSetting
 from assistant.parts.administration import AdministrationParts
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from assistant.answering import Answering
     from assistant.dialogue import Dialogue
     from assistant.handover import HandOvers
@@ -22,6 +25,18 @@ if TYPE_CHECKING:
 
 class Assistant(AdministrationParts):
     """Everything one process needs, made from its settings on first use."""
+
+    def ready(self) -> Self:
+        """Itself, with all that a plain turn needs, the served knowledge among it, where there is one."""
+        import httpx  # noqa: F401  # models and vendors are called with it
+
+        from assistant.platforms import markdown  # noqa: F401  # most platforms' answers are written with it
+
+        for part in ("worker", "model"):
+            getattr(self, part)  # made by being asked for
+        with suppress(AssistantError):
+            self.knowledge.kinds()
+        return self
 
     @cached_property
     def dialogue(self) -> Dialogue:

@@ -10,6 +10,8 @@ from assistant.platforms import platform_class
 from assistant.secrets import StoredSecrets
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from assistant.doctor import Seen
     from assistant.files import Files
     from assistant.installing import Installations
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 class ChannelParts(Resources):
     """Platforms with their workspaces and authorisations, intake, turns, people, files, news and letters."""
+
+    def ready(self) -> Self:
+        """Itself, with all that each of its events needs. Nothing is called for it."""
+        self.client("secretsmanager")
+        self.client("sqs")
+        return self
 
     def platform(self, name: str) -> Platform:
         """The platform called `name` with its secrets as they are now; raises Refused for an unknown one."""
