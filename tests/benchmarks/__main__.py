@@ -30,9 +30,13 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--sessions", default="50,200,1000", help="load: numbers of conversations (50,200,1000)")
+    parser.add_argument(
+        "--sessions",
+        default="50:40,200:40,1000:120",
+        metavar="COUNT:SECONDS,…",
+        help="load: conversations at once, and the seconds of thought between their turns (50:40,200:40,1000:120)",
+    )
     parser.add_argument("--turns", type=int, default=3, help="load: turns of each (3)")
-    parser.add_argument("--think", type=float, default=90, help="load: seconds of thought between them (90)")
     parser.add_argument("--passages", default="1000,10000", help="growth: passages of knowledge (1000,10000)")
     parser.add_argument("--rounds", type=int, default=1, help="faults: how often each part fails in each way (1)")
     parser.add_argument(
@@ -74,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def load() -> Section:
         from tests.benchmarks.load import measure
 
-        sessions = (20,) if quick else tuple(int(n) for n in args.sessions.split(","))
-        return measure(sessions, turns=2 if quick else args.turns, think=5 if quick else args.think, progress=progress)
+        sessions = {20: 5.0} if quick else {int(n): float(s) for n, _, s in (x.partition(":") for x in args.sessions.split(","))}
+        return measure(sessions, turns=2 if quick else args.turns, progress=progress)
 
     def flood() -> Section:
         from tests.benchmarks.load import flood as measure

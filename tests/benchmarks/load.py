@@ -89,21 +89,21 @@ class Spent:
         return self._seconds[tag]
 
 
-def measure(sessions: Sequence[int], *, turns: int, think: float, progress: Callable[[str], None]) -> Section:
-    """A row for each number of concurrent conversations; `think` is the mean time in seconds that a person takes."""
+def measure(sessions: Mapping[int, float], *, turns: int, progress: Callable[[str], None]) -> Section:
+    """A row for each number of concurrent conversations, with the mean time in seconds that its people take to think."""
     rows = []
     drawn: dict[str, list[tuple[float, float]]] = {}
-    for count in sessions:
+    for count, think in sessions.items():
         progress(f"load with {count} conversations")
         seen = crowd(count, turns=turns, think=think)
-        rows.append(_row(f"{count} conversations", seen))
+        row = _row(f"{count} conversations", seen)
+        rows.append(replace(row, figures={"s of thought": think, **row.figures}))
         for what, values in (("acknowledged", seen.acknowledged), ("added to the model", seen.added)):
             for share in (0.5, 0.99):
                 drawn.setdefault(f"{what}, p{share * 100:.0f}", []).append((count, _percentile(values, share)))
     how = (
-        f"{turns} turns each with {think:.0f} s of thought on average, five platforms mixed, one turn in ten with a tool, by "
-        f"`assistant dev`, on the same machine as the load, the vendors and the model's double ({FIRST_TOKEN} s to the first "
-        f"token, {MODEL_SECONDS:.1f} s in all); seed {SEED}"
+        f"{turns} turns each, five platforms mixed, one turn in ten with a tool, by `assistant dev`, on the same machine as the "
+        f"load, the vendors and the double of the model ({FIRST_TOKEN} s to the first token, {MODEL_SECONDS:.1f} s); seed {SEED}"
     )
     curves = [Curve(name=name, points=tuple(points)) for name, points in drawn.items()]
     return Section(
