@@ -32,19 +32,18 @@ Act = Callable[[Mapping[str, Any]], Any]
 PLATFORMS: Final = ("webchat", "slack", "feishu", "teams", "dingtalk", "wecom")
 PEER_OF: Final = {"slack": "slack_bolt", "feishu": "lark-oapi", "teams": "botframework-connector", "wecom": "wechatpy"}
 """DingTalk's own package takes messages only over its websocket, which proves them once when it is opened."""
-ROUNDS: Final = 20
-"""In each round everybody takes a turn, so that a machine that slows down slows all of them."""
+BATCH: Final = 10
+"""Runs of each before the next one's turn: a machine that slows down for a moment slows all of them."""
 SLOWER: Final = (2, 4, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 def timed(acts: Mapping[str, Act], event: Mapping[str, Any], runs: int) -> dict[str, list[float]]:
     """Milliseconds of each of `runs` runs of each act, sorted; the acts take turns, a round to warm up is not counted."""
     times: dict[str, list[float]] = {name: [] for name in acts}
-    batch = max(1, runs // ROUNDS)
     gc.collect()
-    for number in range(ROUNDS + 1):
+    for number in range(runs // BATCH + 1):
         for name, act in acts.items():
-            for _ in range(batch):
+            for _ in range(BATCH):
                 began = time.perf_counter_ns()
                 act(event)
                 took = (time.perf_counter_ns() - began) / 1e6

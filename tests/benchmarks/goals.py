@@ -91,8 +91,12 @@ def pairs(suffix: str, others: Mapping[str, str], *, figure: str) -> Judge:
         found = {row.name: row for row in rows}
         own = {name: row for name in others if (row := found.get(f"{name}: {suffix}")) and row.met is not None}
         ours = ", ".join(f"{name} {number(row.figures[figure])}" for name, row in own.items())
-        beside = [(name, found.get(f"{name}: {other}")) for name, other in others.items() if name in own]
-        peers = ", ".join(f"{others[name]} ({name}) {number(row.figures[figure])}" for name, row in beside if row)
+        beside = {name: row for name, other in others.items() if name in own and (row := found.get(f"{name}: {other}"))}
+        named = {name: number(row.figures[figure]) for name, row in beside.items()}
+        if len(set(others.values())) == 1:
+            peers = f"{next(iter(others.values()))}: " + ", ".join(f"{name} {value}" for name, value in named.items())
+        else:
+            peers = ", ".join(f"{others[name]} {value}" for name, value in named.items())
         met: bool | None = all(row.met for row in own.values())
         if met and len(own) < len(others):
             met = None

@@ -20,7 +20,8 @@ PAGE_STYLE: Final = (
     STYLE
     + """
 body{font:15px/1.5 system-ui;max-width:64em;margin:2em auto;padding:0 1em;background:var(--ground);color:var(--ink)}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:14px}
+.wide{overflow-x:auto}.goals{padding-left:1.2em}.goals li{margin:.5em 0}.goals small{color:var(--faint)}
+table{border-collapse:collapse;font-size:14px}
 td,th{padding:.3em .7em;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 td:first-child,th:first-child,td:last-child,th:last-child{text-align:left}
 code{overflow-wrap:anywhere}.good{color:var(--good)}.bad{color:var(--bad);font-weight:600}
@@ -74,8 +75,9 @@ def machine() -> dict[str, Any]:
 def write(sections: list[Section], folder: Path, *, command: str, where: Mapping[str, Any], goals: Section | None = None) -> Path:
     """Writes `report.json` and `report.html` into `folder`; the page shows `goals`, what the sections say about them, first."""
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [goals, *sections] if goals and goals.rows else sections
-    data = {"machine": dict(where), "command": command, "sections": [asdict(s) for s in shown]}
+    data = {"machine": dict(where), "command": command, "sections": [asdict(s) for s in sections]}
+    if goals:
+        data["goals"] = asdict(goals)
     (folder / "report.json").write_text(json.dumps(data, indent=1, ensure_ascii=False))
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
@@ -84,7 +86,9 @@ def write(sections: list[Section], folder: Path, *, command: str, where: Mapping
         f" {where['cores']} cores, Python {where['python']}, load average {where['load_average']:.1f} at the end ·"
         f" {where['at']}</p>",
     ]
-    for section in shown:
+    if goals and goals.rows:
+        parts.append(_list(goals))
+    for section in sections:
         parts.append(f"<h2>{html.escape(section.title)}</h2><p>{html.escape(section.how)}</p>{_table(section)}")
         if section.bar:
             values = [(row.name, float(row.figures[section.bar])) for row in section.rows if section.bar in row.figures]
@@ -104,6 +108,16 @@ def show(section: Section) -> str:
         verdict = "" if row.met is None else ("  ok" if row.met else "  MISSED")
         lines.append(f"  {row.name:34} {figures}" + (f"   goal {row.goal}{verdict}" if row.goal else ""))
     return "\n".join(lines)
+
+
+def _list(goals: Section) -> str:
+    """Goals, which are sentences: one beneath the other, with what was measured below each."""
+    items = ""
+    for row in goals.rows:
+        style, word = {None: ("", "not measured"), True: (" class=good", "met"), False: (" class=bad", "missed")}[row.met]
+        told = "; ".join(f"{name}: {value}" for name, value in row.figures.items() if value)
+        items += f"<li>{html.escape(row.name)}: <b{style}>{word}</b><br><small>{html.escape(told)}</small>"
+    return f"<h2>{html.escape(goals.title)}</h2><ul class=goals>{items}</ul>"
 
 
 def _table(section: Section) -> str:
