@@ -203,11 +203,12 @@ def _plain_results() -> None:
     from moto.dynamodb.responses import DynamoResult
 
     def execute_result(self: Any, context: Any) -> tuple[int, dict[str, str], str]:
-        if not isinstance(self.result, dict):
+        try:
+            text = json.dumps({k: v for k, v in _encoded(self.result).items() if v is not None})
+        except (AttributeError, TypeError):  # nothing, or a description of a table, with its times
             usual: tuple[int, dict[str, str], str] = super(DynamoResult, self).execute_result(context)
             return usual
-        body = {k: v for k, v in _encoded(self.result).items() if v is not None}
-        return 200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(body)
+        return 200, {"Content-Type": "application/x-amz-json-1.0"}, text
 
     DynamoResult.execute_result = execute_result  # type: ignore[method-assign]  # moto has no other place for it
 
