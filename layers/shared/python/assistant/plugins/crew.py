@@ -73,11 +73,8 @@ class Call:
             self.failure.append(RuntimeError(type(error).__name__))
 
     def _inside(self) -> None:
-        if self.given is None:
-            self.outcome.append(self.fence.run(self.act) if self.guarded else self.act())
-            return
-        given = self.given()
-        self.outcome.append(self.fence.run(lambda: self.act(given)) if self.guarded else self.act(given))
+        given = () if self.given is None else (self.given(),)
+        self.outcome.append(self.fence.run(self.act, *given) if self.guarded else self.act(*given))
 
 
 class Stint:

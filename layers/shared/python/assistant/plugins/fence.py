@@ -62,12 +62,13 @@ class Fence:
                     self._outside += time.monotonic() - self._since
             _current.reset(mark)
 
-    def run(self, act: Callable[[], Any]) -> Any:
-        """What `act` gives, with nothing reachable but what the fence lets through."""
-        _watch_out()
+    def run(self, act: Callable[..., Any], *given: Any) -> Any:
+        """What `act` gives for `given`, with nothing reachable but what the fence lets through."""
+        if not _watching:
+            _watch_out()
         mark = _current.set(self)
         try:
-            return act()
+            return act(*given)
         finally:
             _current.reset(mark)
 

@@ -110,6 +110,8 @@ class Plugins:
         """Name of the plug-in whose tool is offered, by the tool's name."""
         self._asked: dict[tuple[str, str, tuple[str, ...]], Sequence[BotPlugin]] = {}
         """Who is asked, by method, platform and ring; replaced whenever that may have changed."""
+        self._boxes: dict[tuple[str, tuple[str, ...]], Mapping[str, Tool]] = {}
+        """What is offered to the model, by platform and ring, once every plug-in has said what it has; replaced likewise."""
         self.flow_owners: dict[str, str] = {}
         self.edition = 0
         """Grows whenever a plug-in was built anew: what was made from its flows has to be made again."""
@@ -184,7 +186,7 @@ class Plugins:
 
     def _changed(self) -> None:
         """Whom to ask is found out anew; a thread that is finding it out meanwhile keeps that for itself."""
-        self._asked = {}
+        self._asked, self._boxes = {}, {}
 
     @property
     def flows(self) -> list[Any]:
@@ -424,10 +426,16 @@ class Plugins:
 
     def tools(self, platform: str, *, only: Sequence[str] = ()) -> dict[str, Tool]:
         """The tools of the plug-ins that are ready, by name; of two with one name the first is offered."""
+        ready = self._chosen(platform, only)
+        kept, asks = self._boxes, (platform, tuple(only))
+        if (known := kept.get(asks)) is not None:
+            return dict(known)
         offered: dict[str, Tool] = {}
-        for owned in reversed([self._tools_of(p) for p in self._chosen(platform, only)]):
+        for owned in reversed([self._tools_of(p) for p in ready]):
             offered.update(owned)
-        return offered
+        if len(kept) < MOST_ASKED and all(_id(p) in self._tools for p in ready):  # else a server of tools is asked again
+            kept[asks] = offered
+        return dict(offered)
 
     def run_tool(self, name: str, raw: str, message: Message, around: Around) -> str:
         """The result as the model reads it. Raises ToolFailed with what the model is told, NeedsAuthorisation, Unavailable."""
