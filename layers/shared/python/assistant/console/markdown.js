@@ -247,7 +247,7 @@ function tableBlock(block, how) {
     el("tr", {}, values.map((value, i) => el(tag, { class: `align-${block.aligns[i]}`, ...(tag === "th" ? { scope: "col" } : {}) }, inline(value, how))));
   return el(
     "div",
-    { class: "table", role: "region", tabindex: "0", "aria-label": t("table_region") },
+    { class: "table", role: "group", tabindex: "0", "aria-label": t("table_region") },
     el("table", {}, el("thead", {}, row("th", block.head)), el("tbody", {}, block.rows.map((values) => row("td", values)))),
   );
 }
@@ -271,7 +271,7 @@ function codeBlock(block) {
     "figure",
     { class: "code" },
     el("figcaption", {}, el("span", {}, language || t("code")), button),
-    el("pre", { tabindex: "0", "aria-label": language || t("code"), role: "region" }, el("code", { dir: "ltr" }, block.text)),
+    el("pre", { tabindex: "0", "aria-label": language || t("code"), role: "group" }, el("code", { dir: "ltr" }, block.text)),
   );
 }
 
