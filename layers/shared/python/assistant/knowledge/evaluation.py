@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from assistant.errors import InvalidSetting
-from assistant.knowledge import Found, open_knowledge
+from assistant.knowledge import Found, Knowledge, open_knowledge
 from assistant.knowledge.build import build
 from assistant.knowledge.documents import EVERYONE, Document, Section
 
@@ -115,15 +116,9 @@ def retrieval(
 
 def evaluate(documents: Sequence[Document], questions: Sequence[Question]) -> Retrieval:
     """Retrieval over a base of `documents` alone."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "knowledge.sqlite"
-        build(documents, path)
-        knowledge = open_knowledge(path)
-        try:
-            knowledge.search(questions[0].text, audience=_EVERYONE)  # opens the file
-            return retrieval(lambda q: knowledge.search(q, audience=_EVERYONE, limit=10), questions)
-        finally:
-            knowledge.close()
+    with _base_of(documents) as knowledge:
+        knowledge.search(questions[0].text, audience=_EVERYONE)  # opens the file
+        return retrieval(lambda q: knowledge.search(q, audience=_EVERYONE, limit=10), questions)
 
 
 def honesty(documents: Sequence[Document], questions: Sequence[Question], *, folds: int = 6) -> Honesty:
@@ -148,11 +143,15 @@ def _about(questions: Sequence[Question], titles: dict[str, str], topics: set[st
 
 
 def _confident(documents: Iterable[Document], questions: Sequence[Question]) -> int:
+    with _base_of(documents) as knowledge:
+        return sum(knowledge.search(q.text, audience=_EVERYONE).confident for q in questions)
+
+
+@contextmanager
+def _base_of(documents: Iterable[Document]) -> Iterator[Knowledge]:
+    """A base of these documents alone, for as long as it is looked at."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "knowledge.sqlite"
         build(documents, path)
-        knowledge = open_knowledge(path)
-        try:
-            return sum(knowledge.search(q.text, audience=_EVERYONE).confident for q in questions)
-        finally:
-            knowledge.close()
+        with closing(open_knowledge(path)) as knowledge:
+            yield knowledge
