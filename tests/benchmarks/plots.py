@@ -10,14 +10,15 @@ from typing import Final
 
 HEIGHT: Final = 220
 """CSS pixels between a chart's axes; its width is what the page has."""
-COLOURS: Final = 8
-"""Colours defined in STYLE; the ninth curve takes the first one again, dashed."""
+COLOURS: Final = 5
+"""Colours defined in STYLE that nobody mixes up; the sixth curve takes the first one again, dashed."""
+DASHES: Final = ("", ' stroke-dasharray="8 4"', ' stroke-dasharray="2 3"')
 
 STYLE: Final = """
 :root{color-scheme:light dark;--ground:#fff;--ink:#1c1e21;--faint:#5c6370;--line:#d9dce1;--good:#176f3d;--bad:#b00020;
---c0:#1f6fb4;--c1:#c2410c;--c2:#15803d;--c3:#9333a8;--c4:#a16207;--c5:#0e7490;--c6:#be185d;--c7:#4b5563}
+--c0:#1f6fb4;--c1:#c2410c;--c2:#15803d;--c3:#9333a8;--c4:#4b5563}
 @media(prefers-color-scheme:dark){:root{--ground:#15171a;--ink:#e6e8eb;--faint:#a3a9b3;--line:#363b43;--good:#5fd08d;--bad:#ff8a8a;
---c0:#6cb2f0;--c1:#fb9361;--c2:#62cd88;--c3:#d896ea;--c4:#e3bb4f;--c5:#5cc8dc;--c6:#f58bb8;--c7:#b6bdc8}}
+--c0:#6cb2f0;--c1:#fb9361;--c2:#62cd88;--c3:#d896ea;--c4:#b6bdc8}}
 figure{margin:1.2em 0}figcaption{color:var(--faint);font-size:13px}
 .plot{display:block;margin:0 20px 0 52px;width:calc(100% - 72px);font:12px system-ui;overflow:visible}
 .plot text{fill:var(--faint)}.plot .grid{stroke:var(--line)}.plot .axis{stroke:var(--faint)}
@@ -130,7 +131,7 @@ def chart(curves: Sequence[Curve], *, x: str, y: str, logx: bool = False, logy: 
 
 
 def _look(n: int) -> tuple[str, str]:
-    return f"c{n % COLOURS}", ' stroke-dasharray="7 4"' if n >= COLOURS else ""
+    return f"c{n % COLOURS}", DASHES[n // COLOURS % len(DASHES)]
 
 
 def _legend(curves: Sequence[Curve]) -> str:

@@ -106,7 +106,7 @@ def test_what_a_run_did_not_measure_stays_as_it_was_published(page: Path) -> Non
     assert _line(text, _goal("Logs of a turn").what).split(" | ")[1:5] == [
         "5,121 bytes",
         "",
-        "one line of metrics and one of the turn for each function",
+        "the lines of metrics and of the turn that dashboards and searches need",
         "**no**",
     ]
     assert "2026-11-23 | `python -m tests.benchmarks growth` |" in _line(text, _goal("calls and capacity").what)
