@@ -1,8 +1,9 @@
-"""What the webhook function loads for each platform, and how long that takes; printed with every run of the tests."""
+"""What functions load before they answer for the first time, and how long that takes; printed with every run of the tests."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,4 +37,31 @@ def test_the_webhook_loads_little_for_a_platform(platform: str, show: Callable[[
         f"{told['own']:2} of them ours with {told['kb']:3.0f} kB of source"
     )
     assert not HEAVY & set(told["names"])
-    assert told["kb"] < 300
+    assert told["modules"] < 100
+    assert told["kb"] < 220
+
+
+READY = """
+import sys
+from {module} import {parts}
+env = {{"REGION": "eu-central-1", "TURNS_QUEUE_URL": "http://127.0.0.1:9/1/turns.fifo", "AWS_EC2_METADATA_DISABLED": "true"}}
+{parts}.start("f", env).{made}
+print(" ".join(sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "parts", "made", "most"),
+    [("assistant.parts.channels", "ChannelParts", "ready()", 380), ("assistant.assembly", "Assistant", "worker", 760)],
+    ids=["webhook", "dialogue"],
+)
+def test_a_function_is_ready_without_a_web_framework_and_without_what_boto3_adds(
+    module: str, parts: str, made: str, most: int, show: Callable[[str], None]
+) -> None:
+    code = READY.format(module=module, parts=parts, made=made)
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **keys})
+    modules = ran.stdout.split()
+    show(f"{parts} is ready with {len(modules)} modules")
+    assert not {"fastapi", "starlette", "mangum", "boto3", "s3transfer", "numpy"} & set(modules)
+    assert len(modules) < most
