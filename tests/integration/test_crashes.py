@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from assistant.dev.emulator import Emulator
+from tests.integration.test_busy import Dies, work
 from tests.support.crashing import Crasher
 from tests.support.desks import DESKS
 from tests.support.house import House, ScriptedModel, client
@@ -83,3 +84,25 @@ def stored(aws: Emulator) -> int:
     """Number of turns in the table."""
     items = client(aws, "dynamodb").scan(TableName="assistant")["Items"]
     return sum(i["sk"]["S"].startswith("turn#") for i in items)
+
+
+@pytest.mark.parametrize("name", ["dingtalk", "feishu", "teams", "wecom"])
+def test_a_process_that_ends_while_it_waits_for_the_vendor_has_sent_nothing(aws: Emulator, name: str) -> None:
+    class Waiting(House):
+        """Its first wait is its end."""
+
+        ended = False
+
+        def sleep(self, seconds: float) -> None:
+            if not self.ended:
+                self.ended = True
+                raise Dies
+            super().sleep(seconds)
+
+    with DESKS[name]() as desk:
+        house = Waiting(aws, secrets=desk.secrets, model=ScriptedModel([ANSWER]))
+        desk.ask(house, "How much leave do I have?")
+        desk.vendor.fail(desk.sends, status=429, body={"code": "system.busy"}, headers={"retry-after": "1"})
+        work(house)
+        assert house.ended
+        assert desk.seen(house) == [ANSWER]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -124,6 +125,15 @@ def route(method: str, pattern: str) -> Callable[[Handler], Handler]:
     return mark
 
 
+class Server(ThreadingHTTPServer):
+    """A server that takes it quietly when a caller is gone."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Prints what went wrong, unless it was the caller who left."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Simulator:
     """A vendor. `calls` keeps every request in order; subclasses keep what people see."""
 
@@ -160,7 +170,7 @@ class Simulator:
             def log_message(self, format: str, *args: Any) -> None:
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Http)
+        self._server = Server(("127.0.0.1", port), Http)
         self._port, self._away = self._server.server_address[1], False
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

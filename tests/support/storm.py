@@ -338,7 +338,7 @@ def at_once(
                 vendor.leave()
         returned = 0.0
         post = Post(town, dice, component, kind)
-        replayed = 0
+        end = Ending(town, house)
         while True:
             now = time.monotonic() - began
             while due and due[0][0] <= now:
@@ -355,27 +355,19 @@ def at_once(
                 _break(town.vendors(), kind, dice)
             post.deliver()
             town.look()
-            if returned and not due and not post.waiting:
-                if not town.open() and not waiting(house):
-                    break
-                if not waiting(house) and (found := house.clear().dead_letters.list()):
-                    for word in town.open():
-                        word.given_up = True
-                    replayed += len(found)
-                    house.clear().dead_letters.replay(frozenset(), every=True)
-            if now > lasts + PATIENCE_SECONDS:
+            if returned and not due and not post.waiting and ((not town.open() and end.reached()) or end.hopeless()):
                 break
             time.sleep(0.02)  # others work meanwhile
         drained = town.clock() - returned
         held = [w for w in town.words if w.wrote < returned < w.seen and not w.given_up]
         return _outcome(
             town,
-            given_up=replayed,
+            given_up=end.replayed,
             failed=len(faults.done) + model.failed,
             repeated=staff.repeated + post.repeated,
             recovery=tuple(w.seen - returned for w in held),
             drained=(drained,),
-            **({"disordered": ()} if replayed else {}),  # what was put back comes late
+            **({"disordered": ()} if end.replayed else {}),  # what was put back comes late
         )
 
 
@@ -475,6 +467,37 @@ class Staff:
         other.start()
 
 
+class Ending:
+    """When nothing is left to do; an operator puts back what was given up."""
+
+    def __init__(self, town: Town, house: House) -> None:
+        self._town, self._house = town, house
+        self._operator = Assistant(house.settings, client=lambda service: client(house.aws, service), metrics=RecordedMetrics())
+        self._began = self._stirred = self._looked = time.monotonic()
+        self._before = -1
+        self.replayed = 0
+
+    def reached(self) -> bool:
+        """Whether the queue is empty."""
+        return waiting(self._house) == 0
+
+    def hopeless(self) -> bool:
+        """Whether nobody will answer what is open: nothing is queued, nothing given up, and nothing has come for a while."""
+        now = time.monotonic()
+        if now < self._looked + 0.5:
+            return False
+        self._looked = now
+        if (still := len(self._town.open())) != self._before or waiting(self._house):
+            self._before, self._stirred = still, now
+        elif found := self._operator.dead_letters.list():
+            for word in self._town.open():
+                word.given_up = True
+            self.replayed += len(found)
+            self._operator.dead_letters.replay(frozenset(), every=True)
+            self._stirred = now
+        return now > self._stirred + 5 or now > self._began + PATIENCE_SECONDS
+
+
 def hide(house: House, seconds: int) -> None:
     """For how long the queue hides what it has handed out."""
     attributes = {"VisibilityTimeout": str(seconds)}
@@ -522,17 +545,12 @@ def killed(aws: Emulator, crasher: Crasher, *, seed: str, kills: int, names: Seq
             held = victim.kill()
             moments.append(town.clock())
             recovery.append((moments[-1], held))
-        until = time.monotonic() + PATIENCE_SECONDS
-        replayed = 0
-        while time.monotonic() < until:
+        end = Ending(town, house)
+        while not (street.idle() and end.reached()):
             street.go_on(asking=False)
-            if street.idle() and not waiting(house):
+            if end.hopeless():
                 break
-            if not waiting(house) and (found := house.assistant.dead_letters.list()):
-                for word in town.open():
-                    word.given_up = True
-                replayed += len(found)
-                house.assistant.dead_letters.replay(frozenset(), every=True)
+        replayed = end.replayed
         broken = [f"a function ended by itself: {how}" for function in functions for how in function.ended_badly]
         by_number = {number: word for word in town.words for number in re.findall(r"\d+", word.promise)}
         held_up = [(at, by_number[n]) for at, numbers in recovery for n in numbers if n in by_number]
@@ -652,7 +670,8 @@ class Doomed:
         self.end()
         held = self._file.read_text()
         self._process = self._start()
-        return re.findall(r"\d+", str(json.loads(held)["text"])) if held.startswith("{") else []
+        text = str(json.loads(held).get("text", "")) if held.startswith("{") else ""
+        return re.findall(r"\b(?:Question|badge|desk) (\d+)", text)
 
     def end(self) -> None:
         """Kills it for good."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
 
 from assistant.errors import OutcomeUnknown, Refused, SendError, VerificationError
 from assistant.messages import Attachment, File, HttpReply, Message, Received, Reply, Sent, StreamState, Webhook
@@ -21,9 +21,11 @@ from assistant.observability import log
 
 if TYPE_CHECKING:
     from assistant.cache import Cache
-    from assistant.platforms.outbound import Pace
+    from assistant.platforms.outbound import Leaving, Pace
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LEDGER_SECONDS: Final = 24 * 3600.0
 """It is remembered so long that a part was sent; longer than any delivery comes again."""
@@ -39,6 +41,10 @@ PLATFORMS: Final[Mapping[str, str]] = {
     "teams": "assistant.platforms.teams:Teams",
 }
 """Name in the webhook's path → the class, imported only when the platform is addressed."""
+
+
+class _LeftBefore(Exception):
+    """An earlier try may have sent it."""
 
 
 class Told(str):
@@ -298,22 +304,32 @@ class Platform(ABC):
         whether it is good. None for everything else."""
         return None
 
-    def noted(self, name: str, act: Callable[[], str]) -> str:
+    def noted(self, name: str, act: Callable[[Leaving], str]) -> str:
         """The vendor's id of what `act` sends, for vendors that know no repeat; "" where an earlier try may have sent it.
 
-        Noted before it is sent, and forgotten where it is refused; what left without a receipt is held to be seen.
+        `act` makes its request through what it is given: noted the moment it leaves, when nothing is waited for any more, and
+        forgotten where it is refused; what left without a receipt is held to be seen.
         """
         key = f"{self.name}/sent/{name}"
-        if not self.cache.first(key, LEDGER_SECONDS):
-            return ""
+
+        def leaving(request: Callable[[], T]) -> T:
+            if not self.cache.first(key, LEDGER_SECONDS):
+                raise _LeftBefore(key)
+            try:
+                return request()
+            except OutcomeUnknown:
+                raise
+            except SendError:
+                self.cache.drop(key)  # refused: nobody has seen it
+                raise
+
         try:
-            return act()
+            return act(leaving)
+        except _LeftBefore:
+            return ""
         except OutcomeUnknown as error:
             log(logger, logging.WARNING, "no receipt, held to be seen", platform=self.name, error_type=type(error).__name__)
             return ""
-        except SendError:
-            self.cache.drop(key)  # refused: nobody has seen it
-            raise
 
     # --- set-up, doctor ---
 

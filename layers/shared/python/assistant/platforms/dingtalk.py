@@ -50,6 +50,7 @@ from assistant.platforms.wire import json_object, text_of
 
 if TYPE_CHECKING:
     from assistant.platforms.dingtalk_api import DingTalkApi
+    from assistant.platforms.outbound import Leaving
 
 logger = logging.getLogger(__name__)
 
@@ -234,7 +235,7 @@ class DingTalk(Platform):
             )
         return Sent(ids=tuple(i for i in ids if i))
 
-    def _send_piece(self, piece: str, to: Message, *, mention: bool, private: bool) -> str:
+    def _send_piece(self, piece: str, to: Message, leaving: Leaving, *, mention: bool, private: bool) -> str:
         from assistant.platforms.dingtalk_api import of_chat
         from assistant.platforms.dingtalk_text import robot_body, webhook_body
 
@@ -243,27 +244,27 @@ class DingTalk(Platform):
         if (address := to.address.get("session_webhook")) and until > self._now() + _MARGIN and (to.direct or not private):
             try:
                 body = webhook_body(piece, mention=staff if mention else "")
-                self.api.reply(address, body, within=of_chat(to.conversation))
+                self.api.reply(address, body, within=of_chat(to.conversation), leaving=leaving)
             except (RateLimited, VendorUnavailable, OutcomeUnknown, ContentRefused):
                 raise
             except SendError as error:  # the address has ended before its time, or is not DingTalk's
                 log(logger, logging.WARNING, "reply address refused", platform="dingtalk", error_code=error.code)
             else:
                 return ""
-        return self._robot_send(robot_body(piece), to=to, private=private)
+        return self._robot_send(robot_body(piece), leaving, to=to, private=private)
 
     def private_chat(self, user: str) -> Message:
         """An address at which `send` reaches the person with the staff id `user`."""
         return replace(super().private_chat(user), address={"staff_id": user})
 
-    def _robot_send(self, body: Mapping[str, str], *, to: Message, private: bool) -> str:
+    def _robot_send(self, body: Mapping[str, str], leaving: Leaving, *, to: Message, private: bool) -> str:
         from assistant.platforms.dingtalk_api import of_chat
 
         robot = self._robot_code(to)
         if not to.direct and not private:
             where = {"robotCode": robot, "openConversationId": to.conversation, **body}
             group = of_chat(to.conversation)
-            answer = self.api.send("POST", "/v1.0/robot/groupMessages/send", where, repeat=False, within=group)
+            answer = self.api.send("POST", "/v1.0/robot/groupMessages/send", where, repeat=False, within=group, leaving=leaving)
             return str(answer.get("processQueryKey", ""))
         staff = to.address.get("staff_id", "")
         if not staff:
@@ -274,7 +275,7 @@ class DingTalk(Platform):
             )
         whom = {"robotCode": robot, "userIds": [staff], **body}
         chat = of_chat(to.conversation if to.direct else staff)
-        answer = self.api.send("POST", "/v1.0/robot/oToMessages/batchSend", whom, repeat=False, within=chat)
+        answer = self.api.send("POST", "/v1.0/robot/oToMessages/batchSend", whom, repeat=False, within=chat, leaving=leaving)
         if staff in (answer.get("invalidStaffIdList") or ()):
             raise NotInChat("dingtalk: the person is not reachable by this robot", platform="dingtalk", code="invalidStaffIdList")
         if staff in (answer.get("flowControlledStaffIdList") or ()):
@@ -503,14 +504,14 @@ class DingTalk(Platform):
                 f"dingtalk takes files of 1 to {_UPLOAD} bytes; {name} has {len(file.content)}", platform="dingtalk"
             )
 
-        def act() -> str:
+        def act(leaving: Leaving) -> str:
             media = self.api.upload("image" if picture else "file", (name, file.content, kind))
             ending = name.rpartition(".")[2].lower() if "." in name else "bin"
             if picture:
                 body = robot_parameters("sampleImageMsg", {"photoURL": media})
             else:
                 body = robot_parameters("sampleFile", {"mediaId": media, "fileName": name, "fileType": ending})
-            return self._robot_send(body, to=to, private=private)
+            return self._robot_send(body, leaving, to=to, private=private)
 
         return Sent(ids=tuple(i for i in (self.noted(f"{self.secrets.get('app_key', '')}/{key}-u", act),) if i))
 

@@ -21,7 +21,18 @@ from assistant.errors import (
     UnsupportedType,
     VendorUnavailable,
 )
-from assistant.platforms.outbound import Pace, Rate, TokenExpired, call, new_token, retry_after, with_retries, with_token
+from assistant.platforms.outbound import (
+    Leaving,
+    Pace,
+    Rate,
+    TokenExpired,
+    call,
+    new_token,
+    plainly,
+    retry_after,
+    with_retries,
+    with_token,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -92,7 +103,14 @@ class DingTalkApi:
     # --- calls ---
 
     def send(
-        self, method: str, path: str, body: Mapping[str, Any], *, repeat: bool, within: Budget | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        repeat: bool,
+        within: Budget | None = None,
+        leaving: Leaving = plainly,
     ) -> Mapping[str, Any]:
         """The JSON of a call of the new API. `repeat`: a repeat does no harm, so that one is made when no answer came;
         otherwise a connection of its own makes sure that no answer means that DingTalk had the request. `within`: what it
@@ -101,14 +119,18 @@ class DingTalkApi:
         def act() -> Mapping[str, Any]:
             headers = {"x-acs-dingtalk-access-token": self.token()}
             url = f"{self.new}{path}"
-            return self.checked(call("dingtalk", method, url, fresh=not repeat, json=body, headers=headers))
+            return leaving(lambda: self.checked(call("dingtalk", method, url, fresh=not repeat, json=body, headers=headers)))
 
         return self._made(act, repeat=repeat, within=within or {f"{method} {path}": ()})
 
-    def reply(self, session_webhook: str, body: Mapping[str, Any], *, within: Budget) -> None:
+    def reply(self, session_webhook: str, body: Mapping[str, Any], *, within: Budget, leaving: Leaving = plainly) -> None:
         """Answers in place by the address that came with the message. Not repeatable."""
         url = self.trusted(session_webhook)
-        self._made(lambda: self.checked(call("dingtalk", "POST", url, fresh=True, json=body)), repeat=False, within=within)
+
+        def act() -> Mapping[str, Any]:
+            return leaving(lambda: self.checked(call("dingtalk", "POST", url, fresh=True, json=body)))
+
+        self._made(act, repeat=False, within=within)
 
     def upload(self, kind: str, file: tuple[str, bytes, str]) -> str:
         """The media id of an uploaded file; an upload shows nothing to anybody and may be repeated."""

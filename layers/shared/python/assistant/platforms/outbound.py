@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 
@@ -57,6 +57,18 @@ def call(platform: str, method: str, url: str, *, fresh: bool = False, **request
 
 
 T = TypeVar("T")
+
+
+class Leaving(Protocol):
+    """Makes a request that must not be made twice, noting first that it leaves now: see `Platform.noted`."""
+
+    def __call__(self, request: Callable[[], T]) -> T:
+        """What `request()` gives."""
+
+
+def plainly(request: Callable[[], T]) -> T:
+    """What `request()` gives: it may be made again."""
+    return request()
 
 
 def with_retries(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import httpx
 
     from assistant.platforms.markdown import Dialect
-    from assistant.platforms.outbound import Rate
+    from assistant.platforms.outbound import Leaving, Rate
 
 logger = logging.getLogger(__name__)
 
@@ -191,14 +191,14 @@ class Teams(Platform):
             activity["attachments"] = [_card(reply.buttons)]
         return activity
 
-    def _post(self, to: Message, conversation: str, activity: Mapping[str, Any]) -> str:
+    def _post(self, to: Message, conversation: str, activity: Mapping[str, Any], leaving: Leaving) -> str:
         """Posts an activity; its id. In the conversation of `to` it becomes a reply to it."""
         path = f"v3/conversations/{quote(conversation, safe='')}/activities"
         answered = to.address.get("activity_id", "")
         if to.kind in ("text", "image", "file") and answered and conversation == to.conversation:
             path += f"/{quote(answered, safe='')}"
             activity = {**activity, "replyToId": answered}
-        return str(self._call("POST", to, path, activity).get("id", ""))
+        return str(self._call("POST", to, path, activity, leaving=leaving).get("id", ""))
 
     def private_chat_beside(self, user: str, message: Message) -> Message:
         """An address at which a private reply reaches somebody else: their chat is opened at the service that `message` came
@@ -464,7 +464,14 @@ class Teams(Platform):
         return token, max(seconds - 300, 30.0)
 
     def _call(
-        self, method: str, to: Message, path: str, content: Mapping[str, Any] | None = None, *, tries: int = 4
+        self,
+        method: str,
+        to: Message,
+        path: str,
+        content: Mapping[str, Any] | None = None,
+        *,
+        tries: int = 4,
+        leaving: Leaving | None = None,
     ) -> dict[str, Any]:
         """The connector's answer. Raises a SendError; rate limits and a busy connector are waited out first, but for what shows
         a reply that still grows (one try): the next state holds its text too."""
@@ -475,16 +482,20 @@ class Teams(Platform):
             {} if content is None else {"content": json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")}
         )
 
-        def ask() -> httpx.Response:
-            headers = {"authorization": f"Bearer {self._token()}", "content-type": "application/json; charset=utf-8"}
+        def ask(token: str) -> httpx.Response:
+            headers = {"authorization": f"Bearer {token}", "content-type": "application/json; charset=utf-8"}
             return outbound.call(self.name, method, url, headers=headers, **body)
 
-        def act() -> dict[str, Any]:
-            response = ask()
+        def answer(token: str) -> dict[str, Any]:
+            response = ask(token)
             if response.status_code == 401:
                 self.cache.drop(self._token_key)
-                response = ask()
+                response = ask(self._token())
             return self._answer(method, response)
+
+        def act() -> dict[str, Any]:
+            token = self._token()
+            return (leaving or outbound.plainly)(lambda: answer(token))
 
         budgets = _budgets(to)
         wait, share = (outbound.LONGEST, 1.0) if tries > 1 else (0.0, GROWING)
@@ -612,7 +623,7 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 
 def _has_table(markdown: str) -> bool:
-    return bool(re.search(r"(?m)^[ >]*\|?[ :]*-{1,}[ :]*\|[ :|-]*$", markdown))
+    return bool(re.search(r"(?m)^[ >]*+\|?[ :]*+-++[ :]*+\|[ :|-]*+$", markdown))
 
 
 def _written(markdown: str) -> str:
