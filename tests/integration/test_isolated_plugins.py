@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,47 @@ def test_events_reach_it(aws: Emulator, root: Path) -> None:
     assert [i.title for i in talk.menu()] == ["Parcels"]
     with pytest.raises(NeedsAuthorisation):
         talk.token(talk._message("", "text"), "okta")
+
+
+TOOL_ALONE = '''
+from assistant import BotPlugin, tool
+
+
+class Rates(BotPlugin):
+    """What a currency costs."""
+
+    name = "rates"
+
+    @tool
+    def rate(self, currency: str) -> float:
+        """What one unit costs."""
+        return 1.5
+'''
+
+
+def test_a_function_is_not_called_for_what_its_plugin_has_no_method_for(tmp_path: Path) -> None:
+    file = tmp_path / "rates.py"
+    file.write_text(TOOL_ALONE, "utf-8")
+    isolate(file, tmp_path)
+    manifest = manifests_in(tmp_path)["rates"]
+    confined = Confined(tmp_path, {"rates": manifest})
+    asked: list[str] = []
+
+    class Counting:
+        def call(self, plugin: str, request: Mapping[str, Any], *, seconds: float) -> Mapping[str, Any]:
+            asked.append(str(request["method"]))
+            return confined.call(plugin, request, seconds=seconds)
+
+    try:
+        talk = Talk([stand_in(manifest, Counting(), {})])
+        assert talk.say("What is the rate?") is None
+        assert talk.menu() == ()
+        talk.hear("entered")
+        assert asked == []
+        assert talk.use("rate", currency="EUR") == "1.5"
+        assert asked == ["tool"]
+        older = replace(manifest, methods=None)
+        assert Talk([stand_in(older, Counting(), {})]).say("What is the rate?") is None
+        assert asked == ["tool", "handle_message"], "a manifest that does not say which there are"
+    finally:
+        confined.close()

@@ -324,6 +324,11 @@ class BotPlugin:
         raise NotImplementedError(f"plug-in {self.name} declares flow {flow!r} but no run_flow")
 
 
+def has(plugin: BotPlugin, method: str) -> bool:
+    """Whether the plug-in has a `method` of its own, rather than the contract's, which does nothing."""
+    return method in getattr(plugin, "__dict__", {}) or getattr(type(plugin), method) is not getattr(BotPlugin, method)
+
+
 def introduced(plugin: BotPlugin | type[BotPlugin], language: str) -> dict[str, str]:
     """What the plug-in is called and what it does, in `language`: `title` and `about`."""
     made = plugin if isinstance(plugin, type) else type(plugin)

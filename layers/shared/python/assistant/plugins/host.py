@@ -20,7 +20,7 @@ from typing import Any, Final, TextIO
 
 from assistant.errors import AssistantError, InvalidSetting, NeedsAuthorisation, ToolFailed, Unavailable
 from assistant.messages import Attachment, Message, Reply, message_from_json, to_json
-from assistant.plugins.contract import Around, BotPlugin, MenuItem, texts
+from assistant.plugins.contract import Around, BotPlugin, MenuItem, has, texts
 from assistant.plugins.isolated import Manifest
 from assistant.plugins.loading import build, config_schema, load_file, plugin_in
 from assistant.plugins.running import FAULTS, Plugins
@@ -125,6 +125,7 @@ class Host:
                 }
                 for t in tools
             ],
+            methods=[m for m in ("handle_message", "get_menu", "on_event") if has(plugin, m)],
             digest=self._digest,
         )
         return asdict(manifest)

@@ -81,6 +81,8 @@ class Manifest:
     schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of its configuration."""
     tools: Sequence[Mapping[str, Any]] = ()
+    methods: Sequence[str] | None = None
+    """Which of the contract's methods it has: it is called for no other. None, as in older manifests: for all of them."""
     digest: str = ""
     """SHA-256 of the file that the rest was read from."""
 

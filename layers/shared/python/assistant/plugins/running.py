@@ -28,6 +28,7 @@ from assistant.plugins.contract import (
     PluginContext,
     Search,
     Tell,
+    has,
     introduced,
     offer,
     schema_in,
@@ -653,8 +654,10 @@ def _run(made: Tool, arguments: Mapping[str, Any], ctx: PluginContext) -> Any:
 
 
 def _has(plugin: BotPlugin, method: str) -> bool:
-    """Whether the plug-in has a method of its own, rather than the contract's, which does nothing."""
-    return method in getattr(plugin, "__dict__", {}) or getattr(type(plugin), method) is not getattr(BotPlugin, method)
+    """Whether there is anything to call."""
+    if isinstance(plugin, Isolated):
+        return plugin.manifest.methods is None or method in plugin.manifest.methods
+    return has(plugin, method)
 
 
 def _id(plugin: BotPlugin | type[BotPlugin]) -> str:
