@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         help="load: conversations at once, and the seconds of thought between their turns (50:40,200:40,1000:120)",
     )
     parser.add_argument("--turns", type=int, default=3, help="load: turns of each (3)")
-    parser.add_argument("--passages", default="1000,10000", help="growth: passages of knowledge (1000,10000)")
+    parser.add_argument("--passages", default="1000,10000,100000", help="growth: passages of knowledge (1000,10000,100000)")
     parser.add_argument("--rounds", type=int, default=1, help="faults: how often each part fails in each way (1)")
     parser.add_argument(
         "--kills", type=int, default=600, help="faults: how many functions are killed (600); SEED=… plays it again"
