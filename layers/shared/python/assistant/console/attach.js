@@ -27,6 +27,7 @@ addWords({
 const LARGEST = 4 * 1024 * 1024; // what one function call takes, encoded
 const TOGETHER = 20 * 1024 * 1024; // what is read of one message
 const MOST = 10;
+const KEPT_MS = 23 * 3600 * 1000; // the server keeps a file for a day
 // As the server reads them.
 const ENDINGS = [".csv", ".docm", ".docx", ".htm", ".html", ".log", ".markdown", ".md", ".pdf", ".pptm", ".pptx", ".rst", ".text", ".tsv", ".txt", ".xhtml", ".xlsm", ".xlsx"];
 
@@ -115,14 +116,14 @@ export class Attachments {
     return this.entries.some((entry) => entry.state === "failed");
   }
 
-  /** The files that have arrived: [{key, name, size}]. */
+  /** The files that have arrived, and when: [{key, name, size, at}]. */
   get ready() {
-    return this.entries.filter((entry) => entry.state === "ready").map(({ key, name, size }) => ({ key, name, size }));
+    return this.entries.filter((entry) => entry.state === "ready").map(({ key, name, size, at }) => ({ key, name, size, at }));
   }
 
   /** Shows files that have arrived earlier. */
   restore(files) {
-    for (const file of files ?? []) this.show({ ...file, state: "ready" });
+    for (const file of files ?? []) if (Date.now() - (file.at ?? 0) < KEPT_MS) this.show({ ...file, state: "ready" });
     this.changed();
   }
 
@@ -179,6 +180,7 @@ export class Attachments {
       try {
         const { file } = await upload(`${this.path}?name=${encodeURIComponent(entry.name)}`, entry.file, (part) => this.progress(entry, part), this.sending.signal);
         entry.key = file;
+        entry.at = Date.now();
         entry.file = null;
         if (this.entries.includes(entry)) announce(t("attach_ready", { name: entry.name }));
         this.mark(entry, "ready");
