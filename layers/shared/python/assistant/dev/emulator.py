@@ -18,7 +18,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -310,7 +309,7 @@ class Front:
         self._fifo = fifo
         self._journal = journal
         self._backends = backends
-        self._writes = threading.Lock()  # moto looks and stores in two steps; a condition must hold for both
+        self._table = threading.Lock()  # moto looks and stores in two steps, and reads an item while another request changes it
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answers one request as moto does."""
@@ -341,7 +340,7 @@ class Front:
 
     def _dynamodb(self, action: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = json.loads(_read(environ))
-        with self._writes if any(_touched(action, request)) else nullcontext():
+        with self._table:
             status, headers, body = self._forward(environ, request)
             if status.startswith("200") and self._journal:
                 for table, pk_sk in _touched(action, request):
