@@ -58,6 +58,8 @@ def xml_root(data: bytes | str) -> Element:
 
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
+        if isinstance(data, bytes) and (found := _ENCODING.match(text)) and found[1].lower() != "utf-8":
+            raise ValueError(f"XML that says to be in {found[1]}")
         if _DECLARES in text:  # perhaps only in what somebody wrote
             return _careful(text)
         parser = XMLParser()  # noqa: S314  # where nothing is declared there are no entities, which is all the danger
@@ -68,6 +70,7 @@ def xml_root(data: bytes | str) -> Element:
 
 
 _DECLARES: Final = "<!DOCTYPE"
+_ENCODING: Final = re.compile(r"<\?xml\s[^>]{0,100}?encoding\s*=\s*[\"']([\w.-]{1,40})", re.ASCII)
 
 
 def _careful(text: str) -> Element:
