@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from assistant.parts.extensions import PluginParts
+from assistant.starting import ahead, unswept
 
 if TYPE_CHECKING:
     from assistant.plugins.host import Host
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 @cache
 def host() -> Host:
     """This process's plug-in."""
-    return PluginParts.start("plugin", os.environ).plugin_host(os.environ["PLUGIN"])
+    with unswept():
+        return PluginParts.start("plugin", os.environ).plugin_host(os.environ["PLUGIN"])
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The answer to one request."""
     return host().answer(event)
+
+
+ahead(os.environ, host)
