@@ -83,10 +83,10 @@ def results(made: House) -> list[str]:
 
 
 def test_what_only_reads_is_called_at_once_and_trimmed_to_what_is_picked(aws: Emulator, register: Register) -> None:
-    register.leave = [{"id": 1, "person": "ann", "from": "2026-01-02", "days": 3}]
+    register.absences = [{"id": 1, "person": "ann", "from": "2026-01-02", "days": 3}]
     made = house(aws, register, [("list_leave", {"person": "ann", "year": 2026})], "Three days.")
     assert ask(made)["text"] == "Three days."
-    assert json.loads(results(made)[0]) == register.leave
+    assert json.loads(results(made)[0]) == register.absences
     [call] = register.calls
     assert (call.path, call.query) == ("/api/people/ann/leave", {"year": "2026"})
     assert register.token not in "".join(m.text for r in made.model.asked for m in r.messages)
@@ -95,11 +95,11 @@ def test_what_only_reads_is_called_at_once_and_trimmed_to_what_is_picked(aws: Em
 def test_what_changes_something_asks_first_and_acts_once(aws: Emulator, register: Register) -> None:
     made = house(aws, register, [("enter_leave", {"person": "ann", "from": "2026-05-01", "days": 2})], "Entered.")
     card = ask(made, "Enter two days of leave for Ann from May 1st")
-    assert register.leave == []
+    assert register.absences == []
     assert "Enter leave" in card["text"]
     assert press(made, card["buttons"][0])["text"] == "Entered."
     press(made, card["buttons"][0])
-    assert len(register.leave) == 1
+    assert len(register.absences) == 1
     assert register.calls[0].headers["idempotency-key"], "so that the other side can act once as well"
 
 

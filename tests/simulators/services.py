@@ -15,7 +15,7 @@ class Register(Simulator):
 
     def __init__(self) -> None:
         super().__init__()
-        self.leave: list[dict[str, Any]] = []
+        self.absences: list[dict[str, Any]] = []
         self.keys: dict[str, dict[str, Any]] = {}
         self.large = 0
 
@@ -28,7 +28,7 @@ class Register(Simulator):
     def list(self, call: Call) -> Answer:
         if self.large:
             return Answer(200, "x" * self.large, {"content-type": "application/json"})
-        found = [e for e in self.leave if e["person"] == call.params["person"]]
+        found = [e for e in self.absences if e["person"] == call.params["person"]]
         return Answer(200, {"leave": found, "year": call.query.get("year", "")})
 
     @route("POST", "/api/leave")
@@ -41,8 +41,8 @@ class Register(Simulator):
         asked = call.json()
         if set(asked) != {"person", "from", "days"} or not isinstance(asked["days"], int):
             raise BadCall(Answer(422, {"error": "person, from and days are wanted"}))
-        entry = {"id": len(self.leave) + 1, **asked}
-        self.leave.append(entry)
+        entry = {"id": len(self.absences) + 1, **asked}
+        self.absences.append(entry)
         self.keys[key] = entry
         return Answer(201, entry)
 
