@@ -313,7 +313,7 @@ def test_a_file_that_is_of_no_use_is_refused_in_words_before_it_leaves(
     page = open_page()
     choose(page, file, PRICES)
     page.get_by_role("alert").get_by_text(words).wait_for()
-    page.get_by_role("button", name="Remove 价格表.csv").wait_for()
+    page.get_by_role("list", name=IN_TRAY).get_by_text(re.compile(r"^\d+ B$")).wait_for()
     assert [call.query["name"] for call in api.calls if call.method == "PUT"] == ["价格表.csv"]
 
 

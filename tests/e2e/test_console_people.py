@@ -17,6 +17,7 @@ from assistant.errors import ModelError
 from assistant.oauth.vault import Account, Person, Tokens
 from assistant.plugins import FAULTS, MenuItem, PluginContext
 from assistant.testing import make
+from assistant_plugins.calendar import Calendar
 from tests.e2e.conftest import DESKTOP, PHONE, check
 from tests.integration.test_api import ApiFunction
 from tests.integration.test_plugin_care import Table, ask, equip
@@ -540,3 +541,21 @@ def fill_up(site: Site) -> None:
     )
     house.assistant.rollouts.set({"people": ["slack:U1"], "tokens": 1000000}, ring="internal", who="Ann", why="first ten")
     house.assistant.rollouts.prompts.add("2026-02", "Answer in two sentences.", who="Ann")
+
+
+SAID = {
+    "desktop": ("Calendar", "Day Begins", "the system parameters are missing"),
+    "phone": ("日历", "工作开始时间", "缺少系统参数"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_plug_ins_their_forms_and_the_doctors_findings_are_in_the_readers_language(site: Site, name: str) -> None:
+    plugin, field, finding = SAID[name]
+    equip(site.house.assistant, make(Calendar, provider="microsoft"))
+    page = site.open("plugins", **VARIANTS[name])
+    page.get_by_role("heading", name=plugin, exact=True).wait_for()
+    site.press("plugins_configure_this", name=plugin)
+    page.locator("dialog").get_by_label(field).wait_for()
+    site.go("platforms", ready=".doctor-sign")
+    page.get_by_text(finding).wait_for()

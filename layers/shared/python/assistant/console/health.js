@@ -9,7 +9,7 @@ import { addWords, clockTime, errorText, t } from "./words.js";
 addWords({
   en: {
     health_title: "Health", health_checked: "Checked at {time}. Looks again every 15 seconds.", health_loading: "Looking…",
-    health_all_good: "Everything works.", health_some_bad: "Some parts need attention.", health_component: "Part", health_state: "State",
+    health_all_good: "Everything works.", health_some_bad: "Some parts need attention.", health_table: "Table", health_queue: "Queue", health_secrets: "Secrets", health_model: "Model", health_component: "Part", health_state: "State",
     health_detail: "Detail", health_good: "works", health_not: "does not work", health_empty: "The server names no parts.", health_check_now: "Check now",
     figures_title: "Figures", figures_window: "Time", figures_1: "Last hour", figures_6: "Last 6 hours", figures_24: "Last day", figures_168: "Last week", figures_720: "Last 30 days", figures_local: "Counted on this machine since it was started; on AWS the same metrics come from CloudWatch.",
     figures_cloudwatch: "From CloudWatch; about a minute behind.", figures_none: "No figures yet", figures_none_more: "They appear with the first question. Ask something in the chat, or choose a longer time.", figures_ask: "To the chat",
@@ -18,7 +18,7 @@ addWords({
   },
   "zh-CN": {
     health_title: "运行状况", health_checked: "检查时间 {time}，每 15 秒自动检查。", health_loading: "正在检查…",
-    health_all_good: "一切正常。", health_some_bad: "有组件需要处理。", health_component: "组件", health_state: "状态",
+    health_all_good: "一切正常。", health_some_bad: "有组件需要处理。", health_table: "数据表", health_queue: "队列", health_secrets: "密钥", health_model: "模型", health_component: "组件", health_state: "状态",
     health_detail: "详情", health_good: "正常", health_not: "异常", health_empty: "服务器没有报告任何组件。", health_check_now: "立即检查",
     figures_title: "指标", figures_window: "时间范围", figures_1: "最近 1 小时", figures_6: "最近 6 小时", figures_24: "最近 1 天", figures_168: "最近 1 周", figures_720: "最近 30 天", figures_local: "本机自启动以来的统计；在 AWS 上，同样的指标来自 CloudWatch。",
     figures_cloudwatch: "来自 CloudWatch，约有一分钟延迟。", figures_none: "还没有指标", figures_none_more: "第一个问题之后就会显示。可以去聊天里提问，或选择更长的时间范围。", figures_ask: "去聊天",
@@ -107,6 +107,12 @@ function drawn({ series, whole, start, step, source }) {
   ];
 }
 
+/** What people call the part; its own name where the page has none. */
+function nameOf(part) {
+  const words = t(`health_${part}`);
+  return words === `health_${part}` ? part : words;
+}
+
 function report(answer) {
   const rows = Object.entries(answer.components ?? {}).map(([name, value]) => {
     const state = typeof value === "object" && value !== null ? String(value.state ?? value.status ?? "") : String(value);
@@ -118,7 +124,7 @@ function report(answer) {
   if (!rows.length) return [verdict, el("p", { class: "muted" }, t("health_empty"))];
   return [verdict, el("div", { class: "table", role: "region", tabindex: "0", "aria-label": t("health_title") }, el("table", {},
     el("thead", {}, el("tr", {}, ["health_component", "health_state", "health_detail"].map((name) => el("th", { scope: "col" }, t(name))))),
-    el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.name),
+    el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, nameOf(row.name)),
       el("td", {}, el("span", { class: `badge ${row.good ? "good" : "bad"}` }, t(row.good ? "health_good" : "health_not"))),
       el("td", {}, row.detail || (row.good ? "" : row.state))))))) ];
 }
