@@ -154,6 +154,14 @@ def log(logger: logging.Logger, level: int, message: str, **ecs: Any) -> None:
 _LINE: Final = json.JSONEncoder(ensure_ascii=False)
 
 
+@functools.lru_cache(maxsize=256)
+def _declared(metrics: tuple[Metric, ...], dimensions: tuple[str, ...], by_ring: bool) -> str:
+    """What a line of metrics says about itself; the same for every line of its kind."""
+    sets = [["service"], *([["service", *dimensions]] if dimensions else []), *([["service", "ring"]] if by_ring else [])]
+    named = [{"Name": m.name, "Unit": m.unit} for m in metrics]
+    return _LINE.encode([{"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": named}])
+
+
 class Metrics:
     """Writes metrics in CloudWatch's embedded metric format: one line, no call.
 
@@ -169,22 +177,7 @@ class Metrics:
 
         `of_ring`: counted under the service and this ring as well, in the same line.
         """
-        names = ["service", *dimensions]
         line: dict[str, Any] = {
-            "_aws": {
-                "Timestamp": int(time.time() * 1000),
-                "CloudWatchMetrics": [
-                    {
-                        "Namespace": NAMESPACE,
-                        "Dimensions": [
-                            ["service"],
-                            *([names] if dimensions else []),
-                            *([["service", "ring"]] if of_ring else []),
-                        ],
-                        "Metrics": [{"Name": m.name, "Unit": m.unit} for m, _ in values],
-                    }
-                ],
-            },
             "service": self._service,
             **({"ring": of_ring} if of_ring else {}),
             **({"trace.id": trace} if (trace := _TRACE.get()) else {}),  # to be searched for; no dimension
@@ -192,8 +185,10 @@ class Metrics:
         }
         for metric, value in values:
             line[metric.name] = value
+        declared = _declared(tuple(m for m, _ in values), tuple(dimensions), bool(of_ring))
+        timed = f'{{"_aws": {{"Timestamp": {int(time.time() * 1000)}, "CloudWatchMetrics": {declared}}}, '
         stream = self._stream or sys.stdout
-        stream.write(f"{_LINE.encode(line)}\n")
+        stream.write(f"{timed}{_LINE.encode(line)[1:]}\n")
         stream.flush()
 
 

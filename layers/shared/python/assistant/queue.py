@@ -68,8 +68,10 @@ def trace_header(message: Message) -> str:
     Lambda's own choice would be one message a second and five percent of the rest; it keeps to a choice that came with the
     message. The same message always gets the same one, however often it is sent.
     """
-    name = hashlib.sha256(message.dedup_id.encode("utf-8", "replace")).hexdigest()
-    id_ = trace_id(message.trace) or f"1-{message.sent_at // 1000 & 0xFFFFFFFF:08x}-{name[:24]}"
+    id_ = trace_id(message.trace)
+    if not id_:
+        name = hashlib.sha256(message.dedup_id.encode("utf-8", "replace")).hexdigest()
+        id_ = f"1-{message.sent_at // 1000 & 0xFFFFFFFF:08x}-{name[:24]}"
     chosen = int(hashlib.sha256(id_.encode()).hexdigest()[:8], 16) < TRACED * 2**32
     return f"Root={id_};Sampled={int(chosen)}"
 

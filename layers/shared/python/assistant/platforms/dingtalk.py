@@ -121,7 +121,7 @@ class DingTalk(Platform):
         replay window is set to less). It counts ms; with `seconds`, where the vendor names no unit, also seconds."""
         if not sign or not stamp:
             raise VerificationError("the call-back is not signed")
-        digest = hmac.new(key.encode(), covered.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+        digest = hmac.digest(key.encode(), covered.encode("utf-8", "surrogatepass"), "sha256")
         if not same(sign, base64.b64encode(digest)):
             raise VerificationError("the signature is wrong")
         signed_at = 0
