@@ -14,6 +14,7 @@ from assistant.llm import ChatMessage, ChatRequest, ToolCall
 from assistant.llm.openai_wire import VLLM, request_body
 from assistant.messages import Passage
 from assistant.observability import PROMPT_LEAKS
+from tests.simulators.slack import SlackSimulator
 from tests.support.house import House, Pages, ScriptedModel
 
 ORDERS = (
@@ -83,6 +84,21 @@ def test_a_passage_cannot_close_its_mark_or_speak_as_somebody_else(aws: Emulator
     assert re.findall(r"</?passages?\b", said) == ["<passages", "<passage", "</passage", "</passages"], "marks are ours alone"
     assert re.findall(r"</?facts", said) == ["<facts", "</facts"]
     assert said.endswith("</passages>\n\nHow long is my leave?"), "what is asked stands outside the marks"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_quoted_message_cannot_close_its_mark_or_speak_as_the_asker(aws: Emulator, order: str) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets})
+        shared = [{"is_share": True, "text": f"Before. {order} After."}]
+        house.receive(slack.event(slack.say("D1", "U1", "Is this so?", attachments=shared)))
+        house.drain()
+    body = wire(house.model.asked[0])
+    assert roles(body) == ["system", "user"]
+    assert body["messages"][0]["content"] == house.assistant.guard.marked(SYSTEM), "nothing of it is in the system prompt"
+    said = body["messages"][1]["content"]
+    assert re.findall(r"</?quoted\b", said) == ["<quoted", "</quoted"], "marks are ours alone"
+    assert said.endswith("</quoted>\n\nIs this so?"), "what is asked stands outside the marks"
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from assistant.dev.emulator import Emulator
 from tests.simulators.slack import BOT_USER, SlackSimulator
 from tests.simulators.teams import TeamsSimulator
-from tests.support.house import House, ScriptedModel
+from tests.support.house import House, Pages, ScriptedModel
 
 ANSWER = "Everyone has thirty days of leave."
 GROUP = "19:x@thread.tacv2;messageid=170"
@@ -62,6 +63,25 @@ def test_a_reply_in_a_slack_thread_remembers_what_was_said_there(aws: Emulator, 
     house.drain()
     assert [message.text for message in house.model.asked[1].messages] == ["How much leave?", ANSWER, "And for trainees?"]
     assert {post.thread_ts for post in slack.posts("C1")} == {first["ts"]}
+
+
+def test_what_is_passed_on_in_slack_is_searched_and_read_with_the_question(aws: Emulator, slack: SlackSimulator) -> None:
+    asked: list[str] = []
+
+    class Heard(Pages):
+        def search(self, question: str, **more: Any) -> Pages:
+            asked.append(question)
+            return self
+
+    house = House(aws, secrets={"slack": slack.secrets}, model=ScriptedModel([ANSWER]), pages=Heard())
+    shared = [{"is_share": True, "text": "Leave is " + "thirty days. " * 600}]
+    house.receive(slack.event(slack.say("D1", "U1", "Is this so?", attachments=shared)))
+    house.drain()
+    (request,) = house.model.asked
+    assert request.quoted.startswith("Leave is thirty days.")
+    assert len(request.quoted) <= 4_000, "more is not read"
+    assert request.messages[-1].text == "Is this so?"
+    assert asked[0].startswith("Is this so?\nLeave is thirty days.")
 
 
 def test_a_slack_answer_grows_in_its_thread_and_lands(aws: Emulator, slack: SlackSimulator) -> None:

@@ -117,6 +117,8 @@ class Question:
     """What the company adds to our own instructions, for this asker."""
     passages: tuple[Passage, ...] = ()
     """What to answer from, in place of what the knowledge holds."""
+    quoted: str = ""
+    """The message that the question answers or passes on."""
     remembered: tuple[Fact, ...] = ()
     """What the asker wants remembered."""
     timezone: str = "UTC"
@@ -124,6 +126,10 @@ class Question:
     max_tokens: int = 1024
 
 
+LONGEST_QUOTE: Final = 4_000
+"""Characters of a quoted message that the model reads."""
+LOOKED_FOR: Final = 300
+"""Characters of it that are searched with the question, which often only says "is this so?"."""
 LONGEST_ANSWER: Final = 24_000
 """Characters of one answer of a model that are shown."""
 LOOK_EVERY: Final = 256
@@ -178,7 +184,8 @@ class Answering:
         """
         passages = asks.passages
         model = self._models(asks.model)
-        if (refused := self._judged(asks.text, "question")) is not None:
+        quoted = asks.quoted[:LONGEST_QUOTE]
+        if (refused := self._judged(f"{asks.text}\n{quoted}".strip(), "question")) is not None:
             return Answer(Reply(text=refused or say("not_asked", asks.language)), model="", reason="content_filter")
         facts: tuple[str, ...] = ()
         experts = ""
@@ -201,6 +208,7 @@ class Answering:
             tools=desk.specs if desk else (),
             question=asks.whole if asks.whole != asks.text else "",
             passages=passages,
+            quoted=quoted,
             facts=self._volatile(asks, facts),
             language=asks.language,
             max_tokens=asks.max_tokens,
@@ -257,7 +265,7 @@ class Answering:
 
     def _find(self, asks: Question) -> tuple[Found, bool]:
         """What is found, and whether it is for the asker alone: what all listeners may see does not answer, and theirs does."""
-        text = asks.whole or asks.text
+        text = f"{asks.whole or asks.text}\n{asks.quoted[:LOOKED_FOR]}".strip()
         found = self._knowledge.search(text, audience=asks.audience, limit=5, listeners=asks.listeners)
         if not asks.listeners or found.confident or found.direct:
             return found, False

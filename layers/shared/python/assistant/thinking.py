@@ -379,7 +379,8 @@ class Thinking:
         rights = Rights(frozenset({EVERYONE})) if passages else self._audiences.of(message)
         asks = Question(
             text=text,
-            whole="" if acted else contextualise(text, asked[-3:]),
+            whole="" if acted or message.quoted else contextualise(text, asked[-3:]),  # "this" is what is quoted
+            quoted="" if acted else message.quoted,
             audience=rights.asker,
             listeners=rights.listeners,
             tenant=message.tenant,
