@@ -459,7 +459,7 @@ def _starts(scratch: Path, sizes: Sequence[int], progress: Callable[[str], None]
     grew = each[-1] / each[0]
     rows.append(
         Row(
-            name="each of a hundred times as many, at a start",
+            name=f"× {sizes[-1] // sizes[0]}: a start, for each plug-in",
             figures={"× processor": grew},
             goal="≤ 1.5 ×",
             met=grew <= 1.5,
