@@ -18,6 +18,7 @@ from assistant.observability import RecordedMetrics
 from assistant.secrets import GivenSecrets
 from assistant.settings import Settings
 from tests.benchmarks.payloads import EVENTS
+from tests.fuzz import readers
 from tests.simulators import dingtalk, feishu, slack, teams, wecom
 
 Run = Callable[[bytes], None]
@@ -94,7 +95,7 @@ def _intake(secrets: Mapping[str, str], wrap: Callable[[bytes], Webhook]) -> Run
     assistant = Assistant(Settings(), secrets=GivenSecrets({name: dict(secrets)}), metrics=RecordedMetrics())
 
     def run(data: bytes) -> None:
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(Refused, Unavailable):  # a workspace of Slack's that is not ours is looked up in a table
             for message in assistant.intake.receive(wrap(data)).messages:
                 assert message.dedup_id
 
@@ -249,6 +250,25 @@ TARGETS: dict[str, Target] = {
     ),
     "documents": Target(make=_documents, seeds=(b"\0a,b\n1,2\n", b"\1<h1>t</h1><table><tr><td>x</table>")),
     "times": Target(make=_times, seeds=("明天下午三点到五点半".encode(), b"next Friday 10am for two and a half hours")),
+    "forged": Target(make=readers.forged, seeds=(b"\x00\x01v0=00\n{}", b"\x04\x01x\n<xml><Encrypt>x</Encrypt></xml>")),
+    "teams-token": Target(make=readers.teams_token, seeds=(b"eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.e30.AA",)),
+    "envelopes": Target(make=readers.envelopes, seeds=(b"\x10" * 64, b"\x01" * 96)),
+    "feishu-envelope": Target(make=readers.feishu_envelope, seeds=(b"\x10" * 64,)),
+    "dingtalk-events": Target(make=readers.dingtalk_events, seeds=(b'{"EventType":"user_leave_org","UserId":["u"]}',)),
+    "dingtalk-cards": Target(make=readers.dingtalk_cards, seeds=(b'{"userId":"u","outTrackId":"t","content":"{}"}',)),
+    "slack-commands": Target(make=readers.slack_commands, seeds=(b"command=%2Fask&text=a&user_id=U1&channel_id=C1",)),
+    "webchat": Target(make=readers.webchat, seeds=(b'{"conversation":"c","user":"u","text":"hi"}',)),
+    "settings": Target(make=readers.settings, seeds=(b'{"admin":["groups=a"]}', b"openai:m@https://h/v1,builtin")),
+    "tool-arguments": Target(make=readers.tool_arguments, seeds=(b'{"a":"x","b":[1]}',)),
+    "answers": Target(make=readers.answers, seeds=(b'{"data":[{"embedding":[1,2]}]}', b'{"relations":[{"subject":"a"}]}')),
+    "log-records": Target(make=readers.log_records, seeds=(b'{"message":"a"}\n', readers.BATCH)),
+    "cursors": Target(make=readers.cursors, seeds=(b'["a","b"]',)),
+    "file-kinds": Target(make=readers.file_kinds, seeds=(b"PK\x03\x04", b"attachment; filename*=UTF-8''a.pdf")),
+    "graph-files": Target(make=readers.graph_files, seeds=(b"subject,relation,object\na,b,c\n", b'{"entities":[{"name":"a"}]}')),
+    "words": Target(
+        make=readers.words, seeds=("不是周四，改成周五下午三点".encode(), b"put this into the knowledge base, folder hr")
+    ),
+    "replies": Target(make=readers.replies, seeds=(b"# a\n\n|a|b|\n|-|-|\n|1|2|\n",)),
     "queued": Target(make=_queued, seeds=(b'{"platform":"slack","channel":"events","kind":"text","conversation":"c"}',)),
 }
 """By name. Seeds are genuine inputs, so that mutation begins behind the first checks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -133,6 +134,82 @@ def test_any_path_query_and_body_is_answered(door: Door, method: str, start: str
     status = door.call(method, start + quote(rest, safe="/%.", errors="replace"), query=quote(query, errors="replace"), body=body)
     if "passwd" in rest:
         assert status == 404
+
+
+DEEP = b"[" * 100_000
+BODIES = {
+    "nothing": b"",
+    "deep": DEEP,
+    "deep object": b'{"a":' * 50_000,
+    "a list": b"[]",
+    "a number": b"5",
+    "no text": b"\xff\xfe\x00",
+    "large": b'{"ids": "' + b"a" * 200_000 + b'"}',
+}
+CURSORS = (
+    "5",
+    "[]",
+    '"a"',
+    "null",
+    "[" * 20_000,
+    quote("[" * 5_000 + "]"),
+    "%00",
+    "9" * 400,
+    "nan",
+    "1e999",
+    "-1",
+    "%ff%fe",
+    "a,b",
+)
+
+
+def test_no_body_breaks_a_door_of_the_knowledge(door: Door) -> None:
+    for method, path in KNOWLEDGE_DOORS:
+        for name, body in BODIES.items():
+            status = door.call(method, f"/api/knowledge/{path}", query="name=x.json", body=body)
+            if name.startswith("deep"):
+                assert status != 200 or path in NO_BODY, (method, path)
+
+
+QUERIES = (
+    "cursor", "after", "limit", "days", "seconds", "id", "q", "entity", "language", "since", "until", "person", "turn",
+    "audience",
+)  # fmt: skip
+
+
+def test_no_value_in_a_query_breaks_a_door(door: Door) -> None:
+    for value in CURSORS:
+        query = "&".join(f"{name}={value}" for name in QUERIES)
+        for path in QUERIED:
+            door.call("GET", f"/api/{path}", query=query)
+        door.call("DELETE", "/api/people/u", query=query)
+
+
+QUERIED = (
+    "knowledge/search", "knowledge/care", "knowledge/document", "knowledge/graph/walk", "people/u", "audit", "conversations",
+    "conversations/c/turns", "figures",
+)  # fmt: skip
+
+
+def test_no_name_of_a_conversation_breaks_a_door(door: Door) -> None:
+    for id_ in (
+        "W" * 30_001,
+        base64.urlsafe_b64encode(DEEP).decode()[:60_000],
+        "%00",
+        "..%2f..%2f",
+        "%ff",
+        quote("\u202e中"),
+        "-",
+    ):
+        for path in (f"/api/conversations/{id_}", f"/api/conversations/{id_}/turns", f"/api/archive/{id_}", f"/api/people/{id_}"):
+            door.call("GET", path, query="why=looking")
+
+
+KNOWLEDGE_DOORS = (
+    ("DELETE", "documents"), ("PUT", "files"), ("POST", "pages"), ("POST", "facts"), ("POST", "audience"), ("POST", "rollback"),
+    ("POST", "graph/load"), ("POST", "graph/directory"), ("POST", "graph/edit"), ("DELETE", "gaps"),
+)  # fmt: skip
+NO_BODY = frozenset({"files", "facts", "audience", "gaps"})
 
 
 @modest

@@ -155,6 +155,27 @@ def test_a_bomb_in_a_bomb_is_refused_quickly() -> None:
     assert took(load) < 1
 
 
+@pytest.mark.parametrize("method", ["/ASCII85DecodM", "/FlateDecodf", "/"])
+def test_a_pdf_with_an_unknown_way_of_packing_is_refused(method: str) -> None:
+    page = f"<< /Length 3 /Filter {method} >>\nstream\nabc\nendstream"
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+               "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R >>", page]  # fmt: skip
+    made, places = b"%PDF-1.4\n", []
+    for number, one in enumerate(objects, 1):
+        places.append(len(made))
+        made += f"{number} 0 obj\n{one}\nendobj\n".encode()
+    rows = "".join(f"{place:010} 00000 n \n" for place in places)
+    made += f"xref\n0 5\n0000000000 65535 f \n{rows}trailer\n<< /Root 1 0 R /Size 5 >>\nstartxref\n{len(made)}\n%%EOF".encode()
+    with pytest.raises(Unreadable):
+        read("x.pdf", made)
+
+
+@pytest.mark.parametrize("unit", ["[", "![", "[a](", "<!--", " ", "# ", "#", "\u00a0", "*a", "`", "- "])
+def test_no_line_of_a_long_document_is_looked_through_again_and_again(unit: str) -> None:
+    text = "# Title\n\nWords.\n\n# " + unit * (200_000 // len(unit)) + "\n\n" + unit * (200_000 // len(unit)) + "."
+    assert took(lambda: read("x.md", text.encode())) < 2
+
+
 def zipped(members: dict[str, bytes]) -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:

@@ -33,7 +33,7 @@ _LISTED = re.compile(
     rf"({_NAME}(?:\s*(?:,|;|&|、|，|\band\b|,\s*and\b)\s*{_NAME})*)"
 )
 _LOWER = re.compile(r"\bwith\s+([a-z][a-z'’-]+(?:(?:\s*,\s*|\s+and\s+)[a-z][a-z'’-]+)*)")
-_AND = re.compile(r"\s*(?:,\s*and\b|,|;|&|、|，|\band\b|和|跟|与|及)\s*")
+_AND = re.compile(r"(?<!\s)\s*+(?:,\s*+and\b|,|;|&|、|，|\band\b|和|跟|与|及)\s*+")
 _MENTION = re.compile(r"@([\w\u4e00-\u9fff][\w\u4e00-\u9fff.·-]{0,39}(?: [A-Z][\w.-]{0,39})?)")
 _ME = re.compile(
     r"\b(?:am I|I am|I'm|my (?:calendar|schedule|day)|do I)\b|我(?!们|想|要|帮|需要|得)(?=.{0,8}(?:有空|空闲|忙|日程|安排|时间))",

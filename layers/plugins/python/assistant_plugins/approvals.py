@@ -136,11 +136,11 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 MINE = frozenset({"my requests", "my leave", "my leave requests", "我的申请", "我的假期", "我的请假"})
 INBOX = frozenset({"my approvals", "pending approvals", "what waits for me", "待我审批", "我的审批", "待审批"})
 _DECIDES = re.compile(
-    r"/?(approve|reject|decline|批准|同意|驳回|拒绝)\s*(?:request|申请)?\s*#?`?([0-9a-f]{8})`?"
-    r"[\s,，:：]*(?:because(?: of)?|理由[是为]?|因为)?[\s:：]*(.*)",
+    r"/?(approve|reject|decline|批准|同意|驳回|拒绝)\s*+(?:request|申请)?\s*+#?`?([0-9a-f]{8})`?"
+    r"[\s,，:：]*+(?:because(?: of)?|理由[是为]?|因为)?[\s:：]*+(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_TAKES_BACK = re.compile(r"/?(?:cancel|take back|withdraw|撤回|取消)\s*(?:request|申请)?\s*#?`?([0-9a-f]{8})`?", re.IGNORECASE)
+_TAKES_BACK = re.compile(r"/?(?:cancel|take back|withdraw|撤回|取消)\s*+(?:request|申请)?\s*+#?`?([0-9a-f]{8})`?", re.IGNORECASE)
 _YES = frozenset({"approve", "批准", "同意"})
 
 LONGEST_NOTE = 500

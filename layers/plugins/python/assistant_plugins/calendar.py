@@ -121,7 +121,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 }
 
 _TOPIC = re.compile(
-    r"\babout\s+(.+?)(?=\s+(?:with|on|at|tomorrow|today|next|this|from|for|in)\b|[.?!。？！]|$)"
+    r"\babout\s++(.+?)(?<!\s)(?=\s*+(?:[.?!。？！]|$)|\s++(?:with|on|at|tomorrow|today|next|this|from|for|in)\b)"
     r"|(?:关于|讨论|聊聊|主题是)\s*([^，。,.!?？！]+?)(?=的?(?:会议|会)|[，。,.!?？！]|$)",
     re.IGNORECASE,
 )
@@ -132,7 +132,7 @@ _ROOM = re.compile(
 
 def topic_in(text: str) -> str:
     """What a sentence says that a meeting is about."""
-    found = _TOPIC.search(text)
+    found = _TOPIC.search(text[:1000])  # a sentence about a meeting; more would take long to look through
     return (found[1] or found[2]).strip()[:200] if found else ""
 
 

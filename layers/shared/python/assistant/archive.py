@@ -100,7 +100,7 @@ class Archive:
     def _place(self, id_: str) -> tuple[str, str]:
         try:
             turns, arrivals = json.loads(base64.urlsafe_b64decode(id_ + "=" * (-len(id_) % 4)))
-        except (ValueError, TypeError, binascii.Error):
+        except (ValueError, TypeError, RecursionError, binascii.Error):
             turns = arrivals = None
         own = isinstance(turns, str) and isinstance(arrivals, str)
         if not own or not turns.startswith(key("C", self._tenant) + "#") or not arrivals.startswith(key("D", self._tenant) + "#"):

@@ -36,18 +36,19 @@ LONGEST: Final = 300
 """Characters of a sentence that can be such a request; a longer one is about something else."""
 
 _ADDS: Final = re.compile(
-    r"^(?:please\s+|(?:can|could|would)\s+you\s+(?:please\s+)?|let'?s\s+|ok(?:ay)?[,.]?\s+)*"
+    r"^(?:please\s++|(?:can|could|would)\s+you\s++|let'?s\s++|ok(?:ay)?[,.]?\s++)*+"
     r"(?:add|put|save|store|file|upload|include|import|take)\b(?P<what>.{0,200}?)\b(?:to|in|into)\s+"
     r"(?:the\s+|our\s+|your\s+)?(?:company\s+|company's\s+)?knowledge(?:[\s-]*base)?\b(?P<rest>.*)$",
     re.IGNORECASE | re.DOTALL,
 )
 _ADDS_ZH: Final = re.compile(
-    r"(?:加入|加进|加到|添加到|添加进|放入|放进|放到|存入|存到|存进|收录到|收入|上传到|录入|导入|导入到|收进|归入)\s*(?:到)?\s*"
-    r"(?:公司|我们|你)?的?\s*知识库"
+    r"(?:加入|加进|加到|添加到|添加进|放入|放进|放到|存入|存到|存进|收录到|收入|上传到|录入|导入|导入到|收进|归入)\s*+(?:到)?\s*+"
+    r"(?:公司|我们|你)?的?\s*+知识库"
 )
 _ASKS: Final = re.compile(r"怎么|如何|怎样|为什么|为何|什么|哪|谁|吗.*知识库|是不是|有没有")
 _FOLDER: Final = re.compile(
-    r"(?:\bfolder\b|\bunder\b|文件夹|目录)\s*[:：]?\s*[\"“「『'‘]?\s*(?P<name>[^\s\"”」』'’，。,;；!！?？]{1,200})", re.IGNORECASE
+    r"(?:\bfolder\b|\bunder\b|文件夹|目录)\s*+[:：]?\s*+[\"“「『'‘]?\s*+(?P<name>[^\s\"”」』'’，。,;；!！?？]{1,200})",
+    re.IGNORECASE,
 )
 _FOLDER_BEFORE: Final = re.compile(
     r"(?:\b(?:in|into|to)\s+(?:the\s+)?|(?:的|到|，|,|\s))[\"“「『'‘]?(?P<name>[\w\-./]{1,200})[\"”」』'’]?\s*(?:folder\b|文件夹|目录)",

@@ -30,7 +30,7 @@ def invoke(client: Any, function: str, request: Mapping[str, Any]) -> dict[str, 
         raise Unavailable(f"function {function}: {type(error).__name__}") from error
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if answer.get("FunctionError") or not isinstance(data, dict):
         told = data.get("errorType", "") if isinstance(data, dict) else ""

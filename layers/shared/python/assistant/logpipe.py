@@ -102,7 +102,7 @@ class LogPipe:
         try:
             raw = base64.b64decode(given, validate=True)
             lines = list(_lines(raw))
-        except (ValueError, binascii.Error, OSError, EOFError, zlib.error, LookupError, TypeError) as error:
+        except (ValueError, binascii.Error, OSError, EOFError, zlib.error, LookupError, TypeError, RecursionError) as error:
             log(logger, logging.ERROR, "a log record cannot be read", event_reason=type(error).__name__, firehose_record=id_)
             self._metrics.emit((LOGS_ASIDE, 1))
             return Answer(id=id_, result="ProcessingFailed", data=given)
@@ -174,7 +174,7 @@ def document(event: Mapping[str, Any], batch: Mapping[str, Any]) -> Document:
     at = int(event["timestamp"])
     try:
         line = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         line = None
     found: Document = _named(line) if isinstance(line, dict) else _plain(text)
     made = str(found.get("@timestamp", ""))

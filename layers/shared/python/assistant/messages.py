@@ -306,7 +306,10 @@ def _fields(kind: Any) -> tuple[tuple[str, Any], ...]:
 
 def message_from_json(text: str) -> Message:
     """The message in `text`. Fields that a newer version added are ignored; raises ValueError when it is not one."""
-    data = json.loads(text)
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("not a message: it is nested too deeply") from None
     if not isinstance(data, dict) or data.get("kind") not in KINDS:
         raise ValueError("not a message: it has no known kind")
     known = {f.name for f in fields(Message)}

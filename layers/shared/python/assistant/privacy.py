@@ -301,7 +301,7 @@ def _position(cursor: str) -> tuple[str, str]:
         return "", ""
     try:
         place, turn = json.loads(cursor)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         place, turn = None, None
     if not isinstance(place, str) or not isinstance(turn, str):
         raise InvalidSetting(f"cursor {cursor[:80]!r} is none of ours; begin without one")

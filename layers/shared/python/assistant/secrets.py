@@ -99,7 +99,7 @@ def parse_secret(text: str, *, name: str) -> Secret:
     """The fields in a secret's JSON; raises VerificationError (fail closed) where it is no flat JSON object."""
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise VerificationError(f'secret {name} is not a JSON object; store one such as {{"app_id": "…"}}')

@@ -236,7 +236,7 @@ def read_roles(text: str) -> Mapping[Role, Sequence[str]]:
         return {}
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidSetting(f"SIGN_IN_ROLES is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise InvalidSetting('SIGN_IN_ROLES must look like {"admin": ["groups=assistant-admins"]}')

@@ -17,8 +17,8 @@ from assistant.messages import Message
 from assistant.storage import Table, key
 
 _WISH = re.compile(
-    r"/?(?:time\s?zone|tz|时区)\s*[:：是为]?\s*(?P<zone>[\w+\-/]+)?"
-    r"|(?:my time\s?zone is|我的时区是|把时区(?:设为|改成|改为))\s*(?P<said>[\w+\-/]+)",
+    r"/?(?:time\s?zone|tz|时区)\s*+[:：是为]?\s*+(?P<zone>[\w+\-/]+)?"
+    r"|(?:my time\s?zone is|我的时区是|把时区(?:设为|改成|改为))\s*+(?P<said>[\w+\-/]+)",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"[A-Za-z_]+(?:/[A-Za-z0-9_+\-]+)+|UTC|GMT")

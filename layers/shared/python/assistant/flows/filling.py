@@ -116,9 +116,9 @@ def _called(name: str, plain: str) -> bool:
     return word in plain if not word.isascii() else re.search(rf"(?<!\w){re.escape(word)}(?!\w)", plain) is not None
 
 
-_SET_TO = re.compile(
-    r"(?:改成|改为|改到|换成|换到|应该是|\bto be\b|\bto\b|\bis\b|\binto\b|=|：|:)\s*(?P<value>.+?)\s*[。.!！]?\s*$"
-)
+_SET_TO = re.compile(r"(?:改成|改为|改到|换成|换到|应该是|\bto be\b|\bto\b|\bis\b|\binto\b|=|：|:)\s*+(?P<value>.++)$")
+_STATED = 4000
+"""Characters in which a new text for a field is looked for."""
 
 
 def amended(slot: Slot, text: str, old: JSON, context: Context, *, named: bool, settled: bool) -> JSON:
@@ -127,8 +127,9 @@ def amended(slot: Slot, text: str, old: JSON, context: Context, *, named: bool, 
     if slot.ask.find:
         return slot.ask.find(words) or None
     if slot.kind == "text":
-        match = _SET_TO.search(words)
-        return match["value"].strip() if named and match and match["value"].strip() else None
+        match = _SET_TO.search(words[:_STATED].rstrip())
+        value = match["value"] if named and match else ""
+        return (value[:-1] if len(value) > 1 and value[-1] in "。.!！" else value).strip() or None
     if slot.kind == "yes_no":
         return None
     if slot.kind in {"integer", "number"} and not named and len(find(slot.type(), words, context)) != 1:

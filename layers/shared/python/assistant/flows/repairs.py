@@ -44,20 +44,20 @@ def corrected(text: str) -> str:
 
 
 _TAKEN_BACK = (
-    re.compile(r"\bnot\s+[^,;.，。]+?(?:[,;，]|\s+but\b)"),
-    re.compile(r"[,，]\s*not\s+[^,;.，。]+$"),
+    re.compile(r"\bnot\s++[^,;.，。]{1,200}?(?:[,;，]|(?<!\s)\s++but\b)"),
+    re.compile(r"[,，]\s*+not\s++[^,;.，。]++$"),
     re.compile(r"\binstead\s+of\s+[^,;.，。]+"),
     re.compile(r"\brather\s+than\s+[^,;.，。]+"),
     re.compile(r"不是[^,，。；是]+(?:[,，；]|(?=是|而是))"),
-    re.compile(r"[,，]\s*不是[^,，。；]+$"),
-    re.compile(r"\bfrom\s+[^,;.，。]+?\s+to\s+(?=the\b)"),
-    re.compile(r"(?<=把)[^,，。；]+?(?=改成|改为|改到|换成|换到)"),
+    re.compile(r"[,，]\s*+不是[^,，。；]++$"),
+    re.compile(r"\bfrom\s++[^,;.，。]{1,200}?(?<!\s)\s++to\s++(?=the\b)"),
+    re.compile(r"(?<=把)[^,，。；]{1,200}?(?=改成|改为|改到|换成|换到)"),
 )
 
 _QUESTION_WORDS = re.compile(
     r"\s*(?:what|who|whom|whose|when|where|which|how|why|is|are|was|were|do|does|did|can|could|should|would|will|tell\s+me)\b"
 )
-_ZH_QUESTION = re.compile(r"[吗呢么嘛]\s*[?？。]?\s*$|什么|怎么|如何|哪|几点|多少|为何|谁|是否|能不能|可不可以|有没有|是不是")
+_ZH_QUESTION = re.compile(r"[吗呢么嘛]\s*+[?？。]?\s*+$|什么|怎么|如何|哪|几点|多少|为何|谁|是否|能不能|可不可以|有没有|是不是")
 
 
 def asks(text: str) -> bool:

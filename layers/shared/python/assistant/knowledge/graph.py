@@ -305,7 +305,7 @@ def _parse(name: str, content: bytes, audience: frozenset[str]) -> tuple[list[En
             entity_rows, relation_rows = ([], rows) if related else (rows, [])
         entities = [_entity(row, name, audience) for row in entity_rows]
         relations = [_relation(row, name, audience) for row in relation_rows]
-    except (Unreadable, ValueError, AttributeError, KeyError, TypeError, csv.Error) as error:
+    except (Unreadable, ValueError, AttributeError, KeyError, TypeError, csv.Error, RecursionError) as error:
         raise Refused(
             f"{name}: it must be CSV with the columns name,kind or subject,relation,object, or JSON of entities and relations"
             f" ({type(error).__name__}: {error})"

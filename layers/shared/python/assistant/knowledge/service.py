@@ -508,7 +508,9 @@ def answer(
         return 200, _answer(service, method, path.strip("/"), query, body, author)
     except Refused as error:
         return error.status, {"error": str(error)}
-    except (KeyError, TypeError, ValueError) as error:
+    except RecursionError:
+        return 400, {"error": f"{method} {path}: the body is nested too deeply"}
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         detail = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         return 400, {"error": f"{method} {path}: {detail}"}
 

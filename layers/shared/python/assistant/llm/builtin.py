@@ -112,10 +112,10 @@ _SHAPES: Final[Mapping[Wants, re.Pattern[str]]] = {
         re.I,
     ),
     "time": re.compile(
-        r"\d{1,2}[:：]\d{2}|\d+\s*(?:days?|hours?|minutes?|weeks?|months?|a\.?m|p\.?m)|"
+        r"\d{1,2}[:：]\d{2}|(?<!\d)\d++\s*+(?:days?|hours?|minutes?|weeks?|months?|a\.?m|p\.?m)|"
         r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day|"
         r"\b(?:january|february|march|april|june|july|august|september|october|november|december)\b|"
-        r"\d+\s*[年月日号天点时分周]|每[天周月年]|星期|周[一二三四五六日]",
+        r"(?<!\d)\d++\s*+[年月日号天点时分周]|每[天周月年]|星期|周[一二三四五六日]",
         re.I,
     ),
     "person": re.compile(
@@ -218,10 +218,10 @@ class _Add(Protocol):
 
 
 _FENCE: Final = re.compile(r"^\s*(```|~~~)")
-_HEADING: Final = re.compile(r"^\s{0,3}#{1,6}\s+(.*?)\s*#*\s*$")
+_HEADING: Final = re.compile(r"^\s{0,3}#{1,6}\s++(.*)$")
 _ITEM: Final = re.compile(r"^\s*(?:[-*•+]|\d{1,2}[.)、．]|[（(]\d{1,2}[)）]|[①-⑳])\s*(?=\S)")
 _RULE: Final = re.compile(r"^\s*(?:[-*_=]\s*){3,}$")
-_TABLE_RULE: Final = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$")
+_TABLE_RULE: Final = re.compile(r"^\s*+\|?\s*+:?-{2,}+:?\s*+(?:\|\s*+:?-{2,}+:?\s*+)*+\|?\s*+$")
 _SENTENCE: Final = re.compile(
     r"(?<=[。！？；!?])\s*|(?<=[.!?][\"'”’)\]])\s+(?=[A-Z0-9\"“‘(\[])|(?<=[.!?])\s+(?=[A-Z0-9\"“‘(\[`*])"
 )

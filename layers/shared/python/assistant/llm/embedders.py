@@ -250,7 +250,7 @@ def vectors(body: bytes, *, expected: int, where: str) -> list[list[float]]:
         else:
             found = data
         out = [_unit([float(x) for x in row]) for row in found]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise Unavailable(f"{where} answered with something that holds no vectors") from error
     if len(out) != expected or any(len(row) != len(out[0]) for row in out):
         raise Unavailable(f"{where} answered with {len(out)} vectors for {expected} texts")

@@ -170,7 +170,7 @@ def _error(body: bytes) -> tuple[str, str, str]:
     """Type, code and message of an error body, empty where it has none."""
     try:
         data: Any = json.loads(body)  # any JSON
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", "", ""
     if isinstance(data, dict) and isinstance(data.get("error"), dict):
         data = data["error"]

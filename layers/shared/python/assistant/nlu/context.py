@@ -19,8 +19,8 @@ _OPENING = re.compile(
 )
 _BARE = re.compile(r"^\s*(?:in|for|on|at|from|to|with|without|during|until|after|before|as)\s+", re.IGNORECASE)
 _ZH_FOLLOW = re.compile(
-    r"^\s*(?:好的|谢谢|嗯)?[，,。\s]*(?P<lead>那么|那|还有|另外|换成|如果是|要是|要是换成|如果换成)?\s*"
-    r"(?P<what>.+?)\s*(?P<end>呢|又?怎么样|也一样吗|也是吗|呢吗)?\s*[？?。!！]*\s*$"
+    r"^\s*+(?:好的|谢谢|嗯)?[，,。\s]*+(?P<lead>那么|那|还有|另外|换成|如果是|要是|要是换成|如果换成)?\s*+"
+    r"(?P<what>.+?)(?<!\s)\s*+(?P<end>呢|又?怎么样|也一样吗|也是吗|呢吗)?$"
 )
 _PRONOUN = re.compile(
     r"\b(?:it|its|that\s+one|this\s+one|those|these|they|them|their|there|he|she|him|her)\b|\b(?:that|this)\s*[?.]*$|"
@@ -35,7 +35,7 @@ _VERBS = re.compile(
     r"request|open|reset|send|make|write|go|happens?|works?)\b",
     re.IGNORECASE,
 )
-_SIDES = re.compile(r"[\s?？.。!！,，;；]+$")
+_SIDES = re.compile(r"(?<![\s?？.。!！,，;；])[\s?？.。!！,，;；]++$")
 _PREPOSITIONS = (
     "in",
     "for",
@@ -87,7 +87,7 @@ def contextualise(question: str, previous: str | Sequence[str]) -> str:
 def _fragment(text: str) -> str | None:
     """The part that is new in a follow-up ("in Beijing", "上海"); None where the text is no such follow-up."""
     if _is_chinese(text):
-        match = _ZH_FOLLOW.match(text)
+        match = _ZH_FOLLOW.match(text.rstrip("？?。!！ \t\r\n\u3000"))
         if not match or not (match["end"] or match["lead"]):
             return None
         what = match["what"].removeprefix("换成").strip("，,。 ")
@@ -123,7 +123,7 @@ def _put(fragment: str, before: str) -> str:
     for way in ways:
         if (made := way(fragment, before)) is not None:
             return made
-    end = re.search(r"[?？.。!！\s]*$", before)
+    end = re.search(r"(?<![?？.。!！\s])[?？.。!！\s]*+$", before)
     cut = end.start() if end else len(before)
     gap = "，" if _is_chinese(before) else ", "
     return f"{before[:cut]}{gap}{fragment}{before[cut:]}"

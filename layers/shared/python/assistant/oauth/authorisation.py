@@ -65,7 +65,8 @@ _LISTED = frozenset(
     }
 )  # fmt: skip
 _REVOKED = re.compile(
-    r"/?(?:revoke|take back|撤销|撤回|取消|收回)\s*(?:access to|my|对|我的)?\s*(.*?)\s*(?:的?(?:授权|权限))?", re.IGNORECASE
+    r"/?(?:revoke|take back|撤销|撤回|取消|收回)\s*+(?:access to|my|对|我的)?\s*+(.*?)(?<!\s)\s*+(?:的?(?:授权|权限))?",
+    re.IGNORECASE,
 )
 _EVERYTHING = frozenset({"all", "everything", "所有", "全部"})
 

@@ -59,7 +59,7 @@ def call(name: str, method: str, url: str, **request: Any) -> tuple[int, dict[st
         raise Unavailable(f"{name} answered {len(answer.content)} bytes")
     try:
         data = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise Unavailable(f"{name} answered {answer.status_code} without a JSON object; check its address in the configuration")
@@ -614,7 +614,7 @@ class OpenId(Provider):
                     "verify_nbf": False,
                 },
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise Denied(f"id_token: {type(error).__name__}") from error
         now = self.clock()
         if not (_number(claims, "exp") + SKEW > now and _number(claims, "iat") - SKEW < now):

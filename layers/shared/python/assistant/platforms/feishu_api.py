@@ -285,6 +285,6 @@ def _scopes(body: Mapping[str, Any]) -> tuple[str, ...]:
     error = body.get("error")
     violations = error.get("permission_violations") if isinstance(error, Mapping) else None
     named = [str(v["subject"]) for v in violations or () if isinstance(v, Mapping) and v.get("subject")]
-    if not named and (found := re.search(r"\[([^\]]+)\]", str(body.get("msg", "")))):
+    if not named and (found := re.search(r"\[([^\[\]]+)\]", str(body.get("msg", "")))):
         named = [part.strip() for part in found[1].split(",")]
     return tuple(dict.fromkeys(n for n in named if n))

@@ -25,7 +25,7 @@ _LARGEST: Final = 28_000
 _TABLES: Final = 5
 """More tables than these are not shown in one card."""
 
-_RULE: Final = re.compile(r"(?m)^(?=[^\n]*\|)[ \t>]*\|?[ \t]*:?-{1,}:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_RULE: Final = re.compile(r"(?m)^(?=[^\n]*\|)[ \t>]*+\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t]*+$")
 _AT: Final = re.compile(r"<at id=[\w-]+></at>\s*")
 _ENTITY: Final = re.compile(r"&(?=#?\w+;)")
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]<>~|$]")

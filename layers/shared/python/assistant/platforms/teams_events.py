@@ -31,7 +31,7 @@ def milliseconds(timestamp: str) -> int:
 
 # --- text --------------------------------------------------------------------------------------
 
-_AT = re.compile(r"<at(?:\s[^<>]*)?>(.*?)</at>", re.DOTALL)
+_AT = re.compile(r"<at(?:\s[^<>]*)?>((?:(?!</?at[\s>]).)*+)</at>", re.DOTALL)
 _BLANK = " \u00a0"
 
 

@@ -86,7 +86,7 @@ class Keys:
                 raise Unavailable(f"teams: {self._url} names no address of keys")
             published = json.loads(self._load(keys_url))["keys"]
             self._keys = {key["kid"]: made for key in published if (made := _key(key))}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Unavailable(f"teams: {self._url} is not a description of keys") from error
         self._loaded = self._clock()
 

@@ -287,7 +287,7 @@ _ORDINALS = {
 _ORDINAL = re.compile(
     r"\b(" + "|".join(_ORDINALS) + r")\b(?:\s+(?:one|option|choice))?|(最后)一?个?|第([一二三四五六七八九十\d]+)[个项种条]?"
 )
-_INDEX = re.compile(r"\s*(?:option|number|no\.?|choice|选项?|选择)?\s*#?\s*([1-9]\d?|[一二三四五六七八九])\s*[.)。号]?\s*")
+_INDEX = re.compile(r"\s*+(?:option|number|no\.?|choice|选项?|选择)?\s*+#?\s*+([1-9]\d?|[一二三四五六七八九])\s*+[.)。号]?\s*+")
 
 
 def _chosen(slot: SlotType, text: str, _context: Context) -> list[Found]:

@@ -159,7 +159,7 @@ def decode(name: str, content: bytes) -> str:
 
 def tidy(text: str) -> str:
     """`text` without trailing blanks and without more than one empty line in a row."""
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t\u00a0]+\n", "\n", text)).strip()
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"(?<![ \t\u00a0])[ \t\u00a0]++\n", "\n", text)).strip()
 
 
 def table(rows: list[list[str]]) -> str:

@@ -8,20 +8,28 @@ from pathlib import PurePosixPath
 from assistant.knowledge.documents import Section
 from assistant.knowledge.loaders import Limits, Loaded, decode, tidy
 
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*$")
+_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]++(.+)$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
-_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
-_FIELD = re.compile(r"([A-Za-z_]+):[ \t]*(.*)$")
+_TARGET = r"\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)"
+_IMAGE = re.compile(rf"!\[([^\[\]]*+)\]{_TARGET}")  # no bracket inside: many of them would make the search slow
+_LINK = re.compile(rf"\[([^\[\]]++)\]{_TARGET}")
+_FIELD = re.compile(r"([A-Za-z_]+):[ \t]*+(.*)$")
 
 
 def load(name: str, content: bytes, *, limits: Limits) -> Loaded:
     """The sections of the file; its title is the front matter's, the first heading of the highest level, or its name."""
     about, text = front_matter(decode(name, content))
-    title, sections = parse(_COMMENT.sub("", text))
+    title, sections = parse(_without_comments(text))
     return Loaded(title=about.pop("title", "") or title or PurePosixPath(name).stem, sections=sections, about=about)
+
+
+def _without_comments(text: str) -> str:
+    shown, at = [], 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        shown.append(text[at:start])
+        at = end + 3
+    return "".join([*shown, text[at:]])
 
 
 def front_matter(text: str) -> tuple[dict[str, str], str]:
@@ -65,7 +73,8 @@ def parse(text: str) -> tuple[str, tuple[Section, ...]]:
             continue
         level, heading = 0, ""
         if found := _HEADING.match(line):
-            level, heading = len(found[1]), plain(found[2])
+            words = found[2].rstrip(" \t")
+            level, heading = len(found[1]), plain(words.rstrip("#").rstrip(" \t") or words)
         elif (under := _UNDERLINE.match(line)) and _one_line(gathered):
             level, heading = (1 if under[1][0] == "=" else 2), plain(gathered.pop().strip())
         if not level:

@@ -23,6 +23,7 @@ def load(name: str, content: bytes, *, limits: Limits) -> Loaded:
 
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it reports each oddity of each page
     end = time.monotonic() + limits.seconds
+    broken: tuple[type[Exception], ...] = (PyPdfError, *BROKEN)
     try:
         with warnings.catch_warnings(action="ignore"):
             reader = PdfReader(io.BytesIO(content))
@@ -46,17 +47,7 @@ def load(name: str, content: bytes, *, limits: Limits) -> Loaded:
         raise
     except DependencyError as error:
         raise Unreadable(name, "it is encrypted with a method that cannot be read here; save it without") from error
-    except (
-        PyPdfError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        OSError,
-        RecursionError,
-        OverflowError,
-    ) as error:
+    except broken as error:
         raise Unreadable(name, f"it is broken ({type(error).__name__})") from error
     texts = _without_running_heads(texts)
     sections = tuple(Section(text=flow(text), page=number, path=headings.get(number, ())) for number, text in enumerate(texts, 1))
