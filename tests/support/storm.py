@@ -194,7 +194,7 @@ class Clock:
 
 VENDORS: Mapping[str, Mapping[str, Any]] = {
     "error": {"status": 503},
-    "throttle": {"status": 429, "headers": {"retry-after": "0"}},
+    "throttle": {"status": 429, "body": {"code": "system.busy"}, "headers": {"retry-after": "0"}},  # the code is DingTalk's
     "partial": {"status": 0, "after": True},
 }
 """How a vendor fails."""
@@ -271,7 +271,7 @@ def step_by_step(
         if component in ("clock",) or kind in ("duplicate", "reordered", "slow"):
             wrong += [f"nothing failed, and yet {x['platform']} gave up: {x['reason']}" for x in letters_left]
         disordered = town.out_of_order()
-        house.offset += LEASE_SECONDS + 1  # a claim that nobody could take back has ended when an operator comes
+        house.offset += LEASE_SECONDS + 601  # claims that nobody could take back, and bans, have ended when an operator comes
         operator.replay(frozenset(), every=True)
         house.drain()
         failed = len(faults.done) + model.failed
@@ -431,6 +431,8 @@ class Staff:
     def __init__(self, house: House, kind: str, dice: random.Random) -> None:
         self._house, self._kind = house, kind
         self._dice = random.Random(dice.random())
+        for service in ("dynamodb", "sqs", "secretsmanager", "s3", "kms"):
+            client(house.aws, service)  # made here, once: what several threads make at once is made twice
         self._source = EventSource(Functions(), client(house.aws, "sqs"), house.settings)
         self._lock = threading.Lock()
         self._all: list[Assistant] = []
