@@ -244,7 +244,7 @@ class Slack(Platform):
         if not re.fullmatch(r"[0-9]{1,12}", stamp, re.ASCII):
             raise VerificationError("slack: the header X-Slack-Request-Timestamp is missing or no number")
         signed = b"v0:" + stamp.encode() + b":" + webhook.body
-        expected = "v0=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+        expected = "v0=" + hmac.digest(secret.encode(), signed, "sha256").hex()
         if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode()):
             raise VerificationError("slack: the signature does not fit the body; compare signing_secret with the app's page")
         if abs(self.clock() - int(stamp)) > WINDOW:
