@@ -15,10 +15,10 @@ from assistant.errors import TokenDead
 from assistant.platforms import Finding, Told
 from assistant.platforms.dingtalk_doctor import CHANNEL_SECRETS
 from assistant.platforms.feishu_doctor import SCOPES
-from assistant.platforms.slack import NEEDED, USEFUL
+from assistant.platforms.slack_doctor import NEEDED, USEFUL
 
 HOUSE = Path(assistant.__file__).parent
-CHECKED = ("feishu_doctor", "dingtalk_doctor", "slack", "teams_doctor", "wecom_doctor", "webchat", "clock")
+CHECKED = ("feishu_doctor", "dingtalk_doctor", "slack_doctor", "teams_doctor", "wecom_doctor", "webchat", "clock")
 FILES = ["checks.py", "checkup.py", "doctor.py"] + [f"platforms/{name}.py" for name in CHECKED]
 PLACES = {"_finding": (0, 2, 3), "Told": (0,)}
 """Where in a call's arguments stands what is said."""

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from assistant.platforms.slack import NEEDED, USEFUL, Slack
+from assistant.platforms.slack import Slack
+from assistant.platforms.slack_doctor import NEEDED, USEFUL
 from assistant.platforms.teams import Teams
 
 GUIDES = Path(__file__).parents[2] / "docs" / "platforms"

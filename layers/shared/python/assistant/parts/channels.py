@@ -127,7 +127,7 @@ class ChannelParts(Resources):
     def installations(self) -> Installations:
         """How Slack's app gets into further workspaces."""
         from assistant.installing import Installations
-        from assistant.platforms.slack import NEEDED, USEFUL
+        from assistant.platforms.slack_doctor import NEEDED, USEFUL
 
         return Installations(
             table=self.table,

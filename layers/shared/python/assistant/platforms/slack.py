@@ -35,7 +35,7 @@ from assistant.errors import (
 )
 from assistant.messages import Attachment, Button, File, HttpReply, Message, Received, Reply, Sent, Webhook
 from assistant.observability import log
-from assistant.platforms import Finding, Platform, StreamState, Told
+from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.slack_events import (
     INSTALLATION_ENDED,
     NOWHERE,
@@ -114,26 +114,6 @@ EVENT: Final = "assistant_reply"
 
 RESPONSE_URL_LIFE: Final = 29 * 60
 """Seconds for which a command's own reply address is used; Slack keeps it 30 minutes, for five replies."""
-
-NEEDED: Final[Mapping[str, str]] = {
-    "app_mentions:read": "hear when it is mentioned",
-    "chat:write": "answer",
-    "im:history": "hear what is written to it",
-}
-USEFUL: Final[Mapping[str, str]] = {
-    "channels:history": "find its own reply again in public channels, so that nothing is posted twice",
-    "commands": "offer slash commands and shortcuts",
-    "groups:history": "find its own reply again in private channels",
-    "mpim:history": "find its own reply again in group conversations",
-    "channels:read": "see who reads along in a public channel",
-    "groups:read": "see who reads along in a private channel",
-    "mpim:read": "see who reads along in a group conversation",
-    "usergroups:read": "see who is in a user group, for documents that a group may see",
-    "im:write": "write to a person first, and privately to whoever asked in a channel",
-    "files:read": "read files that people send",
-    "files:write": "send files",
-    "assistant:write": "show that it is working on an answer",
-}
 
 
 class Slack(Platform):
@@ -765,7 +745,7 @@ class Slack(Platform):
             platform=self.name,
             code=code,
             scopes=("files:read",),
-            console_url=self._console("oauth"),
+            console_url=self.console("oauth"),
         )
 
     # --- who reads along ---
@@ -868,7 +848,8 @@ class Slack(Platform):
         host = (parts.hostname or "").lower()
         return parts.scheme == "https" and (host == "slack.com" or host.endswith((".slack.com", ".slack-files.com")))
 
-    def _console(self, page: str) -> str:
+    def console(self, page: str) -> str:
+        """Address of a page of the app's settings."""
         app = self.secrets.get("app_id", "")
         return f"https://api.slack.com/apps/{app}/{page}" if app else "https://api.slack.com/apps"
 
@@ -933,123 +914,28 @@ class Slack(Platform):
                 platform=self.name,
                 code=code,
                 scopes=scopes,
-                console_url=self._console("oauth"),
+                console_url=self.console("oauth"),
             )
         if code in _FORBIDDEN:
             page, why = _FORBIDDEN[code]
-            return MissingPermission(f"{said}: {why}", platform=self.name, code=code, console_url=self._console(page))
+            return MissingPermission(f"{said}: {why}", platform=self.name, code=code, console_url=self.console(page))
         kind = next((kind for kind, codes in _CODES.items() if code in codes), SendError)
         return kind(said, platform=self.name, code=code)
 
     # --- doctor ---
 
     def diagnose(self) -> list[Finding]:
-        """Secrets, clock, token, identity and scopes."""
-        findings = [*self._secret_findings()]
-        if not self.secrets.get("bot_token"):
-            return findings
-        try:
-            response = self._request("auth.test", {})
-            told = self._answer("auth.test", response)
-        except TokenDead as error:
-            fix = "copy the Bot User OAuth Token (xoxb-…) from OAuth & Permissions into the secret field bot_token"
-            return [*findings, _finding("token", "fault", Told.reason(error), fix, self._console("oauth"))]
-        except SendError as error:
-            fix = "look at https://slack-status.com and at this machine's way out to https://slack.com"
-            return [*findings, _finding("reachability", "fault", Told.reason(error), fix)]
-        findings.append(
-            _finding(
-                "token", "ok", Told("{user} in {team}", user=told.get("user"), team=f"{told.get('team')} ({told.get('team_id')})")
-            )
-        )
-        findings.append(self._clock_finding(response.headers.get("date", "")))
-        for field, key in (("bot_user_id", "user_id"), ("team_id", "team_id"), ("bot_id", "bot_id")):
-            known = self.secrets.get(field)
-            if known and told.get(key) and known != told[key]:
-                fix = Told("set {field} to {value} in the secret", field=field, value=told[key])
-                detail = Told("the secret says {known}, the token belongs to {theirs}", known=known, theirs=told[key])
-                findings.append(_finding(field, "fault", detail, fix))
-        findings += self._scope_findings(response.headers.get("x-oauth-scopes", ""))
-        fix = "open Event Subscriptions: the request URL must say Verified, and list app_mention and message.im"
-        findings.append(
-            _finding("events", "unknown", "a bot token cannot read the subscriptions", fix, self._console("event-subscriptions"))
-        )
-        return findings + self._further_findings()
+        """Secrets, clock, token, identity, scopes and further workspaces."""
+        from assistant.platforms.slack_doctor import diagnose
 
-    def _further_findings(self) -> list[Finding]:
-        """Whether the bot is still let in where the app was installed beside the secret's own; nothing where nowhere."""
-        try:
-            further = self.workspaces().list() if self.workspaces else ()
-        except Unavailable as error:
-            return [_finding("workspaces", "unknown", Told.reason(error), "look again in a minute")]
-        findings, well = [], []
-        for workspace in further:
-            named = f"{workspace.name or '?'} ({workspace.team})"
-            check = Told("workspace {team}", team=workspace.team)
-            at = self.private_chat("")
-            try:
-                self._at(replace(at, address={WORKSPACE: workspace.team}))._call("auth.test", {}, tries=1)
-                well.append(named)
-            except TokenDead as error:
-                fix = "install the app there again (assistant oauth install slack), or forget it (assistant oauth uninstall TEAM)"
-                findings.append(_finding(check, "fault", Told("{name}: {reason}", name=named, reason=Told.reason(error)), fix))
-            except SendError as error:
-                detail = Told("{name}: {reason}", name=named, reason=Told.reason(error))
-                findings.append(_finding(check, "unknown", detail, "look again in a minute"))
-        if well:
-            findings.append(_finding("workspaces", "ok", Told("also installed in {names}", names=", ".join(well))))
-        return findings
+        return diagnose(self)
 
-    def _secret_findings(self) -> list[Finding]:
-        findings = []
-        for field, where in (
-            ("signing_secret", "Basic Information › App Credentials"),
-            ("bot_token", "OAuth & Permissions"),
-            ("bot_user_id", "what auth.test gives as user_id"),
-        ):
-            if self.secrets.get(field):
-                continue
-            state: Any = "warning" if field == "bot_user_id" else "fault"  # one of Finding's words
-            findings.append(
-                _finding(
-                    field, state, "not configured", Told("copy it from {place}", place=Told(where)), self._console("general")
-                )
-            )
-        if (token := self.secrets.get("bot_token", "")) and not token.startswith(("xoxb-", "xoxe.xoxb-")):
-            fix = "use the Bot User OAuth Token, which begins with xoxb-"
-            findings.append(
-                _finding(
-                    "bot_token",
-                    "fault",
-                    Told("begins with {start}: no bot token", start=repr(token[:5])),
-                    fix,
-                    self._console("oauth"),
-                )
-            )
-        return findings
-
-    def _clock_finding(self, date: str) -> Finding:
-        from email.utils import parsedate_to_datetime
-
-        try:
-            off = self.clock() - parsedate_to_datetime(date).timestamp()
-        except (ValueError, TypeError):
-            return _finding("clock", "unknown", "Slack named no time")
-        detail = Told("{seconds} s from {name}'s", seconds=f"{off:+.0f}", name="Slack")
-        if abs(off) < 60:
-            return _finding("clock", "ok", detail)
-        return _finding("clock", "fault" if abs(off) >= WINDOW else "warning", detail, "set this machine's clock by NTP")
-
-    def _scope_findings(self, header: str) -> list[Finding]:
-        granted = {scope.strip() for scope in header.split(",")}
-        findings = []
-        for scopes, state in ((NEEDED, "fault"), (USEFUL, "warning")):
-            for scope, why in scopes.items():
-                if scope not in granted:
-                    fix = Told("OAuth & Permissions › Bot Token Scopes: add {scope}, then install the app again", scope=scope)
-                    detail = Told("not granted; needed to {why}", why=Told(why))
-                    findings.append(_finding(Told("scope {scope}", scope=scope), state, detail, fix, self._console("oauth")))
-        return findings or [_finding("scopes", "ok", ", ".join(sorted(granted)))]
+    def tested(self, team: str = "") -> tuple[dict[str, Any], Mapping[str, str]]:
+        """What auth.test says of our token, or of further workspace `team`, and its headers. Raises a SendError."""
+        to = self.private_chat("")
+        at = self._at(replace(to, address={WORKSPACE: team})) if team else self
+        response = at._request("auth.test", {})
+        return at._answer("auth.test", response), response.headers
 
 
 def _budgets(method: str, channel: str, *, grows: bool) -> dict[str, tuple[Rate, ...]]:
@@ -1101,10 +987,6 @@ _CODES: Final[Mapping[type[SendError], frozenset[str]]] = {
         }
     ),
 }  # fmt: skip
-
-
-def _finding(check: str, state: Any, detail: str, fix: str = "", url: str = "") -> Finding:  # state: one of Finding's words
-    return Finding(check=check, state=state, detail=detail, fix=fix, url=url)
 
 
 def _received(channel: str, data: Object, own: Own) -> Received:
