@@ -134,9 +134,9 @@ def endure(sessions: int, *, minutes: float, think: float, progress: Callable[[s
 
 def flood(messages: int, *, rate: float, think: float, progress: Callable[[str], None]) -> Section:
     """What 20 people notice of one who writes `messages` messages at `rate` a second: once without, once with that one."""
-    turns = max(2, round(messages / rate / think))
+    turns = max(2, round(messages / rate / (think + MODEL_SECONDS)))
     progress("without a flood")
-    calm = crowd(20, turns=turns, think=think)
+    calm = crowd(20, turns=min(turns, 20), think=think)
     progress(f"a flood of {messages} messages")
     busy = crowd(20, turns=turns, think=think, flooding=(messages, rate))
     before, after = _percentile(calm.added, 0.99), _percentile(busy.added, 0.99)
