@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -152,6 +153,37 @@ CURSORS = (
     "%ff%fe",
     "a,b",
 )
+
+
+SHAPES = (b"", DEEP, DEEP + b"]" * 100_000, b'{"a":' * 50_000, b"[]", b"5", b"null", b"9" * 5_000, b"\xff\xfe\x00")
+IDS: tuple[Any, ...] = (
+    None, "a" * 200_000, {"a": 1}, [""], [[]], [5], ["x", None], float("nan"), ["\ud800"], ["a"] * 50_000,
+    ["\0", "../../x", "/", "a\nb", "b" * 5_000],
+)  # fmt: skip
+TEXTS: tuple[Any, ...] = (5, ["x"], float("inf"), "\ud800", "a" * 200_000, "../../x\0")
+URLS = ("http://\0/", "http://[", "file:///etc/passwd")
+
+
+def hostile_bodies() -> Iterator[tuple[str, str, bytes]]:
+    """Method, path below the knowledge, and a body that is no good there."""
+    yield from (("DELETE", "documents", body) for body in SHAPES)
+    yield from (("POST", "graph/edit", body) for body in SHAPES[:4])
+    yield from (("DELETE", "documents", json.dumps({"ids": ids}).encode()) for ids in IDS)
+    for path, name in (("pages", "url"), ("rollback", "version"), ("graph/directory", "platform"), ("graph/edit", "action")):
+        yield from (("POST", path, json.dumps({name: text}).encode()) for text in TEXTS)
+    yield from (("POST", "pages", json.dumps({"url": url}).encode()) for url in URLS)
+    for action in ("rename", "merge", "delete"):
+        yield "POST", "graph/edit", json.dumps({"action": action, "entity": "\0" * 9_000, "name": 5, "into": "x"}).encode()
+    files = (DEEP, b"[]", b'{"entities": [{"name": "\\ud800"}]}', b'{"entities": NaN, "relations": [[]]}')
+    yield from (("PUT", "graph/load", file) for file in files)
+
+
+def test_no_body_breaks_a_door_of_the_knowledge(door: Door) -> None:
+    for method, path, body in hostile_bodies():
+        status = door.call(method, f"/api/knowledge/{path}", query="name=x.json", body=body)
+        assert status in (200, 400, 404), body[:100]
+        if path == "documents" and not body.startswith(b'{"ids": ["\\u0000"'):
+            assert status == 400, body[:100]
 
 
 QUERIES = (

@@ -187,6 +187,22 @@ def test_a_removed_document_is_in_no_version_that_the_bucket_keeps(table: Table,
         assert "hr/secret.md" not in {d.id for d in service.documents()}
 
 
+def test_a_file_whose_name_begins_like_a_removed_one_stays(table: Table, folder: Folder) -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    client.create_bucket(Bucket="bucket")
+    client.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    bucket = Bucket("bucket", client=client)
+    for objects, desk in ((bucket, TableDesk(table, tenant="acme")), (folder, folder)):
+        service = Service(Versions(objects, desk, tenant="acme"))
+        service.add([note("a.md", "One."), note("a.md.md", "Two.")])
+        names = ["a.md", "a.md.md", "a.md-old", "b.md"]
+        for name in names:
+            objects.put(f"documents/{name}", b"x")
+        service.remove(["a.md", "a.m", "", "..", "https://example.com/" + "a" * 2_000, "\0"])
+        assert list(objects.list("documents/")) == [f"documents/{n}" for n in sorted(names[1:])]
+        assert [d.id for d in service.documents()] == ["a.md.md"]
+
+
 def everything(client: Any) -> Iterator[bytes]:
     """Every version of every object that the bucket still gives to whoever knows its id."""
     for page in client.get_paginator("list_object_versions").paginate(Bucket="bucket"):

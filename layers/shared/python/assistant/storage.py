@@ -246,7 +246,13 @@ class Bucket:
 
         Raises Unavailable where one could not be deleted.
         """
-        gone = [(path, version) for path, version, latest in self._every(prefix) if not (latest and path in keep)]
+        return self._gone([(path, version) for path, version, latest in self._every(prefix) if not (latest and path in keep)])
+
+    def purge_one(self, path: str) -> int:
+        """Deletes every version of the object at `path` and of no other, and gives how many. Raises Unavailable."""
+        return self._gone([(found, version) for found, version, _ in self._every(path, alone=True)])
+
+    def _gone(self, gone: Sequence[tuple[str, str]]) -> int:
         for start in range(0, len(gone), 1000):
             part = [{"Key": path, "VersionId": version} for path, version in gone[start : start + 1000]]
             answer = self._call("delete_objects", Delete={"Objects": part, "Quiet": True})
@@ -254,15 +260,18 @@ class Bucket:
                 raise Unavailable(f"bucket {self.name}: {len(failed)} versions could not be deleted: {failed[0].get('Code')}")
         return len(gone)
 
-    def _every(self, prefix: str) -> Iterable[tuple[str, str, bool]]:
-        """Path, version, and whether it is what `get` gives, of everything under `prefix`, deletion marks too."""
+    def _every(self, prefix: str, *, alone: bool = False) -> Iterable[tuple[str, str, bool]]:
+        """Path, version, and whether it is what `get` gives, of everything under `prefix`, deletion marks too. `alone`: of that
+        very path, which stands before all that are longer."""
         request: dict[str, Any] = {"Prefix": prefix}
         while True:
             page = self._call("list_object_versions", **request)
             for found in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                if alone and found["Key"] != prefix:
+                    continue
                 marks = "ETag" not in found
                 yield found["Key"], found["VersionId"], bool(found.get("IsLatest")) and not marks
-            if not page.get("IsTruncated"):
+            if not page.get("IsTruncated") or (alone and page["NextKeyMarker"] != prefix):
                 return
             request |= {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 

@@ -216,7 +216,11 @@ def _encoded(value: Any) -> Any:
     """`value` with its binary attributes in base64."""
     if isinstance(value, dict):
         return {
-            k: _base64(v) if k == "B" and isinstance(v, (str, bytes)) else [_base64(b) for b in v] if k == "BS" else _encoded(v)
+            k: _base64(v)
+            if k == "B" and isinstance(v, (str, bytes))
+            else [_base64(b) for b in v]
+            if k == "BS" and isinstance(v, list)  # and no attribute of that name
+            else _encoded(v)
             for k, v in value.items()
         }
     return [_encoded(v) for v in value] if isinstance(value, list) else value

@@ -46,6 +46,9 @@ PAGES_SECONDS: Final = 300.0
 FACTS_SECONDS: Final = 300.0
 """How long a model reads documents before the rest is left for the next time."""
 
+MOST_REMOVED: Final = 200
+"""Documents of one request to remove: for each of them the bucket is asked."""
+
 _PREFIXES: Final = ("user:", "department:", "group:", "ring:")
 
 
@@ -525,11 +528,11 @@ def _answer(service: Service, method: str, path: str, query: Mapping[str, str], 
         case "GET", "document":
             return service.show(query["id"])
         case "DELETE", "documents":
-            return service.remove(json.loads(body)["ids"], author=author)
+            return service.remove(_ids(body), author=author)
         case "PUT" | "POST", "files":
             return service.add([Upload(name=query["name"], content=body)], filing).to_dict()
         case "POST", "pages":
-            return service.add_page(json.loads(body)["url"], filing).to_dict()
+            return service.add_page(_text(body, "url"), filing).to_dict()
         case "POST", "pages/refresh":
             return service.refresh_pages(author=author).to_dict()
         case "POST", "facts":
@@ -541,7 +544,7 @@ def _answer(service: Service, method: str, path: str, query: Mapping[str, str], 
         case "GET", "versions":
             return service.versions()
         case "POST", "rollback":
-            return asdict(service.roll_back(json.loads(body)["version"]))
+            return asdict(service.roll_back(_text(body, "version")))
         case "POST", "rebuild":
             version = service.rebuild(author=author)
             return asdict(version) if version else {}
@@ -562,13 +565,38 @@ def _answer(service: Service, method: str, path: str, query: Mapping[str, str], 
             entities, relations = service.load_graph(query["name"], body, audience=who, author=author)
             return {"entities": entities, "relations": relations}
         case "POST", "graph/directory":
-            return service.load_directory(json.loads(body)["platform"], audience=who, author=author)
+            return service.load_directory(_text(body, "platform"), audience=who, author=author)
         case "POST", "graph/edit":
-            values = {k: str(v) for k, v in json.loads(body).items()}
+            values = {k: str(v) for k, v in _object(body).items()}
             service.edit_graph(values.pop("action"), values, author=author)
             return {}
         case _:
             raise Refused(f"no {method} /api/knowledge/{path}", status=404)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    data = json.loads(body)
+    if not isinstance(data, dict):
+        raise Refused("the body must be a JSON object")
+    json.dumps(data, ensure_ascii=False).encode()  # half a character, which JSON can spell, can be neither kept nor answered
+    return data
+
+
+def _text(body: bytes, name: str) -> str:
+    value = _object(body)[name]
+    if not isinstance(value, str) or not value:
+        raise Refused(f"{name!r} must be a text")
+    return value
+
+
+def _ids(body: bytes) -> list[str]:
+    """Names of documents. A text is none: its letters would be taken for names."""
+    ids = _object(body)["ids"]
+    if not isinstance(ids, list) or not all(isinstance(i, str) and i for i in ids):
+        raise Refused("'ids' must be a list of names of documents")
+    if len(ids) > MOST_REMOVED:
+        raise Refused(f"{len(ids)} documents; at most {MOST_REMOVED} are removed at a time")
+    return list(dict.fromkeys(ids))
 
 
 __all__ = ["Filing", "Report", "Served", "Service", "Upload", "answer", "check_audience"]

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS: Final = 300
 UPLOADED: Final = "documents/"
+
+LONGEST_KEY: Final = 1024
+"""Bytes. Source: docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
 """Where files are put into the bucket to be taken in; below it stands the document's id."""
 KEPT: Final = 10
 """Versions that can be gone back to, the served one among them."""
@@ -111,6 +114,9 @@ class Objects(Protocol):
 
     def purge(self, prefix: str, *, keep: frozenset[str] = frozenset()) -> int:
         """Removes, with every version that the store itself keeps, what starts with `prefix` and is not in `keep`."""
+
+    def purge_one(self, path: str) -> int:
+        """Removes the object at that very path, with every version that the store itself keeps."""
 
     def list(self, prefix: str) -> Iterable[str]:
         """Paths that start with `prefix`."""
@@ -205,6 +211,13 @@ class Folder:
             self.delete(path)
         return len(gone)
 
+    def purge_one(self, path: str) -> int:
+        """Removes the file; a folder keeps no older versions."""
+        if path not in self.list(path):  # nor is one outside the folder
+            return 0
+        self.delete(path)
+        return 1
+
     def list(self, prefix: str) -> Iterable[str]:
         """Paths below the folder, in order."""
         paths = (p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.is_file())
@@ -255,6 +268,11 @@ class Edit:
         self.note = ""
         self.compact = False
         """True where what was removed must be gone from every page of the file."""
+
+
+def _can_be_uploaded(document: str) -> bool:
+    """Whether an object can have this document's name: a page's address may be longer than any."""
+    return bool(document) and "\0" not in document and len(f"{UPLOADED}{document}".encode()) <= LONGEST_KEY
 
 
 class Versions:
@@ -379,7 +397,8 @@ class Versions:
             # also what the bucket itself keeps of versions that were dropped long ago: they may hold the document too
             self._objects.purge(self._prefix, keep=frozenset(v.object for v in kept))
             for document in document_ids:
-                self._objects.purge(f"{UPLOADED}{document}")
+                if _can_be_uploaded(document):
+                    self._objects.purge_one(f"{UPLOADED}{document}")  # never one whose name only begins like it
             return report
         finally:
             self._desk.release(owner)

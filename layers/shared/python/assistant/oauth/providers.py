@@ -144,7 +144,7 @@ def _number(data: Mapping[str, Any], name: str) -> int:
     value = data.get(name)
     try:
         return max(0, int(value or 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # Infinity is JSON to Python
         return 0
 
 
