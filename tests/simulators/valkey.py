@@ -45,7 +45,7 @@ class ValkeyServer:
         self._lock = threading.Lock()
         self._quit = threading.Event()
         self.certificate = folder / "valkey.pem" if folder else None
-        self._tls = _certify(self.certificate) if self.certificate else None
+        self._tls = certify(self.certificate) if self.certificate else None
 
     def __enter__(self) -> Self:
         outer = self
@@ -176,7 +176,7 @@ def _command(reading: Any) -> list[str]:
     return parts
 
 
-def _certify(path: Path) -> ssl.SSLContext:
+def certify(path: Path) -> ssl.SSLContext:
     """A certificate for 127.0.0.1, written to `path` together with its key."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

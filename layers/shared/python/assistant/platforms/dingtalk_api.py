@@ -8,6 +8,7 @@ Sources: open.dingtalk.com/document/development/obtain-the-access-token-of-an-in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -23,6 +24,7 @@ from assistant.errors import (
 )
 from assistant.platforms.outbound import (
     Leaving,
+    Line,
     Pace,
     Rate,
     TokenExpired,
@@ -119,7 +121,8 @@ class DingTalkApi:
         def act() -> Mapping[str, Any]:
             headers = {"x-acs-dingtalk-access-token": self.token()}
             url = f"{self.new}{path}"
-            return leaving(lambda: self.checked(call("dingtalk", method, url, fresh=not repeat, json=body, headers=headers)))
+            with nullcontext() if repeat else Line("dingtalk", url) as line:
+                return leaving(lambda: self.checked(call("dingtalk", method, url, through=line, json=body, headers=headers)))
 
         return self._made(act, repeat=repeat, within=within or {f"{method} {path}": ()})
 
@@ -128,7 +131,8 @@ class DingTalkApi:
         url = self.trusted(session_webhook)
 
         def act() -> Mapping[str, Any]:
-            return leaving(lambda: self.checked(call("dingtalk", "POST", url, fresh=True, json=body)))
+            with Line("dingtalk", url) as line:
+                return leaving(lambda: self.checked(call("dingtalk", "POST", url, through=line, json=body)))
 
         self._made(act, repeat=False, within=within)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import random
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
+from urllib.request import getproxies
 
+import httpcore
 import httpx
 
 from assistant.errors import OutcomeUnknown, RateLimited, SendError, TokenDead, VendorUnavailable
@@ -34,26 +37,116 @@ def client() -> httpx.Client:
 
 
 @functools.cache
-def fresh_client() -> httpx.Client:
-    """A client that keeps no connection for a second request.
-
-    A pooled connection may have been closed by the other side while it was idle: then nobody has read the request, and no
-    answer would look the same as a lost one.
-    """
+def _fresh_client() -> httpx.Client:
+    """A client that keeps no connection for a second request."""
     return httpx.Client(timeout=TIMEOUT, follow_redirects=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
-def call(platform: str, method: str, url: str, *, fresh: bool = False, **request: Any) -> httpx.Response:
+def call(
+    platform: str, method: str, url: str, *, through: Callable[..., httpx.Response] | None = None, **request: Any
+) -> httpx.Response:
     """Makes one request. Raises VendorUnavailable where it never reached the vendor and OutcomeUnknown where it may have.
 
-    `fresh`: on a connection of its own, so that no answer means that the vendor had the request.
+    `through`: a `Line` that stands already.
     """
     try:
-        return (fresh_client() if fresh else client()).request(method, url, **request)
+        return (through or client().request)(method, url, **request)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise VendorUnavailable(f"{platform} cannot be reached: {type(error).__name__}", platform=platform) from error
     except httpx.HTTPError as error:
         raise OutcomeUnknown(f"{platform} did not answer: {type(error).__name__}", platform=platform) from error
+
+
+class Line:
+    """A connection to the host of `url` that stands while inside, for one request that cannot be repeated. Raises
+    VendorUnavailable.
+
+    A pooled connection may have been closed by the other side while it was idle: then nobody has read the request, and no
+    answer would look the same as a lost one. And what is noted before it is sent is lost where the process ends between the
+    two: here nothing is left to do in between but to send. Through a proxy, only the first of the two holds.
+    """
+
+    def __init__(self, platform: str, url: str) -> None:
+        self._stream = None if getproxies() else _stream(platform, httpx.URL(url))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream:
+            self._stream.close()
+
+    def __call__(self, method: str, url: str, **request: Any) -> httpx.Response:
+        """The answer to the one request; raises what httpx raises."""
+        if self._stream is None:
+            return _fresh_client().request(method, url, **request)
+        asked = client().build_request(method, url, **request)
+        with httpcore.ConnectionPool(network_backend=_Standing(self._stream)) as pool:
+            try:
+                answer = pool.request(
+                    asked.method,
+                    str(asked.url),
+                    headers=asked.headers.raw,
+                    content=asked.read(),
+                    extensions={"timeout": TIMEOUT.as_dict()},
+                )
+            except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+                raise httpx.TransportError(type(error).__name__, request=asked) from error
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.content, request=asked)
+
+
+def _stream(platform: str, url: httpx.URL) -> httpcore.NetworkStream:
+    seconds = TIMEOUT.connect
+    try:
+        stream = httpcore.SyncBackend().connect_tcp(url.host, url.port or (443 if url.scheme == "https" else 80), timeout=seconds)
+        return stream.start_tls(_tls(), server_hostname=url.host, timeout=seconds) if url.scheme == "https" else stream
+    except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+        raise VendorUnavailable(f"{platform} cannot be reached: {type(error).__name__}", platform=platform) from error
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+class _Secured(httpcore.NetworkStream):
+    """A stream on which TLS, where it is wanted, is spoken already."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """The next bytes."""
+        return self._stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Sends."""
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """Itself."""
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the stream knows of itself."""
+        return self._stream.get_extra_info(info)
+
+
+class _Standing(httpcore.NetworkBackend):
+    """Gives the connection that stands."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.NetworkStream:
+        """It."""
+        return _Secured(self._stream)
 
 
 T = TypeVar("T")

@@ -482,12 +482,12 @@ class Teams(Platform):
             {} if content is None else {"content": json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")}
         )
 
-        def ask(token: str) -> httpx.Response:
+        def ask(token: str, line: outbound.Line | None = None) -> httpx.Response:
             headers = {"authorization": f"Bearer {token}", "content-type": "application/json; charset=utf-8"}
-            return outbound.call(self.name, method, url, headers=headers, **body)
+            return outbound.call(self.name, method, url, through=line, headers=headers, **body)
 
-        def answer(token: str) -> dict[str, Any]:
-            response = ask(token)
+        def answer(token: str, line: outbound.Line | None) -> dict[str, Any]:
+            response = ask(token, line)
             if response.status_code == 401:
                 self.cache.drop(self._token_key)
                 response = ask(self._token())
@@ -495,7 +495,10 @@ class Teams(Platform):
 
         def act() -> dict[str, Any]:
             token = self._token()
-            return (leaving or outbound.plainly)(lambda: answer(token))
+            if leaving is None:
+                return answer(token, None)
+            with outbound.Line(self.name, url) as line:
+                return leaving(lambda: answer(token, line))
 
         budgets = _budgets(to)
         wait, share = (outbound.LONGEST, 1.0) if tries > 1 else (0.0, GROWING)
