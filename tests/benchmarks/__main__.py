@@ -20,7 +20,7 @@ from tests.benchmarks.report import Section, machine, show, write
 ROOT = Path(__file__).parents[2]
 
 
-SECTIONS = ("cold", "ack", "turn", "load", "growth", "flood", "endurance", "faults")
+SECTIONS = ("cold", "ack", "turn", "load", "growth", "flood", "endurance", "faults", "hostile")
 LONG = ("flood", "endurance", "faults")
 """Not in a quick run unless they are named."""
 
@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=1, help="faults: how often each part fails in each way (1)")
     parser.add_argument(
         "--kills", type=int, default=600, help="faults: how many functions are killed (600); SEED=… plays it again"
+    )
+    parser.add_argument(
+        "--requests", type=int, default=100, help="hostile: hostile requests for each genuine one (100); SEED=… plays them again"
     )
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
@@ -102,6 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return measure(1 if quick else args.rounds, 20 if quick else args.kills, quick=quick, progress=progress)
 
+    def hostile() -> Section:
+        from tests.benchmarks.hostile import measure
+
+        return measure(2 if quick else args.requests, progress=progress)
+
     known: dict[str, Callable[[], Section | list[Section]]] = {
         "cold": cold,
         "ack": ack,
@@ -111,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "flood": flood,
         "endurance": endurance,
         "faults": faults,
+        "hostile": hostile,
     }
     sections: list[Section] = []
     for name in args.sections or [n for n in known if n not in LONG or not quick]:

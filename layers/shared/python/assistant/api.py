@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 from fastapi import FastAPI, Header, HTTPException, Query, Request
@@ -37,7 +38,7 @@ from assistant.errors import InvalidSetting, Refused, Unavailable
 from assistant.extensions import add_extensions
 from assistant.files import LINKS, download_headers
 from assistant.initialise import components, initialise, remedies
-from assistant.messages import File, Message, Reply, Webhook
+from assistant.messages import File, HttpReply, Message, Reply, Webhook
 from assistant.openai_door import add_openai, failure
 from assistant.rollout.journal import RolloutChanged
 from assistant.sessions import Turn
@@ -360,15 +361,31 @@ def _knowledge(assistant: Assistant, who: Identity, request: Request, path: str,
 
 def http_handler(app: FastAPI) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """A Lambda handler for `app`. Each call has an event loop of its own: Python 3.14 gives none, other threads never had one."""
+
+    async def named(scope: Any, receive: Any, send: Any) -> None:
+        host = scope["aws.event"]["host"].encode()
+        await app({**scope, "headers": [*scope["headers"], [b"host", host]]} if host else scope, receive, send)
+
     with _event_loop():  # Mangum asks for one when it is made, and would leave it open
-        adapter = Mangum(app, lifespan="off")
+        adapter = Mangum(named, lifespan="off")
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        host = headers.pop("host", "")  # Mangum knows no host but a name with at most one colon, and no port but a number
+        headers.pop("x-forwarded-port", None)
+        if headers.get("x-forwarded-proto") not in ("http", "https"):
+            headers.pop("x-forwarded-proto", None)
+        if host and not _HOST.fullmatch(host):
+            return HttpReply(400, json.dumps({"error": f"{host[:80]!r} is no host's name"})).to_event()
         with _event_loop():
-            answer: dict[str, Any] = adapter(event, context)
+            answer: dict[str, Any] = adapter({**event, "headers": headers, "host": host}, context)
         return answer
 
     return handle
+
+
+_HOST: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+"""A name or an address, and its port."""
 
 
 @contextmanager
