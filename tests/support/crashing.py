@@ -113,11 +113,13 @@ def until_killed(told: Mapping[str, Any]) -> None:
     function, holds = Function(told), Path(told["holds"])
     _note(holds, "")
     while os.getppid() == parent:
-        function.take(wait=1, before=lambda record: _note(holds, record["body"]), after=lambda: _note(holds, ""))
+        function.take(wait=1, before=lambda record: _note(holds, json.dumps(record)), after=lambda: _note(holds, ""))
 
 
 def _note(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
+    whole = file.with_suffix(".new")
+    whole.write_text(text, encoding="utf-8")
+    whole.replace(file)  # whoever is killed in the middle leaves what stood there before
 
 
 def serve() -> None:

@@ -14,10 +14,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from assistant.assembly import Assistant
 from assistant.dev.emulator import Emulator
@@ -516,7 +518,11 @@ def waiting(house: House) -> int:
 # --- killed at random moments ------------------------------------------------------------------------
 
 HIDDEN_SECONDS = 2
-"""For how long the queue hides here what a killed function held. As deployed it is `QUEUE.visibility`: add the difference."""
+"""For how long the queue still hides here what a killed function held. As deployed it is what is left of `QUEUE.visibility`."""
+
+AT_WORK_SECONDS = 30
+"""For how long it hides what a function works on: longer than any takes here, as deployed, so that two never work on one message;
+and what was taken in the very moment of a kill, of which nobody knows."""
 
 SUPPORT = 0
 """The person in the web chat whose conversation is the support chat."""
@@ -529,7 +535,7 @@ def killed(aws: Emulator, crasher: Crasher, *, seed: str, kills: int, names: Seq
     with Town(names) as town, tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
         house = House(aws, secrets=town.secrets, hand_over=f"webchat:c{SUPPORT}")
         town.into(house)
-        hide(house, HIDDEN_SECONDS)
+        hide(house, AT_WORK_SECONDS)
         street = Street(town, dice, people)
         functions = [Doomed(crasher, house, dice, Path(folder) / f"{n}") for n in range(2)]
         for function in functions:
@@ -697,7 +703,16 @@ class Doomed:
         self.end()
         held = self._file.read_text()
         self._process = self._start()
-        text = str(json.loads(held).get("text", "")) if held.startswith("{") else ""
+        if not held.startswith("{"):
+            return []
+        record = json.loads(held)
+        with suppress(ClientError):  # deleted already
+            client(self._house.aws, "sqs").change_message_visibility(
+                QueueUrl=self._house.settings.turns_queue_url,
+                ReceiptHandle=record["receiptHandle"],
+                VisibilityTimeout=HIDDEN_SECONDS,
+            )
+        text = str(json.loads(record["body"]).get("text", ""))
         return re.findall(r"\b(?:Question|badge|desk) (\d+)", text)
 
     def end(self) -> None:
