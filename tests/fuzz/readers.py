@@ -6,16 +6,21 @@ import base64
 import contextlib
 import gzip
 import json
+import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from io import BytesIO
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 from assistant.assembly import Assistant
-from assistant.errors import InvalidSetting, Refused, ToolFailed, Unavailable, VerificationError
-from assistant.messages import Webhook
+from assistant.errors import InvalidSetting, NeedsAuthorisation, Refused, ToolFailed, Unavailable, VerificationError
+from assistant.messages import Message, Webhook
+from assistant.oauth.pages import render
+from assistant.oauth.providers import OpenId, Providers
 from assistant.observability import RecordedMetrics
 from assistant.secrets import GivenSecrets, parse_secret
 from assistant.settings import Settings
@@ -327,5 +332,155 @@ def replies() -> Run:
         reply = Reply(text=text_of(data))
         for pieces in (Slack({})._pieces, Teams({})._pieces, feishu_cards.pieces_of, dingtalk_text.pieces_of):
             pieces(reply)
+
+    return run
+
+
+class Somewhere(OpenId):
+    """A provider of accounts that publishes `keys` and answers `answer`; nothing leaves this machine."""
+
+    keys: Any = None
+    answer: bytes = b"{}"
+
+    def _published(self, *, fresh: bool) -> dict[str, Any]:
+        return self.keys if isinstance(self.keys, dict) else {}
+
+    def _discovered(self) -> dict[str, Any]:
+        return {"issuer": self._issuer, "authorization_endpoint": f"{self._issuer}/a", "token_endpoint": f"{self._issuer}/t"}
+
+    def _ask(self, request: dict[str, str]) -> dict[str, Any]:
+        try:
+            data = json.loads(self.answer)
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, dict):
+            raise Unavailable("no JSON object")
+        return data
+
+
+ISSUER = "https://id.example"
+OKTA = {"issuer": ISSUER, "client_id": "client", "client_secret": "secret"}
+
+
+def id_tokens() -> Run:
+    """Id tokens: what nobody signed, whatever the provider signed, and keys as it may publish them."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from jwt.algorithms import OKPAlgorithm
+    from jwt.api_jws import PyJWS
+
+    from assistant.oauth.providers import Denied, Tokens
+    from assistant.signin import read_roles, role_of
+
+    private = Ed25519PrivateKey.generate()
+    public = {**OKPAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "k", "use": "sig"}
+    at = Somewhere("okta", OKTA, clock=lambda: 1000.0)
+    roles = read_roles('{"admin": ["groups=a", "realm.roles=b"], "user": ["email=c"]}')
+    good = {"iss": ISSUER, "aud": "client", "sub": "s", "iat": 1000, "exp": 2000, "nonce": "n"}
+
+    def signed(payload: bytes) -> str:
+        return PyJWS().encode(payload, private, algorithm="EdDSA", headers={"kid": "k"})
+
+    def run(data: bytes) -> None:
+        kind, rest = data[:1], data[1:]
+        at.keys = {"keys": [public]}
+        with contextlib.suppress(Denied):
+            at._claims(text_of(data), "n")
+            raise AssertionError("a token that nobody signed was taken")
+        if kind == b"k":
+            with contextlib.suppress(ValueError, RecursionError):
+                at.keys = json.loads(rest)
+            token = signed(json.dumps(good).encode())
+        else:
+            token = signed(rest)
+            with contextlib.suppress(ValueError, RecursionError):
+                if isinstance(claims := json.loads(rest), dict):
+                    token = signed(json.dumps(claims if kind == b"o" else good | claims).encode())
+        with contextlib.suppress(Denied):
+            claims = dict(at._claims(token, "n"))
+            assert (claims["nonce"], claims["iss"].rstrip("/")) == ("n", ISSUER)
+            account = at.account(Tokens(access="a", claims=claims))
+            role_of(roles, {"id": list(account.ids), **claims})
+            json.dumps([account.id, account.name], ensure_ascii=False).encode()
+
+    return run
+
+
+def callbacks() -> Run:
+    """What a browser brings back from a provider, and what the provider answers to the code."""
+    from assistant.oauth.authorisation import Authorisations
+    from assistant.oauth.envelope import Envelope, Sealed
+    from assistant.signin import NotSignedIn, SignIn
+    from assistant.testing import MemoryTable
+
+    class Open(Envelope):
+        """Seals nothing: there is no KMS."""
+
+        def seal(self, value: str, context: Mapping[str, str], *, again: str = "") -> Sealed:
+            return Sealed("", value)
+
+        def open(self, sealed: Sealed, context: Mapping[str, str]) -> str:
+            return sealed.value
+
+    def nobody() -> Any:
+        raise AssertionError("a forged call-back came through")
+
+    at = Somewhere("okta", OKTA)
+    providers: Any = Providers(GivenSecrets({"oauth-okta": OKTA}))
+    providers.get = lambda name: at
+    table: Any = MemoryTable()
+    public = "https://assistant.example"
+    sign_in = SignIn(table, providers=lambda: providers, names="okta", roles='{"user": ["sub=s"]}', public_url=public)
+    consents = Authorisations(table=table, envelope=Open("", client=nobody), providers=providers, queue=nobody, public_url=public)
+    person = Message(kind="text", platform="slack", channel="events", conversation="c", sender="U1", dedup_id="d", text="hi")
+    link = consents.ask(person, NeedsAuthorisation("okta", ()), turn="t", language="en")
+    ticket = re.findall(r"ticket=([0-9a-f]{32})", repr(link))[0]
+    begun = sign_in.begin("okta")
+    state = dict(parse_qsl(urlsplit(begun.address).query))["state"]
+    logging.disable(logging.CRITICAL)
+
+    def run(data: bytes) -> None:
+        words, _, at.answer = data.partition(b"\n")
+        query = dict(parse_qsl(text_of(words), errors="replace", keep_blank_values=True, max_num_fields=None))
+        mine = {"state": state, "code": "c"} | query
+        for given, browser in ((query, query.get("browser", "")), (mine, begun.browser), (mine, "é")):
+            with contextlib.suppress(NotSignedIn):
+                sign_in.finish(query.get("provider", "okta"), given, browser=browser)
+                raise AssertionError("somebody was signed in without a signed token")
+        sure, browser = query.get("sure", ""), query.get("browser", "")
+        page = consents.begin(
+            "okta", query.get("ticket") or ticket, browser=browser, sure=sure, language=query.get("language", "en")
+        )
+        render(page)
+        for asked in (query, {**query, "state": ticket + query.get("state", "")}):
+            page = consents.finish("okta", asked, browser=browser, language=query.get("language", "en"))
+            assert page.words != "page_done"
+            render(page)
+
+    return run
+
+
+def linked_files() -> Run:
+    """Addresses of files in answers."""
+    from assistant.files import PREFIX, Files, download_headers
+
+    class Anything:
+        """A bucket in which everything is, under the one prefix."""
+
+        def get(self, path: str) -> bytes:
+            """The path itself."""
+            assert path.startswith(PREFIX), path
+            assert ".." not in path.split("/"), path
+            return path.encode()
+
+    files = Files(Anything, clock=lambda: 1_800_000_000.0)  # type: ignore[arg-type]  # enough of a bucket
+    room = f"{'a' * 32}/{1_800_000_000:x}-{'b' * 32}/"
+
+    def run(data: bytes) -> None:
+        for path in (text_of(data), room + text_of(data)):
+            with contextlib.suppress(Refused):
+                file = files.linked(path)
+                for value in download_headers(file).values():
+                    assert value.isascii(), value
+                    assert value.isprintable(), value
 
     return run

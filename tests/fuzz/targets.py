@@ -269,6 +269,25 @@ TARGETS: dict[str, Target] = {
         make=readers.words, seeds=("不是周四，改成周五下午三点".encode(), b"put this into the knowledge base, folder hr")
     ),
     "replies": Target(make=readers.replies, seeds=(b"# a\n\n|a|b|\n|-|-|\n|1|2|\n",)),
+    "id-tokens": Target(
+        make=readers.id_tokens,
+        seeds=(
+            b'o{"iss":"https://id.example","aud":"client","sub":"s","iat":1000,"exp":2000,"nonce":"n"}',
+            b'g{"email":"c","email_verified":true,"groups":["a"],"realm":{"roles":"b"},"exp":Infinity,"name":"\\ud800"}',
+            b'g{"name":"\\ud800"}',
+            b'g{"sub":[5],"iat":1e999}',
+            b'k{"keys":[{"kty":"RSA","kid":"k","use":"sig","n":"AQAB","e":"AQAB"}]}',
+            b'k{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"AA"},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}',
+        ),
+    ),
+    "callbacks": Target(
+        make=readers.callbacks,
+        seeds=(
+            b'code=c&state=s&browser=b\n{"access_token":"a","id_token":"b.c.d","expires_in":1e999,"scope":"a b"}',
+            b"error=access_denied&sure=%C3%A9&language=zh",
+        ),
+    ),
+    "linked-files": Target(make=readers.linked_files, seeds=("报告.pdf".encode(), b"a.b\r\nc", b"../x", b"%2e%2e/x")),
     "queued": Target(make=_queued, seeds=(b'{"platform":"slack","channel":"events","kind":"text","conversation":"c"}',)),
 }
 """By name. Seeds are genuine inputs, so that mutation begins behind the first checks."""

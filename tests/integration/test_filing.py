@@ -176,6 +176,12 @@ def test_a_private_address_is_not_taken_in_as_a_page(slack: Slack) -> None:
     assert slack.documents == {}
 
 
+def test_half_an_address_is_answered_like_any_page_that_cannot_be_read(slack: Slack) -> None:
+    slack.say("add https://[half to the knowledge")
+    slack.click("Add it")
+    assert "could not add" in slack.seen()[-1]
+
+
 def test_without_a_file_it_is_asked_for(slack: Slack) -> None:
     slack.say("add this to the knowledge")
     assert "Send me the file" in slack.seen()[-1]

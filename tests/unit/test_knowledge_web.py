@@ -124,6 +124,11 @@ def test_each_redirect_is_checked_like_the_first_address(site: Site) -> None:
     site.pages["/file"] = (302, {"location": "file:///etc/passwd"}, b"")
     with pytest.raises(NotFetched, match="must begin with https"):
         fetch(f"http://public.example:{site.port}/file", resolve=resolve, allow=here)
+    site.pages["/half"] = (302, {"location": "http://[half"}, b"")
+    with pytest.raises(NotFetched, match="no web address"):
+        fetch(f"http://public.example:{site.port}/half", resolve=resolve, allow=here)
+    with pytest.raises(NotFetched, match="no web address"):
+        fetch("http://[half", resolve=resolve, allow=here)
     site.pages["/loop"] = (302, {"location": "/loop"}, b"")
     with pytest.raises(NotFetched, match="redirects more than 5"):
         fetch(f"http://public.example:{site.port}/loop", resolve=resolve, allow=here)

@@ -55,7 +55,7 @@ def test_a_setting_names_models_in_order(spec: str, expected: tuple[ModelSpec, .
         ("gpt", "write one of"), ("", "write one of"), ("builtin:x", "write one of"), ("builtin,", "write one of"),
         ("openai:", "openai:MODEL@BASE_URL"), ("openai:m", "openai:MODEL@BASE_URL"), ("openai:@http://h/v1", "lacks a part"),
         ("openai:m@http://", "http://127.0.0.1:8000/v1"), ("openai:m@http://h:99999/v1", "no base URL"),
-        ("openai:m@http://user:pw@h/v1", "lacks a part|no base URL|unknown"), ("openai:m@http://h/v1#martian", "known: vllm"),
+        ("openai:m@https://h[[", "no base URL"), ("openai:m@http://user:pw@h/v1", "lacks a part|no base URL|unknown"), ("openai:m@http://h/v1#martian", "known: vllm"),
         ("sagemaker:", "sagemaker:ENDPOINT"), ("sagemaker:a b", "sagemaker:ENDPOINT"), ("sagemaker:a/", "sagemaker:ENDPOINT"),
         ("bedrock:", "bedrock:"), ("bedrock:a b", "bedrock:"),
     ],

@@ -155,8 +155,12 @@ class Filings:
     # --- asking ---
 
     def _page(self, message: Message, url: str, *, key: str) -> dict[str, Any]:
-        parts = urlsplit(url)
-        return self._waits(message, key, name=f"{parts.hostname or ''}{parts.path}"[:120], url=url)
+        try:
+            parts = urlsplit(url)
+            name = f"{parts.hostname or ''}{parts.path}"
+        except ValueError:  # as https://[: whoever fetches it says why not
+            name = url
+        return self._waits(message, key, name=name[:120], url=url)
 
     def _waits(self, message: Message, key: str, **what: Any) -> dict[str, Any]:
         return {"id": key, "user": message.sender, "until": int(self._clock()) + OPEN_SECONDS, "asked": False, **what}

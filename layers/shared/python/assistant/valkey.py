@@ -56,7 +56,10 @@ class Address:
 def parse(url: str) -> Address:
     """The address in `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`; `rediss` is over TLS. Raises InvalidSetting."""
     good = "a good one looks like redis://127.0.0.1:6379 or rediss://USER@HOST:6379?iam=CACHE"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidSetting(f"the cache's address is none; {good}") from None
     shown = f"{parts.scheme}://{parts.hostname or ''}"  # never the password
     try:
         port, database = parts.port or 6379, int(parts.path.strip("/") or 0)

@@ -124,7 +124,10 @@ def request(
     known = frozenset(h.lower() for h in hosts)
     here, sent = url, dict(headers or {})
     for _ in range(MOST_REDIRECTS + 1):
-        host = (urlsplit(here).hostname or "").lower()
+        try:
+            host = (urlsplit(here).hostname or "").lower()
+        except ValueError as error:
+            raise NotReached(f"{here!r} is no web address") from error
         if known and host not in known:
             raise NotReached(f"host {host!r} is not among those allowed: {', '.join(sorted(known))}")
         connection, path = connect(here, resolve=resolve, allow=allow, timeout=max(0.1, end - clock()), tls=tls)
@@ -143,6 +146,8 @@ def request(
             return WebReply(status=response.status, content=content, headers=found, url=here)
         except (OSError, http.client.HTTPException) as error:
             raise NotReached(f"{host} did not answer: {type(error).__name__}") from error
+        except ValueError as error:  # where it redirects to
+            raise NotReached(f"{host} redirects to what is no web address") from error
         finally:
             connection.close()
     raise NotReached(f"{url}: it redirects more than {MOST_REDIRECTS} times")

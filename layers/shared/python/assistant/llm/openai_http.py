@@ -203,10 +203,10 @@ def _seconds(value: str | None) -> float | None:
 
 def check_base_url(url: str) -> str:
     """`url` without a slash or `/chat/completions` at its end; raises InvalidSetting where it is none."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.username
-    except ValueError:  # a port out of range
+    except ValueError:  # a port out of range, or half of an IPv6 address
         usable = False
     if not usable:
         raise InvalidSetting(f"{url!r} is no base URL for a model; write it as http://127.0.0.1:8000/v1")

@@ -268,7 +268,8 @@ class Authorisations:
         except InvalidSetting:
             return self._page("page_not_configured", ask, status=404)
         browser = browser if re.fullmatch(r"[0-9a-f]{64}", browser) else random_secrets.token_hex(32)
-        if at.platform != ask.person.platform and not hmac.compare_digest(sure, self._mac("sure", ticket, browser)):
+        proof = self._mac("sure", ticket, browser).encode()
+        if at.platform != ask.person.platform and not hmac.compare_digest(sure.encode("utf-8", "replace"), proof):
             link = f"{self._public_url}/oauth/{provider}/start?ticket={ticket}&sure={self._mac('sure', ticket, browser)}"
             return replace(
                 self._page("page_sure", ask, who=ask.message.sender_name or ask.person.user), link=link, cookie=browser

@@ -614,6 +614,7 @@ class OpenId(Provider):
                     "verify_nbf": False,
                 },
             )
+            json.dumps(claims, ensure_ascii=False).encode()  # half a character, which JSON can spell, can be kept nowhere
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise Denied(f"id_token: {type(error).__name__}") from error
         now = self.clock()

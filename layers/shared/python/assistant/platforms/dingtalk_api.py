@@ -163,11 +163,15 @@ class DingTalkApi:
 
         It stands in a body that no signature covers: anything else could send replies, or us, anywhere.
         """
-        parts = urlsplit(session_webhook)
+        try:
+            parts = urlsplit(session_webhook)
+            port = parts.port
+        except ValueError:
+            raise SendError("dingtalk: the address for the reply is none", platform="dingtalk") from None
         if self._moved:
             return f"{self.old}{parts.path}{'?' + parts.query if parts.query else ''}"
         host = parts.hostname or ""
-        if parts.scheme != "https" or host != "oapi.dingtalk.com" or parts.port not in (None, 443) or parts.username:
+        if parts.scheme != "https" or host != "oapi.dingtalk.com" or port not in (None, 443) or parts.username:
             raise SendError(f"dingtalk: {host!r} is not where DingTalk takes replies", platform="dingtalk")
         return urlunsplit(parts._replace(fragment=""))
 

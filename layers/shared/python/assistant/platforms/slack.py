@@ -840,7 +840,10 @@ class Slack(Platform):
 
     def _trusted(self, url: str) -> bool:
         """Whether `url` is Slack's (or the configured gateway's), so that our token and files may go there."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         if parts.username or parts.password:
             return False
         if (own := self.secrets.get("api_base")) and (parts.scheme, parts.netloc) == urlsplit(own)[:2]:

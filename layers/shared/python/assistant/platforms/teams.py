@@ -369,7 +369,10 @@ class Teams(Platform):
 
     def _public(self, url: str) -> bool:
         """Whether `url` is an https address by name, or the configured gateway's."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         if (own := self.secrets.get("api_base")) and (parts.scheme, parts.netloc) == urlsplit(own)[:2]:
             return True
         host = (parts.hostname or "").lower()

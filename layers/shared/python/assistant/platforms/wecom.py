@@ -274,7 +274,10 @@ class WeCom(Platform):
 
     def _trusted(self, url: str) -> bool:
         """Whether an address out of a callback may be called: HTTPS, or the very host that stands in for the vendor's."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         base = urlsplit(self.secrets.get("api_base", ""))
         return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme, parts.netloc) == (base.scheme, base.netloc))
 

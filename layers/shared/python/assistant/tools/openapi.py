@@ -48,7 +48,11 @@ def openapi_tools(
         raise InvalidSetting("the description is no OpenAPI 3 document; its field 'openapi' must begin with 3.")
     servers = description.get("servers") or [{}]
     base = (base or str(servers[0].get("url", ""))).rstrip("/")
-    if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
+    try:
+        usable = urlsplit(base).scheme in ("http", "https") and bool(urlsplit(base).hostname)
+    except ValueError:
+        usable = False
+    if not usable:
         raise InvalidSetting(f"server {base!r} of the description is no web address; give one as base")
     known = {
         str(operation["operationId"]): (method, path, item, operation)
