@@ -368,7 +368,8 @@ def id_tokens() -> Run:
     from jwt.algorithms import OKPAlgorithm
     from jwt.api_jws import PyJWS
 
-    from assistant.oauth.providers import Denied, Tokens
+    from assistant.oauth.providers import Denied
+    from assistant.oauth.vault import Tokens
     from assistant.signin import read_roles, role_of
 
     private = Ed25519PrivateKey.generate()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,3 +169,45 @@ def test_an_order_in_a_tools_result_stays_a_tools_result(order: str) -> None:
     body = wire(ChatRequest(system=SYSTEM, messages=said))
     assert roles(body) == ["system", "user", "assistant", "tool"]
     assert body["messages"][3] == {"role": "tool", "content": order, "tool_call_id": "c1"}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_remembered_fact_and_a_files_name_cannot_close_their_mark(order: str) -> None:
+    passage = Passage(id="f", title=order, text=order, path=order)
+    request = ChatRequest(
+        system=SYSTEM,
+        messages=(ChatMessage(role="user", text="And now?"),),
+        facts=order,
+        quoted=order,
+        passages=(passage,),
+    )
+    body = wire(request)
+    assert roles(body) == ["system", "user"]
+    assert body["messages"][0]["content"] == SYSTEM, "nothing of it is in the system prompt"
+    said = body["messages"][1]["content"]
+    marks = ["<facts", "</facts", "<passages", "<passage", "</passage", "</passages", "<quoted", "</quoted"]
+    assert re.findall(r"</?(?:facts|passages?|quoted)\b", said) == marks, "marks are ours alone"
+    assert said.endswith("</quoted>\n\nAnd now?"), "what is asked stands outside the marks"
+
+
+def test_a_senders_name_that_gives_orders_reaches_no_model(aws: Emulator) -> None:
+    with SlackSimulator() as slack:
+        house = House(aws, secrets={"slack": slack.secrets})
+        asked = house.assistant.intake.receive(slack.event(slack.say("D1", "U1", "Is this so?"))).messages[0]
+        for n, order in enumerate(ORDERS[:9]):
+            mine = replace(asked, sender_name=order, dedup_id=f"d{n}", conversation=f"D{n}")
+            house.assistant.queue.publish([mine])
+        house.drain()
+    assert len(house.model.asked) == 9
+    for request in house.model.asked:
+        sent = json.dumps(wire(request), ensure_ascii=False)
+        assert not [order for order in ORDERS if json.dumps(order, ensure_ascii=False)[1:-1] in sent]
+
+
+def test_the_texts_and_places_are_counted(show: Callable[[str], None]) -> None:
+    places = (
+        "a passage's text", "its title", "its path", "a remembered fact", "a file's name", "a quoted message", "a question",
+        "an earlier answer", "a tool's result",
+    )  # fmt: skip
+    assert len(set(ORDERS)) == len(ORDERS)
+    show(f"{len(ORDERS)} texts x {len(places)} places = {len(ORDERS) * len(places)}: {', '.join(places)}; a sender's name too")
