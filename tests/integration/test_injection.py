@@ -194,9 +194,9 @@ def test_a_senders_name_that_gives_orders_reaches_no_model(aws: Emulator) -> Non
     with SlackSimulator() as slack:
         house = House(aws, secrets={"slack": slack.secrets})
         asked = house.assistant.intake.receive(slack.event(slack.say("D1", "U1", "Is this so?"))).messages[0]
-        for n, order in enumerate(ORDERS[:9]):
-            mine = replace(asked, sender_name=order, dedup_id=f"d{n}", conversation=f"D{n}")
-            house.assistant.queue.publish([mine])
+        house.assistant.queue.publish(
+            [replace(asked, sender_name=order, dedup_id=f"d{n}", conversation=f"D{n}") for n, order in enumerate(ORDERS[:9])]
+        )
         house.drain()
     assert len(house.model.asked) == 9
     for request in house.model.asked:

@@ -284,6 +284,18 @@ class FifoQueue:
             self._keeper.gone(message)
 
 
+def _batch(queue: FifoQueue, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sends each of the entries, in order; one that is refused is named, and the others stand."""
+    sent: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    for entry in entries:
+        try:
+            sent.append({"Id": entry["Id"], **queue.send(entry)})
+        except QueueError as error:
+            failed.append({"Id": entry["Id"], "SenderFault": True, "Code": error.code, "Message": str(error)})
+    return {"Successful": sent} | ({"Failed": failed} if failed else {})
+
+
 class Fifo:
     """All queues of one account and region, for several threads."""
 
@@ -316,6 +328,8 @@ class Fifo:
         match action:
             case "SendMessage":
                 return queue.send(request)
+            case "SendMessageBatch":
+                return _batch(queue, request["Entries"])
             case "DeleteMessage":
                 queue.delete(request["ReceiptHandle"])
             case "ChangeMessageVisibility":
