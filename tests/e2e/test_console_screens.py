@@ -227,8 +227,8 @@ def test_an_older_version_of_the_knowledge_can_be_served_again(open_page: Open, 
         api.knowledge().add([Upload(name=f"{name}.md", content=POLICY + name.encode())], Filing(author="Ann"))
     page = open_page(at="#/knowledge/versions")
     page.get_by_role("button", name="Serve again").click()
-    page.wait_for_function("document.querySelectorAll('.badge.good').length === 1")
     page.get_by_role("row").nth(2).get_by_text("served", exact=True).wait_for()
+    assert page.locator(".badge.good").count() == 1
     assert [d.id for d in api.knowledge().documents()] == ["one.md"]
 
 

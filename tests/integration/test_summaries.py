@@ -115,6 +115,7 @@ def test_a_summary_that_cannot_be_made_is_given_up_and_the_conversation_goes_on(
     assert house.dead_letters() == []
     assert house.turns()[-1]["state"] == "sent"
     secretary(house).broken = False
+    house.aws.ahead += 301  # the queue takes what asks for the same within five minutes for a repeat
     talk(house, 2, start=8)
     house.say("Where were we?")
     house.drain()

@@ -61,7 +61,9 @@ class Emulator:
         self._server: Any = None
         self._backends: dict[str, Any] = {}
         keeper = KeptQueues(self._journal) if self._journal else None
-        self._fifo = Fifo(arn=f"arn:aws:sqs:{REGION}:{ACCOUNT}", keeper=keeper)
+        self.ahead = 0.0
+        """Seconds by which the queues' clock is ahead of the machine's."""
+        self._fifo = Fifo(arn=f"arn:aws:sqs:{REGION}:{ACCOUNT}", keeper=keeper, clock=lambda: time.time() + self.ahead)
 
     def start(self) -> None:
         """Serves, creates what the assistant needs and puts back what was stored."""
@@ -80,6 +82,7 @@ class Emulator:
     def clear(self) -> None:
         """Empties the table, the queues and the bucket."""
         self._look_up()
+        self.ahead = 0.0
         for name in ("dynamodb", "s3"):
             self._backends[name].reset()
         self._create()
