@@ -165,6 +165,18 @@ def test_what_sqs_refuses_is_refused(house: House, request_: dict[str, Any], cod
     assert refused.value.code == code
 
 
+def test_what_is_refused_of_several_is_named_and_the_others_stand(house: House) -> None:
+    entries = [
+        {"Id": name, "MessageBody": body, "MessageGroupId": "g", "MessageDeduplicationId": name}
+        for name, body in (("1", "a"), ("2", ""), ("3", "c"))
+    ]
+    answer = house.call("SendMessageBatch", Entries=entries)
+    assert [sent["Id"] for sent in answer["Successful"]] == ["1", "3"]
+    (failed,) = answer["Failed"]
+    assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("2", "MissingParameter", True)
+    assert bodies(house.receive(10)) == ["a", "c"]
+
+
 def test_a_receiver_that_waits_hears_of_a_message_at_once(house: House) -> None:
     found: list[list[dict[str, Any]]] = []
     waiting = threading.Thread(target=lambda: found.append(house.receive(WaitTimeSeconds=20)))

@@ -203,6 +203,28 @@ def test_a_file_whose_name_begins_like_a_removed_one_stays(table: Table, folder:
         assert [d.id for d in service.documents()] == ["a.md.md"]
 
 
+@pytest.mark.parametrize("named", ["hr/all.zip", "hr/all.zip/secret.md"])
+def test_what_came_out_of_a_zip_is_removed_with_the_zip_that_holds_it(table: Table, named: str) -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    client.create_bucket(Bucket="bucket")
+    bucket = Bucket("bucket", client=client)
+    service = Service(Versions(bucket, TableDesk(table, tenant="acme"), tenant="acme"))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("secret.md", "# Secret\nThe word is zirconium.")
+        archive.writestr("plain.md", "# Plain\nThe word is iron.")
+    bucket.put("documents/hr/all.zip", packed.getvalue())
+    bucket.put("documents/hr/all.zip.md", b"another")
+    service.add([Upload(name="all.zip", content=packed.getvalue()), note("all.zip.md", "# Other\nAnother.")], Filing(folder="hr"))
+    removed = service.remove([named])
+    assert "hr/all.zip/secret.md" in removed["removed"]
+    assert removed["unknown"] == []
+    assert list(bucket.list("documents/")) == ["documents/hr/all.zip.md"]
+    left = {d.id for d in service.documents()}
+    assert left == {"hr/all.zip.md"} | ({"hr/all.zip/plain.md"} if named.endswith(".md") else set())
+    assert not any(b"zirconium" in content for content in everything(client))
+
+
 def everything(client: Any) -> Iterator[bytes]:
     """Every version of every object that the bucket still gives to whoever knows its id."""
     for page in client.get_paginator("list_object_versions").paginate(Bucket="bucket"):

@@ -325,13 +325,15 @@ class Service:
         """Takes documents out of every version that can be served, and proves it by reading the published files again."""
         report = self._versions.remove(documents, author=author, semantic=self._semantic)
         left: list[str] = []
+        named, archives = set(documents), tuple(f"{d}/" for d in documents if suffix(d) == ".zip")
         for version in self._versions.catalogue().versions:
             with self._open(version) as knowledge:
-                left += [f"{version.name}: {d.id}" for d in knowledge.documents() if d.id in set(documents)]
+                left += [f"{version.name}: {d.id}" for d in knowledge.documents() if d.id in named or d.id.startswith(archives)]
         if left:
             raise Unavailable(f"not everything could be removed, try again: {', '.join(left)}")
         removed = sorted({d for gone in report.values() for d in gone})
-        return {"removed": removed, "unknown": sorted(set(documents) - set(removed)), "versions": report}
+        unknown = sorted(d for d in named - set(removed) if not any(r.startswith(f"{d}/") for r in removed))
+        return {"removed": removed, "unknown": unknown, "versions": report}
 
     def rebuild(self, *, author: str = "") -> Version | None:
         """Writes the index anew from the stored texts: after a new program version, or to make the file small."""

@@ -283,6 +283,11 @@ class Writer:
         """Every document as it was put in, cut into its passages."""
         return list(stored(self.connection))
 
+    def unpacked_from(self, archive: str) -> list[str]:
+        """Ids of the documents that came out of this zip."""
+        rows = self.connection.execute("SELECT id FROM documents WHERE substr(id, 1, ?) = ?", (len(archive) + 1, f"{archive}/"))
+        return [str(id_) for (id_,) in rows]
+
     def rebuild(self) -> None:
         """Cuts and indexes every document anew from its stored text; the graph stays."""
         documents = self.documents()

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 
 from assistant.errors import Refused, Unavailable
@@ -275,6 +275,10 @@ def _can_be_uploaded(document: str) -> bool:
     return bool(document) and "\0" not in document and len(f"{UPLOADED}{document}".encode()) <= LONGEST_KEY
 
 
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(".zip")
+
+
 class Versions:
     """The published versions of one tenant."""
 
@@ -363,6 +367,7 @@ class Versions:
     def remove(self, document_ids: Sequence[str], *, author: str = "", semantic: Semantic | None = None) -> dict[str, list[str]]:
         """Takes the documents out of every kept version and gives, for each version, what was taken out of it.
 
+        A zip's name stands for all that came out of it; what came out of a zip takes the zip with it, which holds it as well.
         Each version that held one is rewritten without a trace of it and published under a new object; the old objects are
         deleted once no catalogue names them, with every version that the bucket keeps of them, and so is the uploaded file.
         """
@@ -378,8 +383,10 @@ class Versions:
                     path = Path(folder) / "next.sqlite"
                     self.fetch(version, path)
                     with Writer(path, clock=self._clock) as writer:
-                        vectors += [k for d in document_ids for k in writer.vector_keys(d)]
-                        gone = [d for d in document_ids if writer.remove(d)]
+                        members = [m for d in document_ids if _is_archive(d) for m in writer.unpacked_from(d)]
+                        named = list(dict.fromkeys([*document_ids, *members]))
+                        vectors += [k for d in named for k in writer.vector_keys(d)]
+                        gone = [d for d in named if writer.remove(d)]
                         if gone:
                             writer.version = f"{version.name}-{owner}"
                             writer.compact()
@@ -396,7 +403,8 @@ class Versions:
                 self._desk.replace(replace(before, edition=before.edition + 1, versions=tuple(kept)), edition=before.edition)
             # also what the bucket itself keeps of versions that were dropped long ago: they may hold the document too
             self._objects.purge(self._prefix, keep=frozenset(v.object for v in kept))
-            for document in document_ids:
+            archives = {str(p) for d in document_ids for p in PurePosixPath(d).parents if _is_archive(p.name)}
+            for document in (*document_ids, *sorted(archives)):
                 if _can_be_uploaded(document):
                     self._objects.purge_one(f"{UPLOADED}{document}")  # never one whose name only begins like it
             return report
