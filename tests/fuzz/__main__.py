@@ -7,6 +7,7 @@ a second. What it found stands in build/fuzz/TARGET and is where the next run be
 from __future__ import annotations
 
 import argparse
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def main() -> int:
         for n, seed in enumerate(TARGETS[args.one].seeds):
             (folder / f"seed{n}").write_bytes(seed)
         run = TARGETS[args.one].make()
+        logging.disable(logging.CRITICAL)  # what is refused here is meant to be
         atheris.instrument_all()
         options = [f"-runs={args.runs}", "-timeout=1", "-max_len=8192", "-rss_limit_mb=1024", "-print_final_stats=1"]
         atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={corpus}/{args.one}-", str(folder)], run)
