@@ -205,3 +205,14 @@ def test_an_axis_holds_all_values_and_is_marked_with_round_ones(
 def test_a_stored_figure_keeps_the_digits_that_tell_something() -> None:
     (_, logged) = published(TURN, command="c", machine=MACHINE).rows
     assert logged.figures == {"value": 5121.2}
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_figures_of_the_first_page_are_published_ones(name: str) -> None:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    table = lines[lines.index("| | ours | beside it |" if name == "README.md" else "| | 我们 | 对照 |") :]
+    rows = table[2 : table.index("")]
+    known = set(re.findall(r"\d[\d,.]*\d|\d", PAGE.read_text(encoding="utf-8")))
+    shown = [figure for row in rows for figure in re.findall(r"\d[\d,.]*\d|\d", "|".join(row.split("|")[2:]))]
+    assert len(shown) >= 12
+    assert not [figure for figure in shown if figure not in known]
