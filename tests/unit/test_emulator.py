@@ -8,7 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
-from assistant.dev.emulator import REGION, Emulator
+from assistant.dev.emulator import REGION, TABLE, Emulator
+from assistant.storage import Table
 
 
 @pytest.fixture
@@ -60,3 +61,10 @@ def test_an_attribute_of_any_name_and_kind_comes_back_as_it_was(
         found, value = {"BS": sorted(found["BS"])}, {"BS": sorted(value["BS"])}
     assert found == value
     dynamodb.delete_item(TableName=table, Key=key)
+
+
+def test_half_a_character_in_a_text_is_stored_as_a_question_mark_wherever_it_stands(dynamodb: Any) -> None:
+    table = Table(TABLE, client=dynamodb)
+    table.put({"pk": "p\ud800", "sk": "s", "words": "半\udc00个", "count": 1})
+    assert table.get("p\ud800", "s") == {"pk": "p?", "sk": "s", "words": "半?个", "count": 1}
+    assert table.query("p\ud800") == [table.get("p?", "s")]
