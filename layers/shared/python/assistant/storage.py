@@ -203,8 +203,10 @@ def _typed(value: Value) -> dict[str, Any]:
             return {"N": repr(value)}
         case bytes():
             return {"B": value}
-        case _:  # half a character, which JSON can name, is none in UTF-8, and DynamoDB refuses it
+        case str():  # half a character, which JSON can name, is none in UTF-8, and DynamoDB refuses it
             return {"S": value if value.isascii() else value.encode("utf-8", "replace").decode()}
+        case _:
+            return {"S": value}
 
 
 def _unpack(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Value]:
