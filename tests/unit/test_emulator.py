@@ -13,9 +13,9 @@ from assistant.storage import Table
 
 
 @pytest.fixture
-def dynamodb(emulator: Emulator) -> Any:  # a client of botocore has no static type
+def dynamodb(aws: Emulator) -> Any:  # a client of botocore has no static type
     client = boto3.client(
-        "dynamodb", region_name=REGION, endpoint_url=emulator.endpoint, aws_access_key_id="x", aws_secret_access_key="x"
+        "dynamodb", region_name=REGION, endpoint_url=aws.endpoint, aws_access_key_id="x", aws_secret_access_key="x"
     )
     yield client
     client.close()
@@ -51,9 +51,9 @@ def test_a_table_is_made_described_listed_and_deleted(dynamodb: Any) -> None:
     ],
 )
 def test_an_attribute_of_any_name_and_kind_comes_back_as_it_was(
-    emulator: Emulator, dynamodb: Any, name: str, value: dict[str, Any]
+    aws: Emulator, dynamodb: Any, name: str, value: dict[str, Any]
 ) -> None:
-    table = emulator.settings().table_name
+    table = aws.settings().table_name
     key = {"pk": {"S": "names"}, "sk": {"S": name}}
     dynamodb.put_item(TableName=table, Item={**key, name: value})
     found = dynamodb.get_item(TableName=table, Key=key)["Item"][name]
