@@ -275,6 +275,10 @@ def _channels() -> dict[str, list[str]]:
 PLATFORMS_CHANNELS = _channels()
 
 
+def test_half_a_character_is_answered(door: Door) -> None:
+    assert door.call("POST", "/api/dead-letters/replay", body=b'{"ids": ["\\ud800"]}') == 200
+
+
 def test_the_counts_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\n  {sum(statuses.values())} hostile requests: {dict(sorted(statuses.items()))}")
