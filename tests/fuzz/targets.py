@@ -287,7 +287,7 @@ TARGETS: dict[str, Target] = {
             b"error=access_denied&sure=%C3%A9&language=zh",
         ),
     ),
-    "linked-files": Target(make=readers.linked_files, seeds=("报告.pdf".encode(), b"a.b\r\nc", b"../x", b"%2e%2e/x")),
+    "linked-files": Target(make=readers.linked_files, seeds=("报告.pdf".encode(), b"a.b\r\nc", b"../x", b"..", b"%2e%2e/x")),
     "queued": Target(make=_queued, seeds=(b'{"platform":"slack","channel":"events","kind":"text","conversation":"c"}',)),
 }
 """By name. Seeds are genuine inputs, so that mutation begins behind the first checks."""

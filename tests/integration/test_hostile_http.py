@@ -69,7 +69,8 @@ def door(aws: Emulator) -> Door:
     return Door(House(aws))
 
 
-def operations() -> list[Any]:
+def description() -> dict[str, Any]:
+    """The whole surface in OpenAPI's words."""
     from assistant.settings import Settings
 
     class Nothing:
@@ -79,8 +80,11 @@ def operations() -> list[Any]:
         audit = access = None
 
     with warnings.catch_warnings(action="ignore"):  # one function answers several methods: its operations share a name
-        described = create_app(Nothing()).openapi()  # type: ignore[arg-type]  # routes alone
-    schema = schemathesis.openapi.from_dict(described)
+        return create_app(Nothing()).openapi()  # type: ignore[arg-type]  # routes alone
+
+
+def operations() -> list[Any]:
+    schema = schemathesis.openapi.from_dict(description())
     return [cast(Any, found).ok() for found in schema.get_all_operations()]  # a wrong schema of ours raises here
 
 
@@ -275,8 +279,46 @@ def _channels() -> dict[str, list[str]]:
 PLATFORMS_CHANNELS = _channels()
 
 
-def test_half_a_character_is_answered(door: Door) -> None:
+def halves() -> Iterator[tuple[str, str, Any]]:
+    """Method and path of each operation that takes JSON, and a body in which every text is half a character."""
+    schema = description()
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            if "application/json" in content:
+                yield method.upper(), path, _halved(content["application/json"]["schema"], schema["components"]["schemas"])
+
+
+def _halved(schema: Any, named: Any) -> Any:
+    if "$ref" in schema:
+        schema = named[schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        return _halved(schema["anyOf"][0], named)
+    match schema.get("type"):
+        case "object":
+            fields = schema.get("properties") or {"\ud800": {"type": "string"}}
+            return {name: _halved(field, named) for name, field in fields.items()}
+        case "array":
+            return [_halved(schema.get("items", {"type": "string"}), named)]
+        case "integer" | "number":
+            return schema.get("minimum", 1)
+        case "boolean":
+            return True
+    return schema["const"] if "const" in schema else schema.get("enum", ["\ud800"])[0]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [pytest.param(*half, id=" ".join(half[:2])) for half in halves()])
+def test_half_a_character_is_answered(door: Door, method: str, path: str, body: Any) -> None:
+    door.call(method, path.replace("{", "").replace("}", ""), body=json.dumps(body).encode())
+
+
+def test_half_a_character_comes_back_as_a_question_mark(door: Door) -> None:
     assert door.call("POST", "/api/dead-letters/replay", body=b'{"ids": ["\\ud800"]}') == 200
+    for stream in (b"true", b"false"):
+        asked = b'{"model": "\\ud800", "messages": [{"role": "user", "content": "\\ud800"}], "stream": ' + stream + b"}"
+        assert door.call("POST", "/v1/chat/completions", body=asked) == 404
+    for body in (b'{"name": "\\ud800", "role": "\\ud800"}', b'{"\\ud800": 1}', b'"\\ud800"'):
+        assert door.call("POST", "/api/keys", body=body) == 400
 
 
 def test_the_counts_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import boto3
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moto.dynamodb.models.dynamo_type import DynamoType
 
-from assistant.dev.emulator import REGION, TABLE, Emulator
+from assistant.dev.emulator import REGION, TABLE, Emulator, Partition
 from assistant.storage import Table
 
 
@@ -68,3 +73,63 @@ def test_half_a_character_in_a_text_is_stored_as_a_question_mark_wherever_it_sta
     table.put({"pk": "p\ud800", "sk": "s", "words": "半\udc00个", "count": 1})
     assert table.get("p\ud800", "s") == {"pk": "p?", "sk": "s", "words": "半?个", "count": 1}
     assert table.query("p\ud800") == [table.get("p?", "s")]
+
+
+CONDITIONS: dict[str, Callable[[str, str], bool]] = {
+    "": lambda sk, value: True,
+    "begins_with(sk, :v)": lambda sk, value: sk.startswith(value),
+    "sk > :v": lambda sk, value: sk > value,
+    "sk >= :v": lambda sk, value: sk >= value,
+    "sk < :v": lambda sk, value: sk < value,
+    "sk <= :v": lambda sk, value: sk <= value,
+    "sk = :v": lambda sk, value: sk == value,
+    "sk BETWEEN :v AND :w": lambda sk, value: value <= sk <= value + "b",
+}
+NAMES = st.text("ab#~中\U0001f600", min_size=1, max_size=3)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    written=st.lists(NAMES, max_size=12),
+    deleted=st.lists(NAMES, max_size=4),
+    condition=st.sampled_from(sorted(CONDITIONS)),
+    value=NAMES,
+    limit=st.integers(0, 4),
+    forward=st.booleans(),
+)
+def test_a_query_finds_what_fulfils_its_condition_in_order_and_page_by_page(
+    aws: Emulator, dynamodb: Any, written: list[str], deleted: list[str], condition: str, value: str, limit: int, forward: bool
+) -> None:
+    aws.clear()
+    for sk in written:
+        dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": "p"}, "sk": {"S": sk}})
+    dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": "another"}, "sk": {"S": "a"}})
+    for sk in deleted:
+        dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": "p"}, "sk": {"S": sk}})
+    values = {":p": {"S": "p"}, ":v": {"S": value}, ":w": {"S": value + "b"}}
+    asked = "pk = :p" + (f" AND {condition}" if condition else "")
+    request: dict[str, Any] = {
+        "KeyConditionExpression": asked,
+        "ExpressionAttributeValues": {name: v for name, v in values.items() if name in asked},
+        "ScanIndexForward": forward,
+    } | ({"Limit": limit} if limit else {})
+    found: list[str] = []
+    while True:
+        page = dynamodb.query(TableName=TABLE, **request)
+        assert not limit or len(page["Items"]) <= limit
+        found += [item["sk"]["S"] for item in page["Items"]]
+        if "LastEvaluatedKey" not in page:
+            break
+        request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    there = set(written) - set(deleted)
+    assert found == sorted((sk for sk in there if CONDITIONS[condition](sk, value)), reverse=not forward)
+
+
+def test_what_is_copied_of_a_partition_keeps_its_order(aws: Emulator) -> None:
+    partition = Partition()
+    for sk in "bca":
+        partition[DynamoType({"S": sk})] = sk
+    copied = copy.deepcopy(partition)
+    copied.pop(DynamoType({"S": "b"}))
+    assert list(copied.window({}).values()) == ["a", "c"]
+    assert list(partition.window({}).values()) == ["a", "b", "c"]

@@ -80,6 +80,7 @@ FLOORS = {
         "privacy",
         "promotion",
         "checks",
+        "responses",
     },
     5: {"testing", "dev"},
 }

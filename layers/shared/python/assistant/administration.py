@@ -9,7 +9,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from assistant.access import AREAS, PER_MINUTE, ROLES, Identity, NotPermitted
@@ -32,6 +32,7 @@ from assistant.errors import InvalidSetting
 from assistant.messages import Message
 from assistant.platforms import PLATFORMS, platform_class
 from assistant.plugins import Around
+from assistant.responses import Utf8JSONResponse
 from assistant.signin import BEGUN_SECONDS, SESSION_SECONDS, NotSignedIn
 from assistant.words import nearest
 
@@ -108,7 +109,7 @@ def _add_sign_in(app: FastAPI, assistant: Assistant) -> None:
 
     @app.delete("/api/session")
     def end(who: Somebody, request: Request) -> Response:
-        response = JSONResponse({"ended": True})
+        response = Utf8JSONResponse({"ended": True})
         if token := request.cookies.get(session_cookie(assistant)):
             assistant.sign_in.end(token)
             _set(response, session_cookie(assistant), "", 0, samesite="strict")

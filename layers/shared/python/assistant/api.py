@@ -16,7 +16,7 @@ from fastapi import FastAPI, Header, HTTPException, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from mangum import Mangum
 from pydantic import BaseModel, Field
 
@@ -40,20 +40,13 @@ from assistant.files import LINKS, download_headers
 from assistant.initialise import components, initialise, remedies
 from assistant.messages import File, HttpReply, Message, Reply, Webhook
 from assistant.openai_door import add_openai, failure
+from assistant.responses import Utf8JSONResponse
 from assistant.rollout.journal import RolloutChanged
 from assistant.sessions import Turn
 from assistant.words import language_of, say
 
 if TYPE_CHECKING:
     from assistant.assembly import Assistant
-
-
-class Said(JSONResponse):
-    """JSON in which half a character of what was asked, which is none in UTF-8, is a question mark."""
-
-    def render(self, content: Any) -> bytes:
-        """The body."""
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 class Chosen(BaseModel):
@@ -98,35 +91,35 @@ class NewList(BaseModel):
 
 def create_app(assistant: Assistant) -> FastAPI:
     """The application over `assistant`'s parts."""
-    app = FastAPI(title="Assistant", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=Said)
+    app = FastAPI(title="Assistant", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=Utf8JSONResponse)
     app.state.assistant = assistant
     audit = assistant.audit
 
     @app.exception_handler(Unavailable)
-    def unavailable(request: Request, error: Unavailable) -> JSONResponse:
-        return JSONResponse({"error": "try again in a moment"}, 503, {"retry-after": "1"})
+    def unavailable(request: Request, error: Unavailable) -> Utf8JSONResponse:
+        return Utf8JSONResponse({"error": "try again in a moment"}, 503, {"retry-after": "1"})
 
     @app.exception_handler(InvalidSetting)
-    def cannot_be(request: Request, error: InvalidSetting) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 400)
+    def cannot_be(request: Request, error: InvalidSetting) -> Utf8JSONResponse:
+        return Utf8JSONResponse({"error": str(error)}, 400)
 
     @app.exception_handler(RolloutChanged)
-    def changed_meanwhile(request: Request, error: RolloutChanged) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 409)
+    def changed_meanwhile(request: Request, error: RolloutChanged) -> Utf8JSONResponse:
+        return Utf8JSONResponse({"error": str(error)}, 409)
 
     @app.exception_handler(Refused)
-    def not_let_in(request: Request, error: Refused) -> JSONResponse:
+    def not_let_in(request: Request, error: Refused) -> Utf8JSONResponse:
         return refusal(request.url.path, error)
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    def refused(request: Request, error: HTTPException) -> Utf8JSONResponse:
+        return Utf8JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
     @app.get("/health")
-    def health() -> JSONResponse:
+    def health() -> Utf8JSONResponse:
         states = components(assistant)
         good = all(state == "ok" for state in states.values())
-        return JSONResponse({"status": "ok" if good else "degraded", "components": states}, 200 if good else 503)
+        return Utf8JSONResponse({"status": "ok" if good else "degraded", "components": states}, 200 if good else 503)
 
     @app.get("/api/conversations/{conversation}/turns")
     def turns(
@@ -248,10 +241,10 @@ def create_app(assistant: Assistant) -> FastAPI:
             }
 
     @app.api_route("/api/knowledge/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
-    async def knowledge(who: Editor, path: str, request: Request) -> JSONResponse:
+    async def knowledge(who: Editor, path: str, request: Request) -> Utf8JSONResponse:
         body = await request.body()
         status, said = await run_in_threadpool(_knowledge, assistant, who, request, path, body)
-        return JSONResponse(jsonable_encoder(said), status)
+        return Utf8JSONResponse(jsonable_encoder(said), status)
 
     @app.get("/api/dead-letters")
     def dead_letters(who: LetterReader) -> dict[str, Any]:
@@ -287,13 +280,13 @@ def create_app(assistant: Assistant) -> FastAPI:
     return app
 
 
-def refusal(path: str, error: Refused) -> JSONResponse:
+def refusal(path: str, error: Refused) -> Utf8JSONResponse:
     """The answer to a request that is not let in, in the shape that the reader of `path` expects."""
     headers: dict[str, str] = {"www-authenticate": "Bearer"} if error.status == 401 else {}
     if isinstance(error, TooMany):
         headers["retry-after"] = str(error.retry_after)
     if not path.startswith("/v1/"):
-        return JSONResponse({"error": str(error)}, error.status, headers)
+        return Utf8JSONResponse({"error": str(error)}, error.status, headers)
     codes = {401: "invalid_api_key", 403: "insufficient_permissions", 429: "rate_limit_exceeded"}
     kind = "rate_limit_error" if error.status == 429 else "invalid_request_error"
     answer = failure(error.status, str(error), kind=kind, code=codes.get(error.status))

@@ -65,7 +65,7 @@ class Files:
 
     def linked(self, path: str) -> File:
         """The file that a link leads to. Raises Refused (404) for a link that is none or too old."""
-        found = re.fullmatch(r"[0-9a-f]{32}/([0-9a-f]{8,10})-[0-9a-f]{32}/([^/\\]+)", path)
+        found = re.fullmatch(r"[0-9a-f]{32}/([0-9a-f]{8,10})-[0-9a-f]{32}/(?!\.\.?\Z)([^/\\]+)", path)
         if not found or self._clock() - int(found[1], 16) > LINK_SECONDS:
             raise Refused("there is no such file, or its link has ended", status=404)
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.access import Identity
@@ -23,6 +23,7 @@ from assistant.errors import ModelError, Unavailable
 from assistant.llm import ChatMessage
 from assistant.messages import Message
 from assistant.observability import BUDGET_REACHED
+from assistant.responses import Utf8JSONResponse, utf8
 from assistant.words import language_of, say, with_sources
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ def add_openai(app: FastAPI, assistant: Assistant, key_holder: Callable[..., Any
     """Adds `/v1/models` and `/v1/chat/completions` to `app`."""
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> Utf8JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"] if p != "body")
         said = f"{where}: {first['msg']}" if where else str(first["msg"])
         if request.url.path.startswith("/v1/"):
             return failure(400, said, param=where or None)
-        return JSONResponse({"error": said}, 400)
+        return Utf8JSONResponse({"error": said}, 400)
 
     @app.get("/v1/models", dependencies=[Depends(key_holder)])
     def models() -> dict[str, Any]:
@@ -90,7 +91,7 @@ def add_openai(app: FastAPI, assistant: Assistant, key_holder: Callable[..., Any
             return failure(
                 404, f"The model {name[:80]!r} does not exist; there is {MODEL!r}.", code="model_not_found", param="model"
             )
-        return JSONResponse(_model())
+        return Utf8JSONResponse(_model())
 
     @app.post("/v1/chat/completions")
     def chat(asked: Completion, who: Identity = Depends(key_holder)) -> Response:  # noqa: B008  # read once, when it is declared
@@ -115,7 +116,7 @@ def add_openai(app: FastAPI, assistant: Assistant, key_holder: Callable[..., Any
             return failure(400, str(error))
         if ring:
             assistant.budgets.spend(caller, ring, model=answer.model, usage=answer.usage)
-        return _stream(answer, asked) if asked.stream else JSONResponse(_whole(answer))
+        return _stream(answer, asked) if asked.stream else Utf8JSONResponse(_whole(answer))
 
 
 def _caller(assistant: Assistant, who: Identity) -> Message:
@@ -190,10 +191,10 @@ def _stream(answer: Answer, asked: Completion) -> Response:
             yield {**common, "choices": [], "usage": _usage(answer)}
 
     lines = "".join(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n" for chunk in chunks())
-    return Response(f"{lines}data: [DONE]\n\n", media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    return Response(utf8(f"{lines}data: [DONE]\n\n"), media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
-def unknown_model(name: str) -> JSONResponse:
+def unknown_model(name: str) -> Utf8JSONResponse:
     """The answer to a request for a model that is not the assistant."""
     said = f"The model {name[:80]!r} does not exist; there is {MODEL!r}."
     return failure(404, said, code="model_not_found", param="model")
@@ -207,7 +208,7 @@ def failure(
     code: str | None = None,
     param: str | None = None,
     retry_after: int = 0,
-) -> JSONResponse:
+) -> Utf8JSONResponse:
     """An error in the shape that OpenAI's clients read."""
     body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-    return JSONResponse(body, status, {"retry-after": str(retry_after)} if retry_after else None)
+    return Utf8JSONResponse(body, status, {"retry-after": str(retry_after)} if retry_after else None)

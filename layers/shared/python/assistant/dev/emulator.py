@@ -17,7 +17,9 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -184,7 +186,7 @@ def environment_at(endpoint: str) -> dict[str, str]:
 
 
 def _by_partition(table: Any) -> None:
-    """Lets a query look at its own partition: moto's looks at the whole table, and slows as anything at all is stored."""
+    """Lets a query look at what it asks for: moto's looks at the whole table, and slows as anything at all is stored."""
 
     class Partitioned(type(table)):  # type: ignore[misc]  # moto's class, known at run time alone
         def query(self, *conditions: Any, **more: Any) -> Any:
@@ -193,10 +195,74 @@ def _by_partition(table: Any) -> None:
             if asked.get("index_name") is None:
                 seen = copy.copy(self)
                 key = asked["hash_key"]
-                seen.items = {key: dict(self.items.get(key, ()))}  # its own, while others write
+                seen.items = {key: self.items[key].window(asked) if key in self.items else {}}
             return super(Partitioned, seen).query(*conditions, **more)
 
     table.__class__ = Partitioned
+    table.items = defaultdict(Partition)
+
+
+class Partition(dict[Any, Any]):
+    """moto's items of one partition by sort key, with the sort keys in order beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: list[str] = []
+
+    def __setitem__(self, sk: Any, item: Any) -> None:
+        if sk not in self:
+            insort(self._order, sk.value)
+        super().__setitem__(sk, item)
+
+    def pop(self, sk: Any, *default: Any) -> Any:
+        """The item, which is then gone."""
+        if sk in self:
+            del self._order[bisect_left(self._order, sk.value)]
+        return super().pop(sk, *default)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is copied: item by item, which makes the order again."""
+        return type(self), (), None, None, iter(self.items())
+
+    def window(self, asked: Mapping[str, Any]) -> dict[Any, Any]:
+        """The items that a query needs to look at: those from its bounds on, one more than its limit."""
+        order = self._order
+        low, high = _bounds(order, asked.get("range_comparison"), [v.value for v in asked.get("range_objs") or ()])
+        forward = asked.get("scan_index_forward") is not False
+        if start := asked.get("exclusive_start_key"):
+            after = start[SCHEMA["sort_key"]]["S"]
+            low, high = (max(low, bisect_right(order, after)), high) if forward else (low, min(high, bisect_left(order, after)))
+        if limit := asked.get("limit"):
+            low, high = (low, min(high, low + limit + 1)) if forward else (max(low, high - limit - 1), high)
+        keys = [_sort_key(sk) for sk in order[low:high]]
+        return {sk: self[sk] for sk in keys}
+
+
+def _sort_key(value: str) -> Any:
+    from moto.dynamodb.models.dynamo_type import DynamoType
+
+    return DynamoType({"S": value})
+
+
+def _bounds(order: Sequence[str], comparison: str | None, values: Sequence[str]) -> tuple[int, int]:
+    """From which place of `order` to which one (not included) it fulfils the condition; all of it where that is another one."""
+    match comparison, values:
+        case "BEGINS_WITH", [prefix]:
+            low = bisect_left(order, prefix)
+            return low, bisect_right(order, prefix, lo=low, key=lambda sk: sk[: len(prefix)])
+        case ">", [value]:
+            return bisect_right(order, value), len(order)
+        case ">=", [value]:
+            return bisect_left(order, value), len(order)
+        case "<", [value]:
+            return 0, bisect_left(order, value)
+        case "<=", [value]:
+            return 0, bisect_right(order, value)
+        case "BETWEEN", [first, last]:
+            return bisect_left(order, first), bisect_right(order, last)
+        case "=", [value]:
+            return bisect_left(order, value), bisect_right(order, value)
+    return 0, len(order)
 
 
 def _plain_results() -> None:

@@ -64,13 +64,14 @@ class Functions:
             return self._handlers[name]
 
     def initialise(self, *names: str) -> None:
-        """Makes what the functions keep between invocations (in a `functools.cache` without arguments): once, although many
-        invocations begin at the same time here, while an environment of Lambda has one at a time."""
+        """Makes what the functions keep between invocations (in a `functools.cache` of their own, without arguments): once,
+        although many invocations begin at the same time here, while an environment of Lambda has one at a time."""
         for name in names:
             with self._lock:
                 if name not in self._ready:
                     module = sys.modules[self.load(name).__module__]
-                    for made in [m for m in vars(module).values() if hasattr(m, "cache_info")]:
+                    own = [m for m in vars(module).values() if getattr(m, "__module__", "") == module.__name__]
+                    for made in [m for m in own if hasattr(m, "cache_info")]:
                         made()
                     self._ready.add(name)
 

@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS: Final = 300
 UPLOADED: Final = "documents/"
-
+"""Where files are put into the bucket to be taken in; below it stands the document's id."""
 LONGEST_KEY: Final = 1024
 """Bytes. Source: docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
-"""Where files are put into the bucket to be taken in; below it stands the document's id."""
 KEPT: Final = 10
 """Versions that can be gone back to, the served one among them."""
 
@@ -272,7 +271,7 @@ class Edit:
 
 def _can_be_uploaded(document: str) -> bool:
     """Whether an object can have this document's name: a page's address may be longer than any."""
-    return bool(document) and "\0" not in document and len(f"{UPLOADED}{document}".encode()) <= LONGEST_KEY
+    return bool(document) and "\0" not in document and len(f"{UPLOADED}{document}".encode("utf-8", "replace")) <= LONGEST_KEY
 
 
 def _is_archive(name: str) -> bool:

@@ -33,9 +33,9 @@ from assistant.settings import Settings
 HELP = "run everything on this machine"
 
 LOOK_SECONDS: Final = 60
+"""How often the roll-out's plan is looked at; on AWS a rule of EventBridge does it."""
 PAGES_SECONDS: Final = 24 * 3600
 """Between two looks at the web pages in the knowledge, as in a deployment."""
-"""How often the roll-out's plan is looked at; on AWS a rule of EventBridge does it."""
 
 OURS: Final = frozenset({"stage", "region", "table_name", "turns_queue_url", "dead_letters_url", "bucket", "figures"})
 """Settings that the local run decides itself."""
