@@ -20,7 +20,6 @@ from pydantic import BaseModel
 
 from assistant import BotPlugin, Message, Permissions, PluginContext, Reply
 from assistant.dev.emulator import Emulator
-from assistant.dev.emulator_process import EmulatorProcess
 from assistant.flows import Ask, Flow
 from assistant.oauth.vault import Account, Person, Tokens
 from assistant.plugins import Plugins
@@ -31,6 +30,7 @@ from assistant.workspaces import Workspace
 from tests.benchmarks import knowledge
 from tests.benchmarks.report import Curve, Row, Section
 from tests.simulators.slack import SlackSimulator, Team
+from tests.support.apart import Apart
 from tests.support.house import House, ScriptedModel
 
 HISTORY: Final = 7
@@ -488,25 +488,3 @@ def _passages(sizes: Sequence[int], progress: Callable[[str], None], rows: list[
         goal = "≤ 15 ms at p99, ≤ 150 ms open, ≤ 2 s add"
         rows.append(Row(name=f"{size:,} passages, a search", figures=figures, goal=goal, met=not broken))
     curves.append(Curve(name="passages, a search", points=tuple((f["passages"], f["p50_cpu_ms"]) for f in found)))
-
-
-class Apart(Emulator):
-    """AWS in a process of its own: what it does is not counted."""
-
-    def __init__(self, data: Path) -> None:
-        super().__init__()
-        self._process = EmulatorProcess(data)
-
-    def start(self) -> None:
-        """Starts it, and waits until it serves."""
-        self._process.start()
-        self._process.ready()
-
-    def stop(self) -> None:
-        """Ends it."""
-        self._process.stop()
-
-    @property
-    def endpoint(self) -> str:
-        """Where it serves."""
-        return self._process.endpoint

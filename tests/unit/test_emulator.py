@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from moto.dynamodb.models.dynamo_type import DynamoType
 
 from assistant.dev.emulator import REGION, TABLE, Emulator, Partition
+from assistant.dev.emulator_process import ShortPauses
 from assistant.storage import Table
 
 
@@ -133,3 +135,16 @@ def test_what_is_copied_of_a_partition_keeps_its_order(aws: Emulator) -> None:
     copied.pop(DynamoType({"S": "b"}))
     assert list(copied.window({}).values()) == ["a", "c"]
     assert list(partition.window({}).values()) == ["a", "b", "c"]
+
+
+def test_what_took_long_to_look_through_is_not_looked_through_again() -> None:
+    before = gc.get_freeze_count()
+    for most, left_alone in ((3600.0, False), (0.0, True)):
+        pauses = ShortPauses(most)
+        pauses.start()
+        try:
+            gc.collect()
+            assert (gc.get_freeze_count() > before) is left_alone
+        finally:
+            pauses.stop()
+            gc.unfreeze()
