@@ -696,7 +696,15 @@ def test_a_sign_in_page_is_no_file(slack: Slack, vendor: SlackSimulator) -> None
 
 @pytest.mark.parametrize(
     "url",
-    ["https://evil.example/f", "http://files.slack.com/f", "https://files.slack.com.evil.example/f", "https://a@slack.com/f"],
+    [
+        "https://evil.example/f",
+        "http://files.slack.com/f",
+        "https://files.slack.com.evil.example/f",
+        "https://a@slack.com/f",
+        "https://files.slack.com:8443/f",
+        "https://files.slack.com:nine/f",
+        "https://[slack.com/f",
+    ],
 )
 def test_the_token_goes_to_slack_alone(slack: Slack, vendor: SlackSimulator, url: str) -> None:
     file = {"id": "F1", "name": "x", "mimetype": "text/plain", "url_private": url}

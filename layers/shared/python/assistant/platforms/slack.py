@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from assistant.errors import (
     ContentRefused,
@@ -49,7 +48,7 @@ from assistant.platforms.slack_events import (
     read,
     told_of,
 )
-from assistant.platforms.wire import Object
+from assistant.platforms.wire import Object, leads_to
 
 if TYPE_CHECKING:
     import httpx
@@ -62,6 +61,10 @@ logger = logging.getLogger(__name__)
 
 WINDOW: Final = 300
 """Seconds by which a signed timestamp may differ from our clock; Slack signs every retry anew."""
+
+HOSTS: Final = ("slack.com",)
+DOMAINS: Final = (".slack.com", ".slack-files.com")
+"""Where the bot's token may go, over https."""
 
 LONGEST: Final = 11_900
 """Characters of Markdown in one message; Slack refuses more than 12,000."""
@@ -840,16 +843,7 @@ class Slack(Platform):
 
     def _trusted(self, url: str) -> bool:
         """Whether `url` is Slack's (or the configured gateway's), so that our token and files may go there."""
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        if parts.username or parts.password:
-            return False
-        if (own := self.secrets.get("api_base")) and (parts.scheme, parts.netloc) == urlsplit(own)[:2]:
-            return True
-        host = (parts.hostname or "").lower()
-        return parts.scheme == "https" and (host == "slack.com" or host.endswith((".slack.com", ".slack-files.com")))
+        return leads_to(url, HOSTS, DOMAINS, gateway=self.secrets.get("api_base", ""))
 
     def console(self, page: str) -> str:
         """Address of a page of the app's settings."""

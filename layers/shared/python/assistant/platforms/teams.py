@@ -36,7 +36,7 @@ from assistant.messages import Attachment, Button, File, Message, Received, Repl
 from assistant.platforms import Finding, Platform, StreamState
 from assistant.platforms.teams_events import VALUE, received
 from assistant.platforms.teams_token import OPENID_METADATA, Keys, prove
-from assistant.platforms.wire import json_object, object_at, text_at
+from assistant.platforms.wire import json_object, leads_to, object_at, text_at
 
 if TYPE_CHECKING:
     import httpx
@@ -118,19 +118,7 @@ class Teams(Platform):
 
     def _trusted(self, url: str) -> bool:
         """Whether the bot's token may be sent to `url`."""
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        if parts.username or parts.password:
-            return False
-        if (own := self.secrets.get("api_base")) and (parts.scheme, parts.netloc) == urlsplit(own)[:2]:
-            return True
-        try:
-            host, port = (parts.hostname or "").lower(), parts.port
-        except ValueError:
-            return False
-        return parts.scheme == "https" and port in (None, 443) and (host in SERVICE_HOSTS or host.endswith(SERVICE_DOMAINS))
+        return leads_to(url, SERVICE_HOSTS, SERVICE_DOMAINS, gateway=self.secrets.get("api_base", ""))
 
     # --- out ---
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from assistant.errors import Refused
 
@@ -21,6 +22,21 @@ def json_object(text: str | bytes, what: str) -> Object:
     if not isinstance(data, dict):
         raise Refused(f"{what} is not a JSON object")
     return data
+
+
+def leads_to(url: str, hosts: Collection[str], domains: tuple[str, ...], *, gateway: str = "") -> bool:
+    """Whether `url` may be sent a secret: https at one of `hosts` or below one of `domains` (each with its dot), on the usual
+    port and without a user; or an address at `gateway`, the one that is configured in the vendor's place."""
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        return False
+    if parts.username or parts.password:
+        return False
+    if gateway and (parts.scheme, parts.netloc) == urlsplit(gateway)[:2]:
+        return True
+    return parts.scheme == "https" and port in (None, 443) and (host in hosts or host.endswith(domains))
 
 
 # --- by value ---
