@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import socket
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -148,3 +149,17 @@ def test_what_took_long_to_look_through_is_not_looked_through_again() -> None:
         finally:
             pauses.stop()
             gc.unfreeze()
+
+
+def test_a_caller_that_dies_as_it_writes_leaves_no_word_and_harms_nobody(
+    aws: Emulator, dynamodb: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, port = aws.endpoint.removeprefix("http://").split(":")
+    for target in ("DynamoDB_20120810.PutItem", "AmazonSQS.SendMessage"):
+        head = f"POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-target: {target}\r\ncontent-length: 500\r\n\r\n"
+        with socket.create_connection((host, int(port))) as caller:
+            caller.sendall(head.encode() + b"{")
+            caller.shutdown(socket.SHUT_WR)
+            assert caller.recv(1000) == b""
+    assert dynamodb.describe_table(TableName=TABLE)["Table"]["TableName"] == TABLE
+    assert capfd.readouterr() == ("", "")

@@ -20,6 +20,7 @@ import time
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -481,10 +482,19 @@ def _touched(action: str, request: Mapping[str, Any]) -> Iterable[tuple[str, Map
 
 
 def _read(environ: Mapping[str, Any]) -> bytes:
-    content: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    content: bytes = environ["wsgi.input"].read(length)
+    if len(content) < length:  # killed as it wrote: the server says nothing of it
+        raise ConnectionAbortedError("the caller has gone")
     return content
 
 
 def _quiet(handler: Any) -> Any:
-    """moto's request handler without a line for each request."""
-    return type("Quiet", (handler,), {"log": lambda *_: None, "protocol_version": "HTTP/1.1", "wbufsize": -1})
+    """moto's request handler without a line for each request, or for a caller that has gone."""
+
+    def finish(self: Any) -> None:
+        with suppress(ConnectionError):
+            handler.finish(self)
+
+    said = {"log": lambda *_: None, "finish": finish}
+    return type("Quiet", (handler,), {**said, "protocol_version": "HTTP/1.1", "wbufsize": -1})
