@@ -184,14 +184,18 @@ class Town:
         return [word for word in self.words if self._texts(word.at).count(word.promise) > 1]
 
     def out_of_order(self) -> list[str]:
-        """Chats whose numbered answers do not stand in the order in which their questions were accepted."""
+        """Chats whose numbered answers do not stand in the order in which their questions were accepted; those that one message
+        answers together may stand in the order in which they were written, however they came."""
         found = []
         for (name, person), promised in self.taken.items():
-            numbers = [p for p in promised if ANSWER.fullmatch(p)]
-            seen = [f"Answer {n}." for n in ANSWER.findall(self._texts((self.crowds[name], person)))]
-            known = [p for p in seen if p in numbers]
-            if known != [p for p in numbers if p in known]:
-                found.append(f"{name} {person} shows {known} for {numbers}")
+            numbers = [int(n[1]) for p in promised if (n := ANSWER.fullmatch(p))]
+            texts = self.crowds[name].seen(person)
+            together = [[n for n in map(int, ANSWER.findall(text)) if n in numbers] for text in texts]
+            as_accepted = [sorted(group, key=numbers.index) for group in together]
+            known = [n for group in as_accepted for n in group]
+            mixed = any(g not in (accepted, sorted(g)) for g, accepted in zip(together, as_accepted, strict=True))
+            if mixed or known != [n for n in numbers if n in known]:
+                found.append(f"{name} {person} shows {together} for {numbers}")
         return found
 
     def _texts(self, at: tuple[Crowd, int]) -> str:
