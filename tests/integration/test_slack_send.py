@@ -237,6 +237,13 @@ def test_a_post_whose_answer_is_lost_is_found_and_not_repeated(slack: Slack, ven
     assert sent.ids == (vendor.posts("C1")[0].ts,)
 
 
+def test_a_post_is_found_for_a_reminder_whose_clock_was_ahead(slack: Slack, vendor: SlackSimulator, direct: Message) -> None:
+    reminder = replace(direct, kind="silence", sent_at=direct.sent_at + 1_860_000)
+    for attempt in (1, 2):
+        slack.send(Reply(text="Are you still there?"), to=reminder, key=KEY, attempt=attempt)
+    assert vendor.visible("D1") == ["Are you still there?"]
+
+
 def test_a_post_that_never_arrived_is_repeated(slack: Slack, vendor: SlackSimulator, asked: Message) -> None:
     vendor.fail("chat.postMessage", status=0)
     slack.send(Reply(text="Fourteen."), to=asked, key=KEY)

@@ -371,8 +371,8 @@ class Slack(Platform):
         asked: dict[str, str] = {"channel": channel, "include_all_metadata": "true", "limit": "100"}
         if thread:
             asked["ts"] = thread
-        if to.sent_at:
-            asked["oldest"] = f"{to.sent_at / 1000 - 10:.6f}"  # the arrival time of a command is our clock's, not Slack's
+        if to.sent_at:  # of a command or a reminder it is a clock's of ours, not Slack's, and may be ahead
+            asked["oldest"] = f"{min(to.sent_at / 1000, self.clock()) - 10:.6f}"
         messages: list[dict[str, Any]] = []
         try:
             for _ in range(10):
