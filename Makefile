@@ -57,8 +57,8 @@ test-engine: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/engine -m engine
 
 # What may take long, on every platform: each cell of the fault matrix ROUNDS times, and at once with everybody writing for every
-# fifth; processes killed at every step, and KILLS at random moments, about fifty a minute and core. The defaults take a quarter of
-# an hour on two quiet cores; `make test-hard KILLS=2400 ROUNDS=15` takes an hour. `SEED=… make test-hard` plays a run again.
+# fifth; processes killed at every step, and KILLS at random moments. The defaults take about twenty minutes on two cores.
+# `SEED=… make test-hard` plays a run again.
 ROUNDS ?= 5
 KILLS ?= 400
 HARD ?= 1
