@@ -13,6 +13,7 @@ import re
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -603,6 +604,11 @@ def _drained(town: Town, at: float) -> float:
     return max((w.seen - at for w in town.words if 0 < w.accepted < at < w.seen and not w.given_up), default=0.0)
 
 
+MOST_A_MINUTE = 20
+"""Messages that one person writes. Beyond 30 to one member WeCom says that it has sent a message, and drops it; a function counts
+them, but one that is killed forgets, and what is said again counts as well."""
+
+
 class Street:
     """What people do while functions are killed; each goes on when they see what they were waiting for."""
 
@@ -610,6 +616,7 @@ class Street:
         self._town, self._dice = town, dice
         self._post = Post(town, dice, "", "")
         self._talkers = {(name, n): dice.randint(1, 3) for name in town.names for n in range(1, people + 1)}
+        self._wrote: dict[tuple[str, int], deque[float]] = {}
         self._next = people + 1
         self._looked = 0.0
         self._reminders = Reminders(
@@ -628,7 +635,7 @@ class Street:
                 chat = (word.crowd.name, word.person)
                 busy[chat] = busy.get(chat, 0) + 1
             for (name, person), most in self._talkers.items():
-                if busy.get((name, person), 0) < most and self._dice.random() < 0.3:
+                if busy.get((name, person), 0) < most and self._dice.random() < 0.3 and self._has_breath(name, person):
                     self._post.take(self._town.write(name, person))
             if self._dice.random() < 0.05:
                 self._dice.choice((self._leaves_a_form, self._wants_a_person))(self._dice.choice(list(self._town.names)))
@@ -637,6 +644,14 @@ class Street:
             self._town.look()
             self._looked = time.monotonic()
         time.sleep(0.02)  # others work meanwhile
+
+    def _has_breath(self, name: str, person: int) -> bool:
+        """Whether the person writes no more than `MOST_A_MINUTE`."""
+        now, wrote = time.monotonic(), self._wrote.setdefault((name, person), deque(maxlen=MOST_A_MINUTE))
+        if len(wrote) == MOST_A_MINUTE and now < wrote[0] + 60:
+            return False
+        wrote.append(now)
+        return True
 
     def idle(self) -> bool:
         """Whether everything that was written is accepted and answered."""
