@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -163,3 +165,17 @@ def test_a_caller_that_dies_as_it_writes_leaves_no_word_and_harms_nobody(
             assert caller.recv(1000) == b""
     assert dynamodb.describe_table(TableName=TABLE)["Table"]["TableName"] == TABLE
     assert capfd.readouterr() == ("", "")
+
+
+def test_one_starts_empty_where_another_has_ended() -> None:
+    twice = (
+        "from assistant.dev.emulator import TABLE, Emulator\n"
+        "for _ in range(2):\n"
+        "    aws = Emulator()\n"
+        "    aws.start()\n"
+        "    assert not list(aws._backends['dynamodb'].tables[TABLE].all_items())\n"
+        "    item = {'pk': {'S': 'p'}, 'sk': {'S': 's'}}\n"
+        "    aws._backends['dynamodb'].put_item(TABLE, item)\n"
+        "    aws.stop()\n"
+    )
+    subprocess.run([sys.executable, "-c", twice], check=True, timeout=60)

@@ -99,10 +99,12 @@ class Emulator:
         self._create_key(get_backend("kms")[ACCOUNT][REGION])
 
     def stop(self) -> None:
-        """Ends the server; what it stored stays in the data folder."""
+        """Ends the server; what it stored stays in the data folder, and not in this process, where another may start."""
         if self._server:
             self._server.shutdown()
             self._server.server_close()
+            for name in ("dynamodb", "s3"):
+                self._backends[name].reset()
         if self._journal:
             self._journal.close()
 
