@@ -119,11 +119,13 @@ def _logged() -> int:
     aws.start()
     output = io.StringIO()
     configure_logging("INFO", stream=output)
-    with SlackDesk() as desk:  # the clock of the one before is ahead
-        house = House(aws, secrets=desk.secrets)
-        house.assistant.metrics = Metrics(service="bench", stream=output)
-        with contextlib.redirect_stdout(output):
-            desk.ask(house, "How much is logged?", message="logged")
-            house.drain()
-    aws.stop()
+    try:
+        with SlackDesk() as desk:  # the clock of the one before is ahead
+            house = House(aws, secrets=desk.secrets)
+            house.assistant.metrics = Metrics(service="bench", stream=output)
+            with contextlib.redirect_stdout(output):
+                desk.ask(house, "How much is logged?", message="logged")
+                house.drain()
+    finally:
+        aws.stop()
     return len(output.getvalue().encode())

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -19,10 +20,13 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 from assistant.api import create_app, http_handler
+from assistant.assembly import Assistant
 from assistant.dev.emulator import Emulator
 from assistant.dev.runner import Context, event_of, match
 from assistant.messages import Webhook
+from assistant.observability import RecordedMetrics
 from assistant.platforms import PLATFORMS
+from assistant.settings import Settings
 from tests.support.desks import DESKS
 from tests.support.house import WEBCHAT_KEY, House
 
@@ -69,18 +73,12 @@ def door(aws: Emulator) -> Door:
     return Door(House(aws))
 
 
+@cache
 def description() -> dict[str, Any]:
     """The whole surface in OpenAPI's words."""
-    from assistant.settings import Settings
-
-    class Nothing:
-        """Enough of an assistant to draw the routes."""
-
-        settings = Settings()
-        audit = access = None
-
+    nowhere = Assistant(Settings(), client=lambda service: None, metrics=RecordedMetrics())
     with warnings.catch_warnings(action="ignore"):  # one function answers several methods: its operations share a name
-        return create_app(Nothing()).openapi()  # type: ignore[arg-type]  # routes alone
+        return create_app(nowhere).openapi()
 
 
 def operations() -> list[Any]:

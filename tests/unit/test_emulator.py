@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import socket
 import subprocess
@@ -15,9 +14,8 @@ import boto3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto.dynamodb.models.dynamo_type import DynamoType
 
-from assistant.dev.emulator import REGION, TABLE, Emulator, Partition
+from assistant.dev.emulator import REGION, TABLE, Emulator
 from assistant.dev.emulator_process import ShortPauses
 from assistant.storage import Table
 
@@ -130,26 +128,27 @@ def test_a_query_finds_what_fulfils_its_condition_in_order_and_page_by_page(
     assert found == sorted((sk for sk in there if CONDITIONS[condition](sk, value)), reverse=not forward)
 
 
-def test_what_is_copied_of_a_partition_keeps_its_order(aws: Emulator) -> None:
-    partition = Partition()
-    for sk in "bca":
-        partition[DynamoType({"S": sk})] = sk
-    copied = copy.deepcopy(partition)
-    copied.pop(DynamoType({"S": "b"}))
-    assert list(copied.window({}).values()) == ["a", "c"]
-    assert list(partition.window({}).values()) == ["a", "b", "c"]
+def test_a_transaction_is_whole_or_nothing_and_keeps_the_order(aws: Emulator, dynamodb: Any) -> None:
+    def put(sk: str, **condition: str) -> dict[str, Any]:
+        return {"Put": {"TableName": TABLE, "Item": {"pk": {"S": "p"}, "sk": {"S": sk}}, **condition}}
+
+    aws.clear()
+    dynamodb.transact_write_items(TransactItems=[put("c"), put("a")])
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(TransactItems=[put("b"), put("c", ConditionExpression="attribute_not_exists(pk)")])
+    assert [item["sk"] for item in Table(TABLE, client=dynamodb).query("p", descending=True)] == ["c", "a"]
 
 
 def test_what_took_long_to_look_through_is_not_looked_through_again() -> None:
     before = gc.get_freeze_count()
     for most, left_alone in ((3600.0, False), (0.0, True)):
         pauses = ShortPauses(most)
-        pauses.start()
+        gc.callbacks.append(pauses)
         try:
             gc.collect()
             assert (gc.get_freeze_count() > before) is left_alone
         finally:
-            pauses.stop()
+            gc.callbacks.remove(pauses)
             gc.unfreeze()
 
 

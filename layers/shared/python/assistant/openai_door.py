@@ -88,9 +88,7 @@ def add_openai(app: FastAPI, assistant: Assistant, key_holder: Callable[..., Any
     @app.get("/v1/models/{name}", dependencies=[Depends(key_holder)])
     def model(name: str) -> Response:
         if name != MODEL:
-            return failure(
-                404, f"The model {name[:80]!r} does not exist; there is {MODEL!r}.", code="model_not_found", param="model"
-            )
+            return unknown_model(name)
         return Utf8JSONResponse(_model())
 
     @app.post("/v1/chat/completions")

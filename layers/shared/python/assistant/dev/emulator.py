@@ -103,10 +103,10 @@ class Emulator:
         if self._server:
             self._server.shutdown()
             self._server.server_close()
-            for name in ("dynamodb", "s3"):
-                self._backends[name].reset()
         if self._journal:
-            self._journal.close()
+            self._journal.close()  # first: nothing that is emptied now is written down as gone
+        for backend in self._backends.values():
+            backend.reset()
 
     @property
     def endpoint(self) -> str:

@@ -68,16 +68,8 @@ class ShortPauses:
         self._most = most
         self._began = 0.0
 
-    def start(self) -> None:
-        """Begins to watch the garbage collector."""
-        gc.callbacks.append(self)
-
-    def stop(self) -> None:
-        """Watches it no longer."""
-        gc.callbacks.remove(self)
-
     def __call__(self, phase: Literal["start", "stop"], info: dict[str, int]) -> None:
-        """Called by the garbage collector."""
+        """What the garbage collector calls, as one of `gc.callbacks`."""
         if phase == "start":
             self._began = time.perf_counter()
         elif time.perf_counter() - self._began > self._most:
@@ -93,7 +85,7 @@ def main() -> None:
         print(json.dumps({"error": str(error)}), flush=True)
         return
     emulator.start()
-    ShortPauses().start()
+    gc.callbacks.append(ShortPauses())
     print(json.dumps({"endpoint": emulator.endpoint}), flush=True)
     sys.stdin.read()
     emulator.stop()

@@ -70,9 +70,9 @@ class Functions:
             with self._lock:
                 if name not in self._ready:
                     module = sys.modules[self.load(name).__module__]
-                    own = [m for m in vars(module).values() if getattr(m, "__module__", "") == module.__name__]
-                    for made in [m for m in own if hasattr(m, "cache_info")]:
-                        made()
+                    for made in [m for m in vars(module).values() if hasattr(m, "cache_info")]:
+                        if made.__module__ == module.__name__:
+                            made()
                     self._ready.add(name)
 
     def invoke(self, name: str, event: dict[str, Any], *, seconds: float) -> Any:
