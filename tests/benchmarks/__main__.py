@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.benchmarks.published import publish, summary
-from tests.benchmarks.report import Section, machine, show, write
+from tests.benchmarks.report import REPORT, Section, machine, show, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +23,9 @@ ROOT = Path(__file__).parents[2]
 SECTIONS = ("cold", "ack", "turn", "load", "growth", "flood", "endurance", "faults", "hostile")
 LONG = ("flood", "endurance", "faults")
 """Not in a quick run unless they are named."""
+PAGE = ROOT / "docs" / "performance.md"
+
+Measure = Callable[[], Section | list[Section]]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,11 +53,29 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def run(measures: Sequence[Measure], *, command: str, out: Path, page: Path | None) -> list[Section]:
+    """Measures one after the other. The report in the folder `out`, and the published `page` if given, are written after each: a
+    full run takes two hours, and what one that is cut off has measured stays."""
+    sections: list[Section] = []
+    for measure in measures:
+        load_before = os.getloadavg()[0]
+        found = measure()
+        fresh = found if isinstance(found, list) else [found]
+        where = {**machine(), "load_before": load_before}
+        sections += fresh
+        sys.stdout.write("".join(show(section) + "\n" for section in fresh))
+        sys.stdout.flush()
+        if page:
+            publish(fresh, page, command=command, machine=where)
+        write(sections, out, command=command, where=where, goals=summary(sections))
+    return sections
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sections; 1 where a count (not a time) misses its goal."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
-    quick, load_before = args.quick, os.getloadavg()[0]
+    quick = args.quick
     if quick and args.publish:
         parser().error("figures of a quick run are too few to be published")
 
@@ -110,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return measure(2 if quick else args.requests, progress=progress)
 
-    known: dict[str, Callable[[], Section | list[Section]]] = {
+    known: dict[str, Measure] = {
         "cold": cold,
         "ack": ack,
         "turn": turn,
@@ -121,19 +142,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "faults": faults,
         "hostile": hostile,
     }
-    sections: list[Section] = []
-    for name in args.sections or [n for n in known if n not in LONG or not quick]:
-        found = known[name]()
-        for section in found if isinstance(found, list) else [found]:
-            sections.append(section)
-            sys.stdout.write(show(section) + "\n")
-        sys.stdout.flush()
+    chosen = args.sections or [n for n in known if n not in LONG or not quick]
     command = " ".join(["python -m tests.benchmarks", *argv])
-    where = {**machine(), "load_before": load_before}
-    if args.publish:
-        publish(sections, ROOT / "docs" / "performance.md", command=command, machine=where)
-    page = write(sections, args.out, command=command, where=where, goals=summary(sections))
-    sys.stdout.write(f"\nreport: {page.relative_to(ROOT) if page.is_relative_to(ROOT) else page}\n")
+    sections = run([known[name] for name in chosen], command=command, out=args.out, page=PAGE if args.publish else None)
+    report = args.out / REPORT
+    sys.stdout.write(f"\nreport: {report.relative_to(ROOT) if report.is_relative_to(ROOT) else report}\n")
     counted = [row for s in sections for row in s.rows if row.goal.startswith("counted") and row.met is False]
     return 1 if counted else 0
 

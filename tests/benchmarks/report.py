@@ -16,6 +16,7 @@ from tests.benchmarks.plots import STYLE, Curve, bars, chart, number
 
 __all__ = ["Curve", "Row", "Section", "machine", "show", "write"]
 
+REPORT: Final = "report.html"
 PAGE_STYLE: Final = (
     STYLE
     + """
@@ -95,7 +96,7 @@ def write(sections: list[Section], folder: Path, *, command: str, where: Mapping
             parts.append(bars(values, what=section.bar))
         if section.curves:
             parts.append(chart(section.curves, x=section.x, y=section.y, logx=section.logx, logy=section.logy))
-    page = folder / "report.html"
+    page = folder / REPORT
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
 

@@ -140,6 +140,8 @@ class Simulator:
     def __init__(self, *, clock: Callable[[], float] = WORLD) -> None:
         self.clock = clock
         self.calls: list[Call] = []
+        self.dropped: list[str] = []
+        """What it said it took and shows nobody: a limit of which a real vendor tells nothing either."""
         self.lock = threading.RLock()
         self._faults: list[Fault] = []
         self._routes = [

@@ -418,6 +418,7 @@ class WeCom(Simulator):
                     continue
                 self._recent[user, content] = self.clock()
             if len(sent) >= 30:
+                self.dropped.append(f"to {user}: {INVISIBLE.sub('', bubble.text)}")
                 continue
             if bubble.task_id:
                 if bubble.task_id in self._tasks:

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from assistant.sessions import LEASE_SECONDS, Turn
 from assistant.silence import Reminders
 from tests.simulators.base import WORLD
 from tests.support.crashing import Crasher
+from tests.support.evidence import items, keep
 from tests.support.faults import Component, Faults, Kind
 from tests.support.house import SKEW, House, Pages, client
 from tests.support.town import NAMES, Town, Word
@@ -64,12 +65,15 @@ class Outcome:
     disordered: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     """Whatever else should not be."""
+    kept: str = ""
+    """The file that tells what there was when a promise was broken."""
 
     @property
     def broken(self) -> str:
         """Which promises were broken; empty: none."""
         told = {"lost": self.lost, "said twice": self.twice, "out of order": self.disordered, "wrong": self.wrong}
-        return "; ".join(f"{what}: {', '.join(which)}" for what, which in told.items() if which)
+        found = "; ".join(f"{what}: {', '.join(which)}" for what, which in told.items() if which)
+        return f"{found} (kept in {self.kept})" if self.kept else found
 
 
 def told(outcome: Outcome) -> str:
@@ -279,7 +283,13 @@ def step_by_step(
         house.drain()
         failed = len(faults.done) + model.failed
         return _outcome(
-            town, given_up=len(letters_left), failed=failed, repeated=repeated, disordered=tuple(disordered), wrong=tuple(wrong)
+            town,
+            seed,
+            given_up=len(letters_left),
+            failed=failed,
+            repeated=repeated,
+            disordered=tuple(disordered),
+            wrong=tuple(wrong),
         )
 
 
@@ -291,15 +301,16 @@ def _deliver(town: Town, word: Word, *, until: bool = True) -> None:
     raise AssertionError(f"{word} was not taken")
 
 
-def _outcome(town: Town, **more: Any) -> Outcome:
+def _outcome(town: Town, seed: str, **more: Any) -> Outcome:
     accepted = [w for w in town.words if w.accepted]
     lost = town.lost()
-    return Outcome(
+    outcome = Outcome(
         accepted=len(accepted),
         answered=len(accepted) - len(lost),
         twice=tuple(map(str, town.twice())),
         **({"disordered": tuple(town.out_of_order()), "lost": tuple(map(str, lost))} | more),
     )
+    return replace(outcome, kept=keep(town, seed=seed, broken=outcome.broken)) if outcome.broken else outcome
 
 
 # --- everybody at once, in real time ---------------------------------------------------------------
@@ -368,6 +379,7 @@ def at_once(
         held = [w for w in town.words if w.wrote < returned < w.seen and not w.given_up]
         return _outcome(
             town,
+            seed,
             given_up=end.replayed,
             failed=len(faults.done) + model.failed,
             repeated=staff.repeated + post.repeated,
@@ -566,6 +578,7 @@ def killed(aws: Emulator, crasher: Crasher, *, seed: str, kills: int, names: Seq
         held_up = [(at, by_number[n]) for at, numbers in recovery for n in numbers if n in by_number]
         return _outcome(
             town,
+            seed,
             given_up=replayed,
             failed=len(moments),
             recovery=tuple(word.seen - at for at, word in held_up if word.seen > at and not word.given_up),
@@ -586,10 +599,9 @@ def _held(town: Town, aws: Emulator) -> list[Word]:
     missing = [word for word in town.lost() if word.at[0].name in NO_REPEAT]
     if not missing:
         return []
-    pages = client(aws, "dynamodb").get_paginator("scan").paginate(TableName="assistant")
-    items = [item for page in pages for item in page["Items"]]
-    notes = [item["pk"]["S"] for item in items if "/sent/" in item["pk"]["S"]]
-    decided = [item for item in items if item["sk"]["S"].startswith("turn#")]
+    stored = items(aws)
+    notes = [item["pk"]["S"] for item in stored if "/sent/" in item["pk"]["S"]]
+    decided = [item for item in stored if item["sk"]["S"].startswith("turn#")]
     found = []
     for word in missing:
         turns = [i for i in decided if word.promise in json.dumps(i, ensure_ascii=False)]

@@ -119,6 +119,17 @@ def test_a_section_without_a_place_is_refused_and_nothing_is_stored(page: Path) 
     assert not page.with_suffix(".json").exists()
 
 
+def test_a_run_that_is_cut_off_keeps_and_publishes_what_it_measured(page: Path, tmp_path: Path) -> None:
+    def broken() -> Section:
+        raise RuntimeError("the machine went away")
+
+    with pytest.raises(RuntimeError, match="went away"):
+        bench.run([lambda: TURN, broken], command="python -m tests.benchmarks", out=tmp_path, page=page)
+    assert "| bytes logged | 5,121 |" in page.read_text()
+    assert [s["title"] for s in json.loads((tmp_path / "report.json").read_text())["sections"]] == ["The turn"]
+    assert "bytes logged" in (tmp_path / "report.html").read_text()
+
+
 def _load_rows(**p99: float) -> list[Row]:
     return [Row(name=f"{size[1:]} conversations", figures={"added p99 ms": value, "wrong": 0.0}) for size, value in p99.items()]
 
