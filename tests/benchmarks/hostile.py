@@ -105,11 +105,11 @@ def measure(count: int, *, progress: Callable[[str], None]) -> Section:
         aws.stop()
     how = (
         f"for each genuine request that a door takes, {count} hostile ones: fields replaced, content cut off, nested 100,000 "
-        "deep, up to ten megabytes, bombs of gzip and of XML, lies about the content, headers of 100,000 characters and by the "
-        "thousand, cookies, hosts, paths and queries; most of them with a good signature or key, so that what they carry is "
-        "read. Each row has a function in a process of its own, with a local AWS and simulated vendors elsewhere; time is the "
-        "processor's, memory the most that the process ever had, beside the least that a profile gives the function. "
-        f"SEED={SEED}"
+        "deep, up to the 6 MB that Lambda hands to a function, bombs of gzip and of XML, lies about the content, headers of "
+        "100,000 characters and by the thousand, cookies, hosts, paths and queries; most of them with a good signature or "
+        "key, so that what they carry is read. Each row has a function in a process of its own, with a local AWS and "
+        "simulated vendors elsewhere; time is the processor's, memory the most that the process ever had, beside the least "
+        f"that a profile gives the function. SEED={SEED}"
     )
     return Section(title="Hostile input", how=how, rows=rows)
 

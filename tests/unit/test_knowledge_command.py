@@ -24,6 +24,17 @@ class Slow(Simulator):
         return Answer(200, {"version": "v2"})
 
 
+class Narrow(Simulator):
+    """An assistant behind a gateway that takes a kilobyte."""
+
+    @route("PUT", r"/api/knowledge/files")
+    def add(self, call: Call) -> Answer:
+        """Takes a file."""
+        if len(call.body) > 1024:
+            return Answer(413, {"message": "Request Entity Too Large"})  # the gateway's own words
+        return Answer(200, {"added": [call.query["name"]], "version": "v3"})
+
+
 class Terminal(io.StringIO):
     """A terminal that keeps what is shown."""
 
@@ -51,6 +62,19 @@ def test_what_takes_long_says_so_on_a_terminal_alone(
     if not shown:
         assert screen.getvalue() == ""
     assert "v2" in capsys.readouterr().out
+
+
+def test_a_file_that_the_gateway_does_not_take_is_named_with_the_next_step_and_the_others_go_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "large.md").write_text("x" * 2000)
+    (tmp_path / "small.md").write_text("x")
+    with Narrow() as narrow:
+        assert main(["kb", "add", str(tmp_path), "--url", narrow.base, "--api-key", "k"]) == 1
+    said = capsys.readouterr().out
+    assert "refused  large.md: it is larger than one request may be" in said
+    assert "into the bucket under documents/" in said
+    assert "1 added, 0 unchanged, 1 refused; version v3" in said
 
 
 def test_documents_that_are_added_are_counted_on_a_terminal_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,11 +195,15 @@ class Writer:
         self._set("next", str(first + len(cut_pieces)))
         rows, cuts = [], []
         size = 0
+        path: tuple[str, ...] | None = None
         for place, piece in enumerate(cut_pieces):
-            heading = squeeze(" \n ".join((document.title, *document.aliases, *piece.path)))
-            ending = len(squeeze(piece.path[-1])) if piece.path else len(heading)
+            if piece.path != path:  # the passages of a section share it
+                path = piece.path
+                heading = squeeze(" \n ".join((document.title, *document.aliases, *path)))
+                ending = len(squeeze(path[-1])) if path else len(heading)
+                heading_words = index_words(heading)
             body = squeeze(piece.text)
-            heading_words, body_words = index_words(heading), index_words(body)
+            body_words = index_words(body)
             row = audience << SHIFT | first + place
             size += len(body_words)
             rows.append(

@@ -16,10 +16,10 @@ CUT_VERSION: Final = "1"
 
 _CJK = "\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0002ebef"
 _PIECES = re.compile(rf"([{_CJK}]+)|([^\W_{_CJK}]+)")
-_GROUPED = re.compile(r"(?<=\d)[,，](?=\d{3}(?!\d))")
+_GROUPED = re.compile(r"[,，](?<=\d[,，])(?=\d{3}(?!\d))")
 _MARKS = re.compile("[\u0300-\u036f]")
 _ANY_CJK = re.compile(f"[{_CJK}]")
-_APOSTROPHE = re.compile(r"(?<=\w)['’]s?(?!\w)|(?<=\w)['’](?=\w)")
+_APOSTROPHE = re.compile(r"['’](?<=\w['’])(?:s?(?!\w)|(?=\w))")  # what it begins with is found much sooner than what it follows
 _LONGEST = 40
 
 

@@ -163,6 +163,12 @@ class _Local:
         return self._service.add(files, filing, progress=step).to_dict()
 
 
+_TOO_LARGE: Final = (
+    "it is larger than one request may be (about 4 MB on AWS, 10 MB in a local run); split it, or on AWS put it into the bucket"
+    " under documents/FOLDER/"
+)
+
+
 class _Remote:
     """A running assistant's `/api/knowledge/`."""
 
@@ -193,7 +199,8 @@ class _Remote:
         for name, content in uploads:
             status, data = self("PUT", "files", {**query, "name": name}, content)
             if status != 200:
-                data = {"refused": [{"name": name, "reason": data.get("error", str(status))}]}
+                reason = data.get("error") or (_TOO_LARGE if status == 413 else str(status))
+                data = {"refused": [{"name": name, "reason": reason}]}
             for state in ("added", "unchanged", "refused"):
                 total[state] += data.get(state, [])
             total["version"] = data.get("version") or total["version"]

@@ -157,9 +157,13 @@ def decode(name: str, content: bytes) -> str:
     raise Unreadable(name, "it is no text in UTF-8, UTF-16 or GB 18030")
 
 
+_TRAILING: Final = re.compile(r"[ \t\u00a0](?<![ \t\u00a0]{2})[ \t\u00a0]*+\n")
+"""Blanks before the end of a line, looked for where they begin alone: a run of them is looked through once."""
+
+
 def tidy(text: str) -> str:
     """`text` without trailing blanks and without more than one empty line in a row."""
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"(?<![ \t\u00a0])[ \t\u00a0]++\n", "\n", text)).strip()
+    return re.sub(r"\n{3,}", "\n\n", _TRAILING.sub("\n", text)).strip()
 
 
 def table(rows: list[list[str]]) -> str:
