@@ -206,10 +206,10 @@ def test_cloudwatchs_question_whether_anybody_is_there_is_no_log_line() -> None:
     [
         batch(line())[:-9],  # cut on its way
         b"\x1f\x8b" + b"no archive",
-        gzip.compress(b"no JSON"),
-        gzip.compress(b"[]"),
-        gzip.compress(b'{"messageType": "DATA_MESSAGE", "logEvents": [{"id": "1"}]}'),
-        gzip.compress(b'{"messageType": "SOMETHING_NEW"}'),
+        gzip.compress(b"no JSON", mtime=0),
+        gzip.compress(b"[]", mtime=0),
+        gzip.compress(b'{"messageType": "DATA_MESSAGE", "logEvents": [{"id": "1"}]}', mtime=0),
+        gzip.compress(b'{"messageType": "SOMETHING_NEW"}', mtime=0),
         b"neither JSON nor an archive",
         b'"a text"',
         b"\xff\xfe",
