@@ -288,6 +288,7 @@ def test_files_are_dropped_and_pasted(open_page: Open, api: FakeApi, kind: str) 
 def test_a_file_is_taken_off_with_the_keyboard_and_the_focus_stays_near(open_page: Open, api: FakeApi) -> None:
     page = open_page()
     choose(page, PLAN, PRICES)
+    page.locator("#announcer", has_text="价格表.csv is ready.").wait_for(state="attached")  # the last word about the uploads
     page.get_by_role("button", name="Remove plan.md").focus()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.ariaLabel") == "Remove 价格表.csv"
