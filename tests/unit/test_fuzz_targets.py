@@ -33,7 +33,7 @@ def test_no_input_breaks_a_reader(name: str, capsys: pytest.CaptureFixture[str])
         inputs.append(bytes(changed))
     for data in inputs:
         took = _seconds(run, data)
-        # on a slow machine what is long takes its time; what grows faster than its input passes on none
-        assert took < 2 or took < 3 * _seconds(run, data[: len(data) // 2]), data[:100]
+        # on a slow machine what is long takes its time; what grows faster than its input, or hangs, passes on none
+        assert took < 2 or took < min(10, 3 * _seconds(run, data[: len(data) // 2])), data[:100]
     with capsys.disabled():
         print(f"  {name}: {len(inputs)} inputs", end="", flush=True)

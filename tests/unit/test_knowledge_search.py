@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -326,6 +327,15 @@ def test_text_is_folded_to_one_spelling() -> None:
     assert fold("ＡＢＣ Café ﬁle") == "abc cafe file"
     assert cut("差旅标准 applies") == ["差", "差旅", "旅", "旅标", "标", "标准", "准", "appli"]
     assert cut("The company's 1,200 users") == ["the", "compani", "1200", "user"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet="1２345,，'’sab中 .", max_size=14))
+def test_a_text_is_cut_as_those_that_are_in_use_were(text: str) -> None:
+    said = re.sub(r"(?<=\w)['’]s?(?!\w)|(?<=\w)['’](?=\w)", " ", fold(text))
+    said = re.sub(r"(?<=\d)[,，](?=\d{3}(?!\d))", "", said)
+    assert cut(text) == cut(said)
+    assert cut(text) == cut(said.replace("'", " ").replace("’", " "))
 
 
 @given(st.text(max_size=4000))
